@@ -1,0 +1,151 @@
+/*++
+/* NAME
+/*	configuration 3
+/* SUMMARY
+/*	typed access to configuration parameters
+/* DESCRIPTION
+/*	A Configuration holds unexpanded values: defaults, main.cf and
+/*	command line already merged. Each getter expands, converts and
+/*	checks the value of one parameter; a name of the wrong type does
+/*	not compile. Nothing is read or run here.
+/* DIAGNOSTICS
+/*	ConfigurationError: a value that stock would refuse as well.
+/*	Panic: a parameter that the running release does not have.
+/* BUGS
+/*	A reference to a parameter of another program gives its default,
+/*	where a stock daemon, which does not know it, finds nothing.
+/*--*/
+
+import {ConfigurationError, Panic} from '../errors.ts';
+import type {Seconds} from '../units.ts';
+import {toBoolean, toInteger, toSeconds, toText} from './convert.ts';
+import {expand} from './expand.ts';
+import {facilityNumber} from './facility.ts';
+import {parseLevel} from './level.ts';
+import {
+	compareReleases,
+	isIn,
+	type NameOf,
+	type Parameter,
+	type ParameterName,
+	parameterNames,
+	parameterOf,
+	type Release,
+} from './parameters.ts';
+
+/** The parameters of one process. */
+export class Configuration {
+	/** The running Postfix. */
+	readonly release: Release;
+	readonly #values: ReadonlyMap<string, string>;
+
+	/**
+	 * @param values - unexpanded values of all parameters by name, `mail_version` among them.
+	 * @throws {ConfigurationError} when `mail_version` does not name a release.
+	 */
+	constructor(values: ReadonlyMap<string, string>) {
+		this.#values = values;
+		const version = values.get('mail_version') ?? '';
+		const [, major, minor] = /^(\d+)\.(\d+)/.exec(version) ?? [];
+		if (major === undefined || minor === undefined) {
+			throw new ConfigurationError(`parameter mail_version: unrecognized value: ${version}`);
+		}
+
+		this.release = `${Number(major)}.${Number(minor)}`;
+	}
+
+	/** The directory of main.cf. */
+	get configDirectory(): string {
+		return this.#values.get('config_directory') ?? '';
+	}
+
+	/** Whether the running release has a parameter. */
+	has(name: ParameterName): boolean {
+		return isIn(this.release, parameterOf(name)) && this.#values.has(name);
+	}
+
+	/** The value of a string parameter. */
+	string(name: NameOf<'string'>): string {
+		return toText(name, this.#expanded(name), this.#limits(name));
+	}
+
+	/** The value of an integer parameter. */
+	integer(name: NameOf<'integer'>): number {
+		return toInteger(name, this.#expanded(name), parameterOf(name));
+	}
+
+	/** The value of a boolean parameter. */
+	boolean(name: NameOf<'boolean'>): boolean {
+		return toBoolean(name, this.#expanded(name));
+	}
+
+	/** The value of a time parameter, in seconds. */
+	seconds(name: NameOf<'time'>): Seconds {
+		return toSeconds(name, this.#expanded(name), parameterOf(name));
+	}
+
+	/**
+	 * Converts every parameter once, so that a bad value is found at start and not hours later.
+	 *
+	 * @throws {ConfigurationError} for the first bad value.
+	 */
+	check(): void {
+		this.#checkLevel();
+		facilityNumber(this.string('syslog_facility'), this.configDirectory);
+		for (const name of parameterNames) {
+			if (this.has(name)) {
+				this.#check(name);
+			}
+		}
+	}
+
+	#check(name: ParameterName): void {
+		const value = this.#expanded(name);
+		const limits = this.#limits(name);
+		switch (limits.type) {
+			case 'string':
+				toText(name, value, limits);
+				break;
+			case 'integer':
+				toInteger(name, value, limits);
+				break;
+			case 'boolean':
+				toBoolean(name, value);
+				break;
+			case 'time':
+				toSeconds(name, value, limits);
+				break;
+		}
+	}
+
+	/* Before 3.6 the level was one number. */
+	#checkLevel(): void {
+		const level = this.string('compatibility_level');
+		if (compareReleases(this.release, '3.6') < 0) {
+			toInteger('compatibility_level', level, {min: 0});
+		} else {
+			parseLevel(level);
+		}
+	}
+
+	#limits(name: ParameterName): Parameter {
+		const parameter = parameterOf(name);
+		const {minLengthUntil} = parameter;
+		return minLengthUntil !== undefined && compareReleases(this.release, minLengthUntil) >= 0
+			? {...parameter, minLength: 0}
+			: parameter;
+	}
+
+	#expanded(name: ParameterName): string {
+		const value = this.#values.get(name);
+		if (value !== undefined) {
+			return expand(value, other => this.#values.get(other));
+		}
+
+		if (isIn(this.release, parameterOf(name))) {
+			throw new ConfigurationError(`postconf: unknown parameter: ${name}`);
+		}
+
+		throw new Panic(`Postfix ${this.release} has no parameter ${name}`);
+	}
+}

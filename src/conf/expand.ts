@@ -1,0 +1,312 @@
+/*++
+/* NAME
+/*	expand 3
+/* SUMMARY
+/*	macro expansion of main.cf values
+/* DESCRIPTION
+/*	Replaces $name, ${name} and $(name) by the expanded value of that
+/*	parameter, and evaluates the conditional and relational forms:
+/* .nf
+/*
+/*	${name?text}      ${name?{text}}     text if name is not empty
+/*	${name:text}      ${name:{text}}     text if name is empty
+/*	${name?{text}:{text}}                one of both
+/*	${{text} OP {text}?{text}:{text}}    by comparison
+/*	$$                                   one $
+/* .fi
+/*
+/*	OP is == != < <= >= >, which compares numbers if both sides are
+/*	numbers, else bytes; with the suffix "level" it compares
+/*	compatibility levels. Functions are domain_to_ascii and
+/*	domain_to_utf8, as in ${domain_to_ascii{text}}.
+/* DIAGNOSTICS
+/*	ConfigurationError: bad syntax, or endless recursion. Its cause
+/*	is an error with the text that stock logs as a warning before.
+/* BUGS
+/*	All forms are accepted under every release: "level" is from 3.6,
+/*	functions are from 3.11.
+/* SEE ALSO
+/*	postfix src/util/mac_parse.c
+/*	postfix src/util/mac_expand.c
+/*--*/
+
+import {domainToASCII, domainToUnicode} from 'node:url';
+import {ConfigurationError} from '../errors.ts';
+import {compareLevels, parseLevel} from './level.ts';
+
+/** Gives the unexpanded value of a parameter, or `undefined` if there is none. */
+export type Lookup = (name: string) => string | undefined;
+
+/**
+ * Expands a value.
+ *
+ * @param text - the unexpanded value.
+ * @param lookup - asked for each name; an unknown name expands to nothing.
+ * @throws {ConfigurationError} with stock's fatal text; the `cause` has the details.
+ */
+export function expand(text: string, lookup: Lookup): string {
+	return expandText(text, lookup, 0);
+}
+
+function expandText(text: string, lookup: Lookup, depth: number): string {
+	/*
+	 * This is the only thing that stops a parameter that refers to itself. C
+	 * starts over inside the operands of a comparison, and dies of such a loop;
+	 * our count goes on.
+	 */
+	if (depth > NESTING_LIMIT && text !== '') {
+		fail(`unreasonable macro call nesting: "${text}"`);
+	}
+
+	let expanded = '';
+	let at = 0;
+	for (;;) {
+		const dollar = text.indexOf('$', at);
+		if (dollar < 0) {
+			return expanded + text.slice(at);
+		}
+
+		expanded += text.slice(at, dollar);
+		if (text[dollar + 1] === '$') {
+			expanded += '$';
+			at = dollar + 2;
+			continue;
+		}
+
+		const [expression, next] = expressionAt(text, dollar + 1);
+		if (expression === '') {
+			fail(`empty macro name: "${text}"`);
+		}
+
+		expanded += evaluate(expression, lookup, depth);
+		at = next;
+	}
+}
+
+/** What follows a `$`: the text between the parentheses, or the bare name. */
+function expressionAt(text: string, at: number): readonly [expression: string, next: number] {
+	if (text[at] === '{' || text[at] === '(') {
+		const end = closingOf(text, at);
+		if (end === undefined) {
+			fail(`truncated macro reference: "${text}"`);
+		}
+
+		return [text.slice(at + 1, end), end + 1];
+	}
+
+	bareName.lastIndex = at;
+	const name = bareName.exec(text)?.[0] ?? '';
+	return [name, at + name.length];
+}
+
+function evaluate(expression: string, lookup: Lookup, depth: number): string {
+	const start = skipBlanks(expression, 0);
+	let at: number;
+	let value: string | undefined;
+	if (expression[start] === '{') {
+		[value, at] = compare(expression, start, lookup, depth);
+	} else {
+		bareName.lastIndex = start;
+		const name = bareName.exec(expression)?.[0] ?? '';
+		const nameEnd = start + name.length;
+		at = skipBlanks(expression, nameEnd);
+		switch (expression[at]) {
+			case undefined:
+			case '?':
+			case ':':
+				value = lookup(name);
+				break;
+			case '{':
+				return call(name, expression, at, lookup, depth);
+			default:
+				fail(`attribute name syntax error at: ${mark(expression, nameEnd)}`);
+		}
+	}
+
+	switch (expression[at]) {
+		case undefined:
+			return expandText(value ?? '', lookup, depth + 1);
+		case '?':
+		case ':':
+			return choose(value !== undefined && value !== '', expression, at, lookup, depth);
+		default:
+			return fail(`"?" or ":" expected at: "...}>>>${expression.slice(at, at + 20)}"`);
+	}
+}
+
+/** The conditional part, from its `?` or `:` on. Only the text that is chosen is expanded. */
+function choose(condition: boolean, expression: string, at: number, lookup: Lookup, depth: number): string {
+	let chosen = '';
+	let colon = at;
+	if (expression[at] === '?') {
+		const [text, next] = operandAt(expression, at + 1);
+		chosen = condition ? expandText(text, lookup, depth + 1) : '';
+		if (next === expression.length) {
+			return chosen;
+		}
+
+		if (expression[next] !== ':') {
+			fail(`":" expected at: "...${text}}>>>${expression.slice(next, next + 20)}"`);
+		}
+
+		colon = next;
+	}
+
+	const [text, next] = operandAt(expression, colon + 1);
+	if (!condition) {
+		chosen = expandText(text, lookup, depth + 1);
+	}
+
+	if (next !== expression.length) {
+		fail(`unexpected input at: "...${text}}>>>${expression.slice(next, next + 20)}"`);
+	}
+
+	return chosen;
+}
+
+/** `{text}`, or else everything up to the end, whatever characters it has. */
+function operandAt(expression: string, at: number): readonly [text: string, next: number] {
+	const brace = skipBlanks(expression, at);
+	return expression[brace] === '{' ? payloadAt(expression, brace) : [expression.slice(at), expression.length];
+}
+
+/** The text of `{text}`, and what follows it and its blanks. */
+function payloadAt(expression: string, brace: number): readonly [text: string, next: number] {
+	const end = closingOf(expression, brace);
+	if (end === undefined) {
+		fail(`unbalanced {} in attribute expression: "${expression.slice(brace)}"`);
+	}
+
+	return [expression.slice(brace + 1, end), skipBlanks(expression, end + 1)];
+}
+
+/** `{left} OP {right}`: its value is `true` or empty. */
+function compare(
+	expression: string,
+	start: number,
+	lookup: Lookup,
+	depth: number,
+): readonly [value: string, next: number] {
+	const [left, at] = payloadAt(expression, start);
+	operatorSyntax.lastIndex = at;
+	const [matched = '', name = '', suffix = ''] = operatorSyntax.exec(expression) ?? [];
+	const operator = operators.get(name);
+	if (operator === undefined) {
+		fail(
+			`${[...operators.keys()].map(known => `"${known}"`).join(' or ')} expected at: ` +
+				`"...${left}}>>>${expression.slice(at, at + 20)}"`,
+		);
+	}
+
+	if (suffix !== '' && suffix !== 'level') {
+		fail(`bad operator suffix at: "...${name}>>>${suffix}"`);
+	}
+
+	const brace = skipBlanks(expression, at + matched.length);
+	if (expression[brace] !== '{') {
+		fail(`"{expression}" expected at: "...{${left}} ${name}>>>${expression.slice(brace, brace + 20)}"`);
+	}
+
+	const [right, next] = payloadAt(expression, brace);
+	const order = (suffix === 'level' ? levelOrder : valueOrder)(
+		expandText(left, lookup, depth + 1),
+		expandText(right, lookup, depth + 1),
+	);
+	return [operator(order) ? 'true' : '', next];
+}
+
+function valueOrder(left: string, right: string): number {
+	if (allDigits.test(left) && allDigits.test(right)) {
+		const difference = BigInt(left) - BigInt(right);
+		return difference < 0n ? -1 : Number(difference > 0n);
+	}
+
+	return Buffer.compare(Buffer.from(left), Buffer.from(right));
+}
+
+function levelOrder(left: string, right: string): number {
+	try {
+		return compareLevels(parseLevel(left), parseLevel(right));
+	} catch (error) {
+		throw new ConfigurationError(FATAL, {cause: error});
+	}
+}
+
+/** `name{text}`. */
+function call(name: string, expression: string, brace: number, lookup: Lookup, depth: number): string {
+	const [text, next] = payloadAt(expression, brace);
+	const argument = text.trim();
+	if (next !== expression.length) {
+		fail(`unexpected input at: "...${argument}}>>>${expression.slice(next, next + 20)}"`);
+	}
+
+	const domain = expandText(argument, lookup, depth + 1);
+	// oxlint-disable-next-line no-control-regex
+	const isAscii = /^[\u0000-\u007f]*$/.test(domain);
+	let converted: string;
+	switch (name) {
+		case 'domain_to_ascii':
+			converted = isAscii ? domain : domainToASCII(domain);
+			break;
+		case 'domain_to_utf8':
+			converted = isAscii ? domainToUnicode(domain) : domain;
+			break;
+		default:
+			return fail(`unknown function "${name}" at "...>>>${name}{${argument}}"`);
+	}
+
+	if (converted === '' && domain !== '') {
+		fail(`bad domain argument in: '${name}{${domain}}'`);
+	}
+
+	return converted;
+}
+
+/** Where the parenthesis that opens at `at` closes, or `undefined`. Only its own kind counts. */
+function closingOf(text: string, at: number): number | undefined {
+	const open = text[at];
+	const close = open === '(' ? ')' : '}';
+	let level = 0;
+	for (let index = at; index < text.length; index++) {
+		if (text[index] === open) {
+			level++;
+		} else if (text[index] === close && --level === 0) {
+			return index;
+		}
+	}
+
+	return undefined;
+}
+
+function skipBlanks(text: string, at: number): number {
+	blanks.lastIndex = at;
+	return at + (blanks.exec(text)?.[0].length ?? 0);
+}
+
+/** Points at the place of an error. */
+function mark(text: string, at: number): string {
+	return `"...${text.slice(0, at)}>>>${text.slice(at, at + 20)}"`;
+}
+
+function fail(warning: string): never {
+	throw new ConfigurationError(FATAL, {cause: new ConfigurationError(warning)});
+}
+
+/** How often a value may refer to a value that refers to a value. */
+const NESTING_LIMIT = 100;
+
+const FATAL = 'dictionary mail_dict: macro processing error';
+
+const bareName = /\w*/y;
+const blanks = /[ \t\r\n]*/y;
+const allDigits = /^\d+$/;
+const operatorSyntax = /([<>!=?+\-*/~&|%]*)([a-zA-Z0-9]*)/y;
+
+const operators: ReadonlyMap<string, (order: number) => boolean> = new Map([
+	['==', (order: number) => order === 0],
+	['!=', (order: number) => order !== 0],
+	['<', (order: number) => order < 0],
+	['<=', (order: number) => order <= 0],
+	['>=', (order: number) => order >= 0],
+	['>', (order: number) => order > 0],
+]);

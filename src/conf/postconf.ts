@@ -1,0 +1,148 @@
+/*++
+/* NAME
+/*	postconf 3
+/* SUMMARY
+/*	reads the configuration through postconf(1)
+/* DESCRIPTION
+/*	readConfiguration() asks the host's own postconf(1) for all
+/*	parameters, unexpanded: it knows the defaults of its release and
+/*	reads main.cf as Postfix does. Settings of the command line, and
+/*	what a process says about itself, are put on top. To be called
+/*	before the jail.
+/*
+/*	One call is enough, unless a setting of the command line refers
+/*	to a name that is not a parameter of Postfix: postconf prints
+/*	such a name only if main.cf or master.cf refers to it.
+/* DIAGNOSTICS
+/*	ConfigurationError: postconf is missing, fails or does not answer.
+/* SEE ALSO
+/*	postconf(1)
+/*--*/
+
+import {existsSync} from 'node:fs';
+import {finished} from 'node:stream/promises';
+import {ExecaError, execa} from 'execa';
+import split from 'split2';
+import {ConfigurationError} from '../errors.ts';
+import {Configuration} from './configuration.ts';
+
+/** Where the configuration of a process comes from. */
+export interface ConfigurationSource {
+	/** Directory of main.cf; without, the one that postconf chooses (MAIL_CONFIG, or built in). */
+	readonly configDirectory?: string;
+	/** Settings of the command line, in order; a later one wins. */
+	readonly overrides: ReadonlyArray<readonly [name: string, value: string]>;
+	/** First column of master.cf. */
+	readonly serviceName: string;
+	/** Base name of the program. */
+	readonly processName: string;
+	/** Path of postconf(1); without, the usual places are tried. */
+	readonly postconf?: string;
+}
+
+/**
+ * Reads the configuration of this process.
+ *
+ * @throws {ConfigurationError} when postconf cannot be run, or refuses main.cf.
+ */
+export async function readConfiguration(source: ConfigurationSource): Promise<Configuration> {
+	const {configDirectory, overrides, serviceName, processName} = source;
+	const postconf = source.postconf ?? findPostconf();
+	const directory = configDirectory === undefined ? [] : ['-c', configDirectory];
+	const values = await run(postconf, directory);
+
+	const own = new Map([
+		['service_name', serviceName],
+		['process_name', processName],
+		['process_id', String(process.pid)],
+		['config_directory', configDirectory ?? values.get('config_directory') ?? ''],
+	]);
+	const settings = new Map([...overrides, ...own]);
+
+	/*
+	 * Any reference makes postconf look for a name in main.cf, and for the names
+	 * that its value refers to. mail_name stands in for the parameter that really
+	 * has the reference: every release knows it, and nothing depends on it here.
+	 */
+	const unknown = namesIn(settings.values()).filter(name => !values.has(name) && !settings.has(name));
+	if (unknown.length > 0) {
+		const references = unknown.map(name => `\${${name}}`).join(' ');
+		for (const [name, value] of await run(postconf, [...directory, '-o', `mail_name=${references}`])) {
+			if (!values.has(name)) {
+				values.set(name, value);
+			}
+		}
+	}
+
+	for (const [name, value] of settings) {
+		values.set(name, value);
+	}
+
+	return new Configuration(values);
+}
+
+function findPostconf(): string {
+	const found = usualPlaces.find(path => existsSync(path));
+	if (found === undefined) {
+		throw new ConfigurationError(`no postconf command in ${usualPlaces.join(' or ')}`);
+	}
+
+	return found;
+}
+
+/** The names that values refer to, in all the forms of expand(3), whether reached or not. */
+function namesIn(values: Iterable<string>): readonly string[] {
+	const names = [...values].flatMap(value => [...value.matchAll(reference)].map(([, name = '']) => name));
+	return [...new Set(names)];
+}
+
+/** Runs postconf, and splits what it prints into names and values. */
+async function run(postconf: string, options: readonly string[]): Promise<Map<string, string>> {
+	const values = new Map<string, string>();
+	try {
+		const command = execa(postconf, options, {...limits, buffer: false, stderr: 'ignore'});
+		const lines = command.stdout.pipe(split());
+		lines.on('data', (line: string) => {
+			const end = line.indexOf(' =');
+			if (end > 0) {
+				values.set(line.slice(0, end), line.slice(end + 3));
+			}
+		});
+		await Promise.all([command, finished(lines)]);
+	} catch (error) {
+		throw new ConfigurationError(await reasonOf(error, postconf, options), {cause: error});
+	}
+
+	return values;
+}
+
+/*
+ * What postconf prints as an error is what a daemon would have logged. It is
+ * not collected on the good path, where warnings are all it could have.
+ */
+async function reasonOf(error: unknown, postconf: string, options: readonly string[]): Promise<string> {
+	if (!(error instanceof ExecaError) || error.exitCode === undefined) {
+		return error instanceof ExecaError ? `${postconf}: ${problemOf(error)}` : `${postconf}: ${String(error)}`;
+	}
+
+	const {stderr} = await execa(postconf, options, {...limits, stdout: 'ignore', reject: false});
+	return /fatal: (.+)$/m.exec(stderr)?.[1] ?? `${postconf}: exit status ${error.exitCode}`;
+}
+
+function problemOf(error: ExecaError): string {
+	return error.timedOut
+		? `no answer within ${TIME_LIMIT / 1000} seconds`
+		: (error.originalMessage ?? error.shortMessage);
+}
+
+/**
+ * Milliseconds that postconf may take. It needs less than ten, and up to two seconds where main.cf
+ * was changed just now; a client waits for us no longer than this.
+ */
+const TIME_LIMIT = 10_000;
+
+const limits = {stdin: 'ignore', timeout: TIME_LIMIT, killSignal: 'SIGKILL'} as const;
+
+const usualPlaces: readonly string[] = ['/usr/sbin/postconf', '/usr/local/sbin/postconf'];
+
+const reference = /\$[{(]?\s*(\w+)/g;

@@ -1,0 +1,99 @@
+/*++
+/* NAME
+/*	deadline 3
+/* SUMMARY
+/*	one coarse clock for many time limits
+/* DESCRIPTION
+/*	Time limits of a proxy are seconds to minutes, and nearly all of
+/*	them are extended or cancelled before they pass. So a limit is a
+/*	number in an object that its owner may overwrite at no cost, and
+/*	one timer looks at all of them, four times a second, and only
+/*	while there are any. A limit may be noticed up to 250 ms late,
+/*	never early.
+/* SEE ALSO
+/*	postfix src/util/events.c, event_request_timer()
+/*--*/
+
+import type {Milliseconds} from '../units.ts';
+
+/** How often limits are looked at. */
+const TICK = 250;
+
+/** The time that limits are measured with: monotonic, in milliseconds. */
+export function now(): Milliseconds {
+	return performance.now() as Milliseconds;
+}
+
+/** A set of time limits. */
+export class DeadlineClock {
+	readonly #deadlines = new Set<Deadline>();
+	#timer: NodeJS.Timeout | undefined;
+
+	/**
+	 * Makes a time limit that is not running yet.
+	 *
+	 * @param expired - called when it has passed; it is off then and may be armed again.
+	 */
+	deadline(expired: () => void): Deadline {
+		return new Deadline(this, expired);
+	}
+
+	/** For Deadline only: starts to look at it. */
+	add(deadline: Deadline): void {
+		this.#deadlines.add(deadline);
+		this.#timer ??= setInterval(() => this.#tick(), TICK);
+	}
+
+	/** For Deadline only: looks at it no more. */
+	remove(deadline: Deadline): void {
+		this.#deadlines.delete(deadline);
+		if (this.#deadlines.size === 0) {
+			clearInterval(this.#timer);
+			this.#timer = undefined;
+		}
+	}
+
+	#tick(): void {
+		const time = now();
+		for (const deadline of this.#deadlines) {
+			deadline.check(time);
+		}
+	}
+}
+
+/** A time limit that starts over with each sign of life. */
+export class Deadline implements Disposable {
+	readonly #clock: DeadlineClock;
+	readonly #expired: () => void;
+	#at = Infinity;
+
+	constructor(clock: DeadlineClock, expired: () => void) {
+		this.#clock = clock;
+		this.#expired = expired;
+	}
+
+	/** Starts over: the limit passes when nothing re-arms it for this long. */
+	arm(limit: Milliseconds): void {
+		if (this.#at === Infinity) {
+			this.#clock.add(this);
+		}
+
+		this.#at = now() + limit;
+	}
+
+	/** For the clock only. */
+	check(time: Milliseconds): void {
+		if (time >= this.#at) {
+			this[Symbol.dispose]();
+			this.#expired();
+		}
+	}
+
+	/** Stops; nothing happens any more. */
+	[Symbol.dispose](): void {
+		if (this.#at !== Infinity) {
+			this.#at = Infinity;
+			this.#clock.remove(this);
+		}
+	}
+}

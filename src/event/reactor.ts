@@ -1,0 +1,260 @@
+/*++
+/* NAME
+/*	reactor 3
+/* SUMMARY
+/*	readiness of descriptors, data before handshakes
+/* DESCRIPTION
+/*	All descriptors are registered with one epoll(7) descriptor, each
+/*	of them once, edge-triggered, for input, output and hang-up; their
+/*	owners remember what they were told until a call would block. The
+/*	epoll descriptor itself is watched by libuv, so that everything
+/*	runs on the main thread of Node.js, between its timers.
+/*
+/*	Work comes in two kinds. Moving a record costs microseconds: it is
+/*	done when the event arrives. A step of a handshake costs the time
+/*	of a thousand records: it waits in a queue, of which one step is
+/*	done at a time, and after each step the events are looked at
+/*	again. So a storm of handshakes delays established sessions by
+/*	one step, not by the storm.
+/*
+/*	A turn of the loop ends after some milliseconds even when there is
+/*	more to do, because timers and the watchdog want their turn too.
+/* DIAGNOSTICS
+/*	What an owner throws is handed back to that owner: a fault in one
+/*	session does not reach the next.
+/* SEE ALSO
+/*	epoll(7), postfix src/util/events.c
+/*--*/
+
+import koffi from 'koffi';
+import {Panic} from '../errors.ts';
+import {
+	allocate,
+	EPOLL_CLOEXEC,
+	EPOLL_CTL_ADD,
+	EPOLL_CTL_DEL,
+	EPOLL_EVENT_DATA,
+	EPOLL_EVENT_SIZE,
+	EPOLLERR,
+	EPOLLET,
+	EPOLLHUP,
+	EPOLLIN,
+	EPOLLOUT,
+	EPOLLRDHUP,
+	epoll_create1,
+	epoll_ctl,
+	epoll_wait,
+	errno,
+	strerror,
+} from '../ffi/libc.ts';
+import {Owned} from '../owned.ts';
+import type {Fd, Milliseconds} from '../units.ts';
+import {now} from './deadline.ts';
+
+/** The owner of a watched descriptor. */
+export interface Watcher {
+	/**
+	 * The descriptor became readable or writable, or both. End-of-file and errors count as both: the
+	 * next call on the descriptor tells.
+	 */
+	ready(readable: boolean, writable: boolean): void;
+	/** A call of this owner's threw. */
+	fault(reason: unknown): void;
+}
+
+/** Something that has expensive work to do, in steps. */
+export interface Task {
+	/** Does one step. To be called again it has to be queued again. */
+	step(): void;
+	/** The step threw. */
+	fault(reason: unknown): void;
+}
+
+const READABLE = EPOLLIN | EPOLLRDHUP | EPOLLHUP | EPOLLERR;
+const WRITABLE = EPOLLOUT | EPOLLHUP | EPOLLERR;
+
+/** Events taken from the kernel at once. */
+const BATCH = 256;
+const events = allocate(BATCH * EPOLL_EVENT_SIZE);
+/** The argument of epoll_ctl(2). */
+const change = allocate(16);
+
+/** Time after which a turn ends, in milliseconds. */
+const TURN: Milliseconds = 10 as Milliseconds;
+
+/** One epoll descriptor and the queue of tasks. */
+export class Reactor implements Disposable {
+	readonly #epoll: Owned<Fd>;
+	readonly #watchers: Array<Watcher | undefined> = [];
+	/*
+	 * A descriptor that is closed and opened again while a batch of events is
+	 * being served has the same number: the generation tells them apart.
+	 */
+	readonly #generations: number[] = [];
+	/* When it is garbage-collected, polling silently stops: keep it. */
+	readonly #poll: ReturnType<typeof koffi.node.poll>;
+	#soon: Task[] = [];
+	#tasks: Task[] = [];
+	#next = 0;
+	#continuing = false;
+	#turning = false;
+
+	/** @param close - closes a descriptor. */
+	constructor(close: (fd: Fd) => void) {
+		const epoll = epoll_create1(EPOLL_CLOEXEC);
+		if (epoll < 0) {
+			throw new Panic(`epoll_create1: ${strerror(errno())}`);
+		}
+
+		this.#epoll = new Owned(epoll as Fd, close);
+		this.#poll = koffi.node.poll(epoll, {readable: true}, () => this.#turn());
+	}
+
+	/**
+	 * Watches a connection: edge-triggered, input and output.
+	 *
+	 * @param fd - borrowed until the result is disposed, which has to happen before it is closed.
+	 */
+	watch(fd: Fd, watcher: Watcher): Disposable {
+		return this.#add(fd, watcher, EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET);
+	}
+
+	/** Watches a descriptor for input, level-triggered: told again in each turn while there is some. */
+	watchInput(fd: Fd, watcher: Watcher): Disposable {
+		return this.#add(fd, watcher, EPOLLIN);
+	}
+
+	/** Watches for the other end to disappear, and for nothing else. */
+	watchHangup(fd: Fd, watcher: Watcher): Disposable {
+		return this.#add(fd, watcher, EPOLLET);
+	}
+
+	/**
+	 * Comes back to a task after the events at hand, before the next step of a handshake: for sessions that
+	 * have more data to move than is fair to others at once. No event would bring them back.
+	 */
+	soon(task: Task): void {
+		this.#soon.push(task);
+		if (!this.#turning) {
+			this.#continue();
+		}
+	}
+
+	/** Puts a task at the end of the queue. */
+	queue(task: Task): void {
+		this.#tasks.push(task);
+		if (!this.#turning) {
+			this.#continue();
+		}
+	}
+
+	/** Number of tasks that wait. */
+	get backlog(): number {
+		return this.#tasks.length - this.#next;
+	}
+
+	[Symbol.dispose](): void {
+		this.#poll.close();
+		this.#epoll[Symbol.dispose]();
+	}
+
+	#add(fd: Fd, watcher: Watcher, interest: number): Disposable {
+		const generation = ((this.#generations[fd] ?? 0) + 1) >>> 0;
+		this.#generations[fd] = generation;
+		this.#watchers[fd] = watcher;
+		change.view.setUint32(0, interest, true);
+		change.view.setUint32(EPOLL_EVENT_DATA, fd, true);
+		change.view.setUint32(EPOLL_EVENT_DATA + 4, generation, true);
+		if (epoll_ctl(this.#epoll.value, EPOLL_CTL_ADD, fd, change.address) < 0) {
+			throw new Panic(`epoll_ctl: ${strerror(errno())}`);
+		}
+
+		return {
+			[Symbol.dispose]: () => {
+				if (this.#watchers[fd] === watcher && this.#generations[fd] === generation) {
+					this.#watchers[fd] = undefined;
+					epoll_ctl(this.#epoll.value, EPOLL_CTL_DEL, fd, change.address);
+				}
+			},
+		};
+	}
+
+	/* Serves all events, then tasks one by one with a look at the events after each. */
+	#turn(): void {
+		this.#turning = true;
+		const unfinished = this.#work();
+		this.#turning = false;
+		if (unfinished) {
+			this.#continue();
+		}
+	}
+
+	#work(): boolean {
+		const started = now();
+		this.#serve();
+		while (this.#next < this.#tasks.length || this.#soon.length > 0) {
+			if (now() - started > TURN) {
+				return true;
+			}
+
+			const soon = this.#soon;
+			this.#soon = [];
+			for (const task of soon) {
+				perform(task);
+			}
+
+			const task = this.#tasks[this.#next];
+			if (task !== undefined) {
+				this.#next++;
+				perform(task);
+			}
+
+			this.#serve();
+		}
+
+		this.#tasks = [];
+		this.#next = 0;
+		return false;
+	}
+
+	/* Tasks are no events of libuv's: somebody has to come back for them. */
+	#continue(): void {
+		if (!this.#continuing) {
+			this.#continuing = true;
+			setImmediate(() => {
+				this.#continuing = false;
+				this.#turn();
+			});
+		}
+	}
+
+	#serve(): void {
+		const count = epoll_wait(this.#epoll.value, events.address, BATCH, 0);
+		for (let index = 0; index < count; index++) {
+			const at = index * EPOLL_EVENT_SIZE;
+			const fd = events.view.getUint32(at + EPOLL_EVENT_DATA, true);
+			const watcher = this.#watchers[fd];
+			if (
+				watcher === undefined ||
+				this.#generations[fd] !== events.view.getUint32(at + EPOLL_EVENT_DATA + 4, true)
+			) {
+				continue;
+			}
+
+			const flags = events.view.getUint32(at, true);
+			try {
+				watcher.ready((flags & READABLE) !== 0, (flags & WRITABLE) !== 0);
+			} catch (reason) {
+				watcher.fault(reason);
+			}
+		}
+	}
+}
+
+function perform(task: Task): void {
+	try {
+		task.step();
+	} catch (reason) {
+		task.fault(reason);
+	}
+}

@@ -1,0 +1,151 @@
+/*++
+/* NAME
+/*	stream 3
+/* SUMMARY
+/*	non-blocking calls on a descriptor, and the buffer that all share
+/* DESCRIPTION
+/*	The program is single-threaded and bytes do not stay: what is read
+/*	is passed on before anything else is read. So one buffer serves
+/*	all sessions. Only what the other side does not take at once is
+/*	copied, by its owner.
+/*
+/*	Results are bytes when positive, otherwise one of step(3).
+/* SECURITY
+/*	The buffer holds decrypted text of whoever used it last. It never
+/*	leaves the process other than by the call that follows the read.
+/* SEE ALSO
+/*	postfix src/util/nbbio.c
+/*--*/
+
+import {
+	accept4,
+	type Address,
+	allocate,
+	close,
+	EAGAIN,
+	EINTR,
+	errno,
+	errorNumber,
+	MSG_NOSIGNAL,
+	read,
+	SOCK_CLOEXEC,
+	SOCK_NONBLOCK,
+	send,
+	setNonBlocking,
+} from '../ffi/libc.ts';
+import {receiveDescriptors} from '../ffi/message.ts';
+import {Owned} from '../owned.ts';
+import {END, FAILED, WANT_READ, WANT_WRITE} from '../step.ts';
+import type {Fd} from '../units.ts';
+
+/** Capacity of the shared buffer, in bytes: four full TLS records. */
+export const BUFFER_SIZE = 65_536;
+/** The shared buffer. */
+export const buffer: {readonly address: Address; readonly bytes: Uint8Array} = allocate(BUFFER_SIZE);
+
+/** Takes over a descriptor: whoever holds the result closes it. */
+export function ownFd(fd: Fd): Owned<Fd> {
+	return new Owned(fd, close);
+}
+
+/**
+ * Reads into the shared buffer.
+ *
+ * @returns bytes, {@link WANT_READ}, {@link END} or {@link FAILED}.
+ */
+export function readStream(fd: Fd): number {
+	const count = read(fd, buffer.address, BUFFER_SIZE);
+	if (count > 0) {
+		return count;
+	}
+
+	return count === 0 ? END : failure(WANT_READ);
+}
+
+/**
+ * Writes.
+ *
+ * @param from - the shared buffer's address, or bytes of the caller's.
+ * @returns bytes, {@link WANT_WRITE} or {@link FAILED}.
+ */
+export function writeStream(fd: Fd, from: Address | Uint8Array, size: number): number {
+	const count = send(fd, from, size, MSG_NOSIGNAL);
+	return count >= 0 ? count : failure(WANT_WRITE);
+}
+
+function failure(wouldBlock: number): number {
+	const code = errno();
+	return code === EAGAIN || code === EINTR ? wouldBlock : FAILED;
+}
+
+/** What came when a descriptor was expected. */
+export type Passed =
+	| {readonly kind: 'descriptor'; readonly fd: Owned<Fd>}
+	| {readonly kind: 'none'; readonly why: string}
+	| {readonly kind: 'want-read'};
+
+/**
+ * Receives the descriptor that a client passes, with the one byte that carries it.
+ *
+ * @returns the descriptor, close-on-exec and non-blocking, owned by the caller. Where it was not
+ * exactly one, all are closed and `why` says what came.
+ */
+export function receiveDescriptor(socket: Fd): Passed {
+	const {result, truncated, descriptors} = receiveDescriptors(socket);
+	const [first, ...others] = descriptors;
+	if (first !== undefined && others.length === 0 && !truncated) {
+		setNonBlocking(first);
+		return {kind: 'descriptor', fd: ownFd(first)};
+	}
+
+	for (const fd of descriptors) {
+		close(fd);
+	}
+
+	if (first !== undefined) {
+		return {kind: 'none', why: 'more than one descriptor'};
+	}
+
+	if (result < 0) {
+		return failure(WANT_READ) === WANT_READ
+			? {kind: 'want-read'}
+			: {kind: 'none', why: 'Connection reset by peer'};
+	}
+
+	return {kind: 'none', why: result === 0 ? 'Connection closed by client' : 'data without a descriptor'};
+}
+
+/** Result of accepting: a connection, nobody there, or the error number. */
+export type Accepted =
+	| {readonly kind: 'connection'; readonly fd: Owned<Fd>}
+	| {readonly kind: 'nobody'}
+	| {readonly kind: 'error'; readonly code: number};
+
+/* What a listening socket may say although it is in order. Source: postfix src/util/sane_accept.c. */
+const acceptAgain: ReadonlySet<number> = new Set(
+	[
+		'EAGAIN',
+		'ECONNABORTED',
+		'ECONNREFUSED',
+		'ECONNRESET',
+		'EHOSTDOWN',
+		'EHOSTUNREACH',
+		'EINTR',
+		'ENETDOWN',
+		'ENETUNREACH',
+		'ENOBUFS',
+		'ENOTCONN',
+		'EPROTO',
+	].map(errorNumber),
+);
+
+/** Accepts one connection, non-blocking and close-on-exec. */
+export function acceptConnection(listener: Fd): Accepted {
+	const fd = accept4(listener, null, null, SOCK_NONBLOCK | SOCK_CLOEXEC);
+	if (fd >= 0) {
+		return {kind: 'connection', fd: ownFd(fd as Fd)};
+	}
+
+	const code = errno();
+	return acceptAgain.has(code) ? {kind: 'nobody'} : {kind: 'error', code};
+}

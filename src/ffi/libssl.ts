@@ -1,0 +1,263 @@
+/*++
+/* NAME
+/*	libssl 3
+/* SUMMARY
+/*	bindings of OpenSSL's libssl
+/* DESCRIPTION
+/*	C as it is, no policy, in the order of the header. Macros of the
+/*	header are functions here, under the macro's name. Everything is
+/*	called synchronously on the main thread: the error queue belongs
+/*	to the thread, and callbacks run inside the call.
+/* SEE ALSO
+/*	libcrypto(3), for how the libraries are loaded
+/*--*/
+
+import koffi from 'koffi';
+import type {Fd} from '../units.ts';
+import {type Address, allocate} from './libc.ts';
+import type {EvpPkey, InitSettings, Pointer, StackOfX509, X509, X509StoreCtx} from './libcrypto.ts';
+
+export type SslMethod = Pointer<'SSL_METHOD'>;
+export type SslCtx = Pointer<'SSL_CTX'>;
+export type Ssl = Pointer<'SSL'>;
+export type SslCipher = Pointer<'SSL_CIPHER'>;
+/** The address of a function that C may call. */
+export type Callback = Pointer<'callback'>;
+
+const libssl = koffi.load('libssl.so.3', {deep: true});
+const scratch = allocate(64);
+
+/* Library initialization */
+export const OPENSSL_INIT_NO_LOAD_CONFIG = 0x80;
+export const OPENSSL_init_ssl: (options: number, settings: InitSettings | null) => number = libssl.func(
+	'int OPENSSL_init_ssl(uint64_t opts, const void *settings)',
+);
+
+/* SSL_CTX */
+export const TLS_client_method: () => SslMethod = libssl.func('const void *TLS_client_method(void)');
+export const SSL_CTX_new: (method: SslMethod) => SslCtx | null = libssl.func(
+	'void *SSL_CTX_new(const void *method)',
+);
+export const SSL_CTX_free: (ctx: SslCtx) => void = libssl.func('void SSL_CTX_free(void *ctx)');
+export const SSL_CTX_set_options: (ctx: SslCtx, options: number) => number | bigint = libssl.func(
+	'uint64_t SSL_CTX_set_options(void *ctx, uint64_t op)',
+);
+export const SSL_CTX_set_security_level: (ctx: SslCtx, level: number) => void = libssl.func(
+	'void SSL_CTX_set_security_level(void *ctx, int level)',
+);
+export const SSL_CTX_set_verify_depth: (ctx: SslCtx, depth: number) => void = libssl.func(
+	'void SSL_CTX_set_verify_depth(void *ctx, int depth)',
+);
+export const SSL_CTX_set_verify: (ctx: SslCtx, mode: number, callback: Callback | null) => void =
+	libssl.func('void SSL_CTX_set_verify(void *ctx, int mode, void *cb)');
+export const SSL_CTX_set_info_callback: (ctx: SslCtx, callback: Callback) => void = libssl.func(
+	'void SSL_CTX_set_info_callback(void *ctx, void *cb)',
+);
+export const SSL_CTX_load_verify_locations: (ctx: SslCtx, file: string | null, path: string | null) => number =
+	libssl.func('int SSL_CTX_load_verify_locations(void *ctx, const char *CAfile, const char *CApath)');
+export const SSL_CTX_set_default_verify_paths: (ctx: SslCtx) => number = libssl.func(
+	'int SSL_CTX_set_default_verify_paths(void *ctx)',
+);
+export const SSL_CTX_use_certificate_chain_file: (ctx: SslCtx, file: string) => number = libssl.func(
+	'int SSL_CTX_use_certificate_chain_file(void *ctx, const char *file)',
+);
+export const SSL_CTX_use_PrivateKey_file: (ctx: SslCtx, file: string, type: number) => number = libssl.func(
+	'int SSL_CTX_use_PrivateKey_file(void *ctx, const char *file, int type)',
+);
+export const SSL_CTX_check_private_key: (ctx: SslCtx) => number = libssl.func(
+	'int SSL_CTX_check_private_key(const void *ctx)',
+);
+export const SSL_CTX_use_cert_and_key: (
+	ctx: SslCtx,
+	certificate: X509,
+	key: EvpPkey,
+	chain: StackOfX509,
+	override: number,
+) => number = libssl.func('int SSL_CTX_use_cert_and_key(void *ctx, void *x, void *k, void *chain, int override)');
+export const SSL_CTX_set_cipher_list: (ctx: SslCtx, list: string) => number = libssl.func(
+	'int SSL_CTX_set_cipher_list(void *ctx, const char *list)',
+);
+const SSL_CTX_ctrl: (ctx: SslCtx, command: number, larg: number, parg: Address | null) => number = libssl.func(
+	'long SSL_CTX_ctrl(void *ctx, int cmd, long larg, void *parg)',
+);
+const SSL_CTX_ctrl_ints: (ctx: SslCtx, command: number, larg: number, parg: Int32Array) => number = libssl.func(
+	'long SSL_CTX_ctrl(void *ctx, int cmd, long larg, const int *parg)',
+);
+
+/* SSL_CTX_set_mode() */
+export const SSL_MODE_ENABLE_PARTIAL_WRITE = 0x1;
+export const SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER = 0x2;
+export const SSL_MODE_RELEASE_BUFFERS = 0x10;
+export function SSL_CTX_set_mode(ctx: SslCtx, mode: number): number {
+	return SSL_CTX_ctrl(ctx, 33, mode, null);
+}
+
+/** 1 when the library accepts the groups. */
+export function SSL_CTX_set1_groups(ctx: SslCtx, nids: readonly number[]): number {
+	return SSL_CTX_ctrl_ints(ctx, 91, nids.length, Int32Array.from(nids));
+}
+
+export const SSL_VERIFY_NONE = 0;
+export const SSL_FILETYPE_PEM = 1;
+
+/* Options. Source: openssl/ssl.h of 3.0; values as numbers because some exceed 31 bits. */
+export const SSL_OP_ALL = 0x80000850;
+export const SSL_OP_LEGACY_SERVER_CONNECT = 0x4;
+export const SSL_OP_TLSEXT_PADDING = 0x10;
+export const SSL_OP_SAFARI_ECDHE_ECDSA_BUG = 0x40;
+export const SSL_OP_IGNORE_UNEXPECTED_EOF = 0x80;
+export const SSL_OP_DONT_INSERT_EMPTY_FRAGMENTS = 0x800;
+export const SSL_OP_NO_TICKET = 0x4000;
+export const SSL_OP_NO_SESSION_RESUMPTION_ON_RENEGOTIATION = 0x10000;
+export const SSL_OP_NO_COMPRESSION = 0x20000;
+export const SSL_OP_ENABLE_MIDDLEBOX_COMPAT = 0x100000;
+export const SSL_OP_PRIORITIZE_CHACHA = 0x200000;
+export const SSL_OP_CIPHER_SERVER_PREFERENCE = 0x400000;
+export const SSL_OP_TLS_ROLLBACK_BUG = 0x800000;
+export const SSL_OP_NO_SSLv3 = 0x2000000;
+export const SSL_OP_NO_TLSv1 = 0x4000000;
+export const SSL_OP_NO_TLSv1_2 = 0x8000000;
+export const SSL_OP_NO_TLSv1_1 = 0x10000000;
+export const SSL_OP_NO_TLSv1_3 = 0x20000000;
+export const SSL_OP_NO_RENEGOTIATION = 0x40000000;
+export const SSL_OP_CRYPTOPRO_TLSEXT_BUG = 0x80000000;
+
+/* SSL */
+export const SSL_new: (ctx: SslCtx) => Ssl | null = libssl.func('void *SSL_new(void *ctx)');
+export const SSL_free: (ssl: Ssl) => void = libssl.func('void SSL_free(void *ssl)');
+export const SSL_set_fd: (ssl: Ssl, fd: Fd) => number = libssl.func('int SSL_set_fd(void *ssl, int fd)');
+export const SSL_set_options: (ssl: Ssl, options: number) => number | bigint = libssl.func(
+	'uint64_t SSL_set_options(void *ssl, uint64_t op)',
+);
+export const SSL_set_cipher_list: (ssl: Ssl, list: string) => number = libssl.func(
+	'int SSL_set_cipher_list(void *ssl, const char *list)',
+);
+const SSL_ctrl: (ssl: Ssl, command: number, larg: number, parg: Address | null) => number = libssl.func(
+	'long SSL_ctrl(void *ssl, int cmd, long larg, void *parg)',
+);
+const SSL_ctrl_text: (ssl: Ssl, command: number, larg: number, parg: string) => number = libssl.func(
+	'long SSL_ctrl(void *ssl, int cmd, long larg, const char *parg)',
+);
+export function SSL_set_min_proto_version(ssl: Ssl, version: number): number {
+	return SSL_ctrl(ssl, 123, version, null);
+}
+
+export function SSL_set_max_proto_version(ssl: Ssl, version: number): number {
+	return SSL_ctrl(ssl, 124, version, null);
+}
+
+export function SSL_set_tlsext_host_name(ssl: Ssl, name: string): number {
+	return SSL_ctrl_text(ssl, 55, 0, name);
+}
+
+/** The peer's ephemeral key; the caller owns it. Null when there is none. */
+export function SSL_get_peer_tmp_key(ssl: Ssl): EvpPkey | null {
+	scratch.view.setBigUint64(0, 0n, true);
+	const found = SSL_ctrl(ssl, 109, 0, scratch.address) === 1;
+	const key = scratch.view.getBigUint64(0, true);
+	return found && key !== 0n ? (key as EvpPkey) : null;
+}
+
+/** NID of the digest in the signature of the local certificate's key; undefined when nothing was signed. */
+export function SSL_get_signature_nid(ssl: Ssl): number | undefined {
+	scratch.view.setInt32(0, 0, true);
+	return SSL_ctrl(ssl, 132, 0, scratch.address) === 1 ? scratch.view.getInt32(0, true) : undefined;
+}
+
+/** NID of the digest in the peer's signature; undefined when there is none. */
+export function SSL_get_peer_signature_nid(ssl: Ssl): number | undefined {
+	scratch.view.setInt32(0, 0, true);
+	return SSL_ctrl(ssl, 108, 0, scratch.address) === 1 ? scratch.view.getInt32(0, true) : undefined;
+}
+
+/* Handshake and data */
+export const SSL_ERROR_NONE = 0;
+export const SSL_ERROR_SSL = 1;
+export const SSL_ERROR_WANT_READ = 2;
+export const SSL_ERROR_WANT_WRITE = 3;
+export const SSL_ERROR_SYSCALL = 5;
+export const SSL_ERROR_ZERO_RETURN = 6;
+export const SSL_connect: (ssl: Ssl) => number = libssl.func('int SSL_connect(void *ssl)');
+export const SSL_read: (ssl: Ssl, buffer: Address, size: number) => number = libssl.func(
+	'int SSL_read(void *ssl, void *buf, int num)',
+);
+export const SSL_write: (ssl: Ssl, buffer: Address | Uint8Array, size: number) => number = libssl.func(
+	'int SSL_write(void *ssl, const void *buf, int num)',
+);
+export const SSL_shutdown: (ssl: Ssl) => number = libssl.func('int SSL_shutdown(void *ssl)');
+export const SSL_get_error: (ssl: Ssl, result: number) => number = libssl.func(
+	'int SSL_get_error(const void *ssl, int ret)',
+);
+
+/* Outcome */
+export const TLS1_3_VERSION = 0x0304;
+export const SSL_version: (ssl: Ssl) => number = libssl.func('int SSL_version(const void *ssl)');
+export const SSL_get_version: (ssl: Ssl) => string = libssl.func('const char *SSL_get_version(const void *ssl)');
+export const SSL_get_current_cipher: (ssl: Ssl) => SslCipher | null = libssl.func(
+	'const void *SSL_get_current_cipher(const void *ssl)',
+);
+export const SSL_CIPHER_get_name: (cipher: SslCipher) => string = libssl.func(
+	'const char *SSL_CIPHER_get_name(const void *cipher)',
+);
+const SSL_CIPHER_get_bits: (cipher: SslCipher, algorithm: Address) => number = libssl.func(
+	'int SSL_CIPHER_get_bits(const void *cipher, void *alg_bits)',
+);
+
+/** Bits of a cipher: those that count, and those of the algorithm. */
+export function cipherBits(cipher: SslCipher): {readonly used: number; readonly algorithm: number} {
+	const used = SSL_CIPHER_get_bits(cipher, scratch.address);
+	return {used, algorithm: scratch.view.getInt32(0, true)};
+}
+
+export const SSL_session_reused: (ssl: Ssl) => number = libssl.func('int SSL_session_reused(const void *ssl)');
+export const SSL_get_verify_result: (ssl: Ssl) => number = libssl.func(
+	'long SSL_get_verify_result(const void *ssl)',
+);
+/** Borrowed from the connection. */
+export const SSL_get0_peer_certificate: (ssl: Ssl) => X509 | null = libssl.func(
+	'void *SSL_get0_peer_certificate(const void *ssl)',
+);
+/** Borrowed from the connection. */
+export const SSL_get_certificate: (ssl: Ssl) => X509 | null = libssl.func(
+	'void *SSL_get_certificate(const void *ssl)',
+);
+export const SSL_get0_peername: (ssl: Ssl) => string | null = libssl.func(
+	'const char *SSL_get0_peername(void *ssl)',
+);
+export const SSL_get_verify_depth: (ssl: Ssl) => number = libssl.func(
+	'int SSL_get_verify_depth(const void *ssl)',
+);
+
+/* Callbacks */
+export const SSL_CB_LOOP = 0x01;
+export const SSL_CB_EXIT = 0x02;
+export const SSL_CB_READ = 0x04;
+export const SSL_CB_ALERT = 0x4000;
+export const SSL_ST_CONNECT = 0x1000;
+export const SSL_ST_ACCEPT = 0x2000;
+export const SSL3_AD_CLOSE_NOTIFY = 0;
+export const SSL_state_string_long: (ssl: Ssl) => string = libssl.func(
+	'const char *SSL_state_string_long(const void *ssl)',
+);
+export const SSL_alert_type_string_long: (value: number) => string = libssl.func(
+	'const char *SSL_alert_type_string_long(int value)',
+);
+export const SSL_alert_desc_string_long: (value: number) => string = libssl.func(
+	'const char *SSL_alert_desc_string_long(int value)',
+);
+export const SSL_get_ex_data_X509_STORE_CTX_idx: () => number = libssl.func(
+	'int SSL_get_ex_data_X509_STORE_CTX_idx(void)',
+);
+
+const VerifyCallback = koffi.proto('int VerifyCallback(int ok, void *ctx)');
+const InfoCallback = koffi.proto('void InfoCallback(const void *ssl, int where, int ret)');
+
+/** Registers a verify callback for the life of the process. It must not throw. */
+export function registerVerifyCallback(run: (ok: number, ctx: X509StoreCtx) => number): Callback {
+	return koffi.register(run, koffi.pointer(VerifyCallback)) as Callback;
+}
+
+/** Registers an info callback for the life of the process. It must not throw. */
+export function registerInfoCallback(run: (ssl: Ssl, where: number, result: number) => void): Callback {
+	return koffi.register(run, koffi.pointer(InfoCallback)) as Callback;
+}

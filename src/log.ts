@@ -1,0 +1,168 @@
+/*++
+/* NAME
+/*	log 3
+/* SUMMARY
+/*	message functions by Postfix level, to syslog or postlogd
+/* DESCRIPTION
+/*	pino carries the records; where they go and how they look is the
+/*	business of Postfix. The tag is PREFIX/PROCESS[PID], the label
+/*	(`warning: ` and so on) is part of the text, control characters
+/*	become question marks, and no text is longer than 2000 bytes.
+/*
+/*	Before main.cf is read the environment decides between syslog and
+/*	postlogd, afterwards maillog_file does: call openLog() again. The
+/*	socket has to be open before chroot(2).
+/*
+/*	fatal() and panic() end the process after one second: a brake for
+/*	programs that master(8) restarts. What has to happen first, the
+/*	program announces with onExit().
+/* DIAGNOSTICS
+/*	There is nobody to tell about a record that cannot be sent: it is
+/*	lost, as with the C program.
+/* SEE ALSO
+/*	postfix src/util/msg.c, src/util/msg_logger.c,
+/*	src/global/maillog_client.c
+/*--*/
+
+import {pino} from 'pino';
+
+/** Sends one finished record; `severity` is a severity of syslog(3). */
+export interface LogTransport {
+	send(severity: number, label: string, text: string): void;
+}
+
+/** Levels of msg(3), with the severity of syslog(3) and the label of each. */
+const levels = {
+	info: {pino: 30, severity: 6, label: ''},
+	warning: {pino: 40, severity: 4, label: 'warning: '},
+	error: {pino: 50, severity: 3, label: 'error: '},
+	fatal: {pino: 60, severity: 2, label: 'fatal: '},
+	panic: {pino: 70, severity: 2, label: 'panic: '},
+} as const;
+
+const byNumber: ReadonlyMap<number, (typeof levels)[keyof typeof levels]> = new Map(
+	Object.values(levels).map(level => [level.pino, level]),
+);
+
+/** Bytes of text in one record. Source: postfix src/util/msg_logger.c. */
+const TEXT_LIMIT = 2000;
+/** Errors after which a process gives up. Source: postfix src/util/msg.c. */
+const ERROR_LIMIT = 13;
+
+let transport: LogTransport | undefined;
+
+/*
+ * pino leaves the level and the text of the record that it is about to write
+ * in the destination, when the destination says so. That spares us to take its
+ * JSON apart again.
+ */
+const destination = {
+	[Symbol.for('pino.metadata')]: true,
+	lastLevel: 0,
+	lastMsg: '',
+	write(): void {
+		const level = byNumber.get(this.lastLevel) ?? levels.info;
+		transport?.send(level.severity, level.label, cleanText(this.lastMsg));
+	},
+};
+
+const logger = pino(
+	{
+		base: null,
+		timestamp: false,
+		level: 'info',
+		customLevels: Object.fromEntries(Object.entries(levels).map(([name, level]) => [name, level.pino])) as {
+			[name in keyof typeof levels]: number;
+		},
+		useOnlyCustomLevels: true,
+	},
+	destination,
+);
+
+/** Directs all further records to a transport. */
+export function openLog(to: LogTransport): void {
+	transport = to;
+}
+
+/** Logs what an administrator wants to know. Source: msg_info(), postfix src/util/msg.c. */
+export function info(text: string): void {
+	logger.info(text);
+}
+
+/** Logs what went wrong without stopping anybody. Source: msg_warn(). */
+export function warning(text: string): void {
+	logger.warning(text);
+}
+
+let errors = 0;
+
+/** Logs what went wrong with this process; the thirteenth time it ends. Source: msg_error(). */
+export function error(text: string): void {
+	logger.error(text);
+	if (++errors >= ERROR_LIMIT) {
+		fatal('too many errors - program terminated');
+	}
+}
+
+let beforeExit: (status: number) => void = () => undefined;
+
+/** Sets what has to be done before fatal() or panic() end the process. */
+export function onExit(run: (status: number) => void): void {
+	beforeExit = run;
+}
+
+/** Logs why this process cannot serve, waits one second and ends it. Source: msg_fatal(). */
+export function fatal(text: string): never {
+	logger.fatal(text);
+	return leave();
+}
+
+/** Logs a mistake of our own, waits one second and ends the process. Source: msg_panic(). */
+export function panic(text: string): never {
+	logger.panic(text);
+	return leave();
+}
+
+function leave(): never {
+	Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 1000);
+	beforeExit(1);
+	process.exit(1);
+}
+
+/**
+ * Makes a text fit for a log: no control characters, valid UTF-8, at most 2000 bytes.
+ *
+ * Text from the wire holds one byte per character; where such a text has bytes above 127 it is taken
+ * as UTF-8. Source: printable(), postfix src/util/printable.c.
+ */
+export function cleanText(text: string): string {
+	const printable = isAscii(text) ? text : decodeBytes(text);
+	// biome-ignore lint/suspicious/noControlCharactersInRegex: they are what this is about
+	const clean = printable.replaceAll(/[\u0000-\u001F\u007F-\u009F]/g, '?');
+	if (clean.length * 3 <= TEXT_LIMIT || Buffer.byteLength(clean) <= TEXT_LIMIT) {
+		return clean;
+	}
+
+	/* A character that is cut in two becomes a replacement character: drop it. */
+	return Buffer.from(clean).subarray(0, TEXT_LIMIT).toString().replace(/\uFFFD$/, '');
+}
+
+function isAscii(text: string): boolean {
+	for (let index = 0; index < text.length; index++) {
+		if (text.charCodeAt(index) > 0x7e) {
+			return false;
+		}
+	}
+
+	return true;
+}
+
+function decodeBytes(text: string): string {
+	for (let index = 0; index < text.length; index++) {
+		if (text.charCodeAt(index) > 0xff) {
+			return text;
+		}
+	}
+
+	return Buffer.from(text, 'latin1').toString('utf8').replaceAll('\uFFFD', '?');
+}

@@ -1,0 +1,119 @@
+/*++
+/* NAME
+/*	tlsproxy 8
+/* SUMMARY
+/*	Postfix TLS proxy
+/* SYNOPSIS
+/*	tlsproxy [generic Postfix daemon options] [name=value ...]
+/* DESCRIPTION
+/*	tlsproxy(8) implements TLS for programs of Postfix that do not do
+/*	it themselves. With smtp_tls_connection_reuse, smtp(8) passes it
+/*	the connection to a remote server after STARTTLS, with the TLS
+/*	policy of the destination. tlsproxy(8) does the handshake, reports
+/*	the outcome, and gives back a plaintext stream. smtp(8) can store
+/*	that stream in scache(8), so that other deliveries with the same
+/*	policy use the same TLS connection.
+/*
+/*	This program replaces the one that comes with Postfix. It talks
+/*	the protocol of the Postfix release that is installed.
+/* SECURITY
+/*	The program is exposed to remote servers. It reads certificates
+/*	and keys as root, then gives up its privileges, and can be run in
+/*	a chroot jail. It applies the settings that each request carries:
+/*	connections of one policy are never made with those of another.
+/*
+/*	When a hand-off fails, smtp(8) does not do TLS itself: mail is
+/*	deferred, and at security level "may" it is later sent in
+/*	cleartext. Therefore a fault in one session ends that session and
+/*	no other.
+/* DIAGNOSTICS
+/*	Problems and transactions are logged to syslogd(8) or postlogd(8),
+/*	in the words of the program that this one replaces.
+/* BUGS
+/*	Client role: security levels may and encrypt. Requests for other
+/*	levels, and for the server role, are refused.
+/*
+/*	TLS sessions are not resumed: a connection is reused as a whole,
+/*	or made anew.
+/* CONFIGURATION PARAMETERS
+/*	Parameters are read when a process starts; processes end after
+/*	max_use sessions or max_idle seconds, and at "postfix reload".
+/* .IP "\fBtlsproxy_client_security_level ($smtp_tls_security_level)\fR"
+/*	Whether the client role is enabled.
+/* .IP "\fBtlsproxy_client_CAfile ($smtp_tls_CAfile)\fR"
+/* .IP "\fBtlsproxy_client_CApath ($smtp_tls_CApath)\fR"
+/* .IP "\fBtlsproxy_client_cert_file ($smtp_tls_cert_file)\fR"
+/* .IP "\fBtlsproxy_client_key_file ($smtp_tls_key_file)\fR"
+/* .IP "\fBtlsproxy_client_chain_files ($smtp_tls_chain_files)\fR"
+/*	Files that are read before the jail. A request that names the same
+/*	files, with the same other settings, is served with them.
+/* .IP "\fBtlsproxy_client_loglevel ($smtp_tls_loglevel)\fR"
+/*	Log level of the settings that are made before the jail.
+/* .IP "\fBtlsproxy_watchdog_timeout (10s)\fR"
+/*	How long the event loop may stand still before the process ends.
+/* .IP "\fBmax_idle (100s)\fR"
+/*	Time without a session after which the process ends.
+/* .IP "\fBmax_use (100)\fR"
+/*	Number of sessions after which the process ends when it has none.
+/* .IP "\fBmaillog_file (empty)\fR"
+/* .IP "\fBsyslog_facility (mail)\fR"
+/* .IP "\fBsyslog_name (see 'postconf -d' output)\fR"
+/*	Where and under which name to log.
+/* SEE ALSO
+/*	smtp(8), Postfix SMTP client
+/*	scache(8), Postfix connection cache
+/*	master(8), process manager
+/*	postconf(5), configuration parameters
+/* LICENSE
+/*	Eclipse Public License 2.0
+/*--*/
+
+import {isatty} from 'node:tty';
+import {ConfigurationError, Panic} from './errors.ts';
+import * as log from './log.ts';
+import {parseOptions} from './master/options.ts';
+import {ancestryFrom, farewell, keepDescriptors} from './master/server.ts';
+import {postlogTransport, syslogTransport} from './master/transport.ts';
+import {PROCESS_NAME, serve} from './tlsproxy.ts';
+
+/** Facility of records from before main.cf is read. Source: LOG_MAIL, syslog(3). */
+const LOG_MAIL = 2 << 3;
+
+/** Words of our own in master.cf. */
+const knownWords: readonly string[] = [];
+
+try {
+	openFirstLog();
+	const ancestry = ancestryFrom(process.env);
+	log.onExit(status => farewell(ancestry, status));
+	if (isatty(0)) {
+		throw new ConfigurationError('do not run this command by hand');
+	}
+
+	keepDescriptors(ancestry);
+	process.on('uncaughtException', end);
+	await serve(parseOptions(process.argv.slice(2), knownWords), process.env, ancestry);
+} catch (reason) {
+	end(reason);
+}
+
+/* Until main.cf has been read the environment says where records go. Source: postfix src/global/maillog_client.c. */
+function openFirstLog(): void {
+	const tag = `${process.env['MAIL_LOGTAG'] ?? 'postfix'}/${PROCESS_NAME}`;
+	const postlog = process.env['POSTLOG_SERVICE'] ?? '';
+	log.openLog(
+		postlog === ''
+			? syslogTransport(tag, LOG_MAIL)
+			: postlogTransport(postlog, process.env['POSTLOG_HOSTNAME'] ?? 'amnesiac', tag),
+	);
+}
+
+function end(reason: unknown): never {
+	if (reason instanceof ConfigurationError) {
+		return log.fatal(reason.message);
+	}
+
+	return log.panic(
+		reason instanceof Panic ? reason.message : reason instanceof Error ? (reason.stack ?? reason.message) : String(reason),
+	);
+}

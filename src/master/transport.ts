@@ -1,0 +1,96 @@
+/*++
+/* NAME
+/*	transport 3
+/* SUMMARY
+/*	log records to syslog(3) or to postlogd(8)
+/* DESCRIPTION
+/*	Both are opened here and now, because after chroot(2) their names
+/*	mean nothing any more. postlogd(8) writes what it gets, so a
+/*	record for it is the whole line; syslog(3) adds its own head.
+/* DIAGNOSTICS
+/*	A socket that cannot be opened loses the records, as in the C
+/*	program: there is nobody to tell.
+/* SEE ALSO
+/*	postfix src/util/msg_logger.c, src/util/msg_syslog.c
+/*--*/
+
+import {
+	AF_UNIX,
+	close,
+	connect,
+	LOG_NDELAY,
+	LOG_PID,
+	MSG_NOSIGNAL,
+	openlog,
+	SOCK_CLOEXEC,
+	SOCK_DGRAM,
+	send,
+	socket,
+	syslog,
+	unixAddress,
+} from '../ffi/libc.ts';
+import type {LogTransport} from '../log.ts';
+import type {Fd} from '../units.ts';
+
+/**
+ * Opens the system log.
+ *
+ * @param tag - PREFIX/PROCESS, without the process id.
+ * @param facility - LOG_… number of syslog(3).
+ */
+export function syslogTransport(tag: string, facility: number): LogTransport {
+	openlog(tag, LOG_PID | LOG_NDELAY, facility);
+	return {
+		send(severity, label, text) {
+			syslog(severity | facility, label + text);
+		},
+	};
+}
+
+const months = ['Jan', 'Feb', 'Mar', 'Apr', 'May', 'Jun', 'Jul', 'Aug', 'Sep', 'Oct', 'Nov', 'Dec'];
+
+/**
+ * Connects to postlogd(8).
+ *
+ * @param path - of the socket.
+ * @param hostname - of this host; its first label goes into each record.
+ * @param tag - PREFIX/PROCESS, without the process id.
+ */
+export function postlogTransport(path: string, hostname: string, tag: string): LogTransport {
+	const head = `${hostname.split('.', 1)[0] ?? hostname} ${tag}[${process.pid}]: `;
+	const fd = connectDatagram(path);
+	/* The first local time reads the time zone: do that while the file can be found. */
+	timestamp(new Date());
+	return {
+		send(_severity, label, text) {
+			if (fd !== undefined) {
+				const record = Buffer.from(`${timestamp(new Date())} ${head}${label}${text}`);
+				send(fd, record, record.length, MSG_NOSIGNAL);
+			}
+		},
+	};
+}
+
+function connectDatagram(path: string): Fd | undefined {
+	const address = unixAddress(path);
+	const fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0) as Fd;
+	if (address === undefined || fd < 0) {
+		return undefined;
+	}
+
+	if (connect(fd, address, address.length) < 0) {
+		close(fd);
+		return undefined;
+	}
+
+	return fd;
+}
+
+function timestamp(date: Date): string {
+	const day = `${months[date.getMonth()]} ${two(date.getDate())}`;
+	return `${day} ${two(date.getHours())}:${two(date.getMinutes())}:${two(date.getSeconds())}`;
+}
+
+function two(value: number): string {
+	return String(value).padStart(2, '0');
+}

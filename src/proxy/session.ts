@@ -1,0 +1,447 @@
+/*++
+/* NAME
+/*	session 3
+/* SUMMARY
+/*	one hand-off, from accept to close
+/* DESCRIPTION
+/*	A session owns two descriptors, a TLS connection, their readiness
+/*	and a time limit, all on one stack: disposal of the stack is the
+/*	only way to end a session, and happens once. It tells state(3)
+/*	what has happened and performs what that decides.
+/*
+/*	One session cannot reach another: what it throws comes back to
+/*	itself, is logged as a warning, and ends it.
+/* SEE ALSO
+/*	postfix src/tlsproxy/tlsproxy.c
+/*--*/
+
+import {PeerError} from '../errors.ts';
+import type {Deadline, DeadlineClock} from '../event/deadline.ts';
+import type {Reactor, Task, Watcher} from '../event/reactor.ts';
+import {buffer, readStream, receiveDescriptor, writeStream} from '../event/stream.ts';
+import {info, warning} from '../log.ts';
+import type {Owned} from '../owned.ts';
+import {END, WANT_READ, WANT_WRITE} from '../step.ts';
+import type {Application} from '../tls/application.ts';
+import {type Connection, DONE, openClientConnection} from '../tls/connection.ts';
+import {clientReport} from '../tls/report.ts';
+import {type Fd, type Milliseconds, type Seconds, toMilliseconds} from '../units.ts';
+import {printContext} from '../wire/context.ts';
+import type {Profile} from '../wire/release.ts';
+import {BadFlagsError, greeting, printStatus, type Request} from '../wire/request.ts';
+import type {ClientSettings} from '../wire/client.ts';
+import {Handoff} from './handoff.ts';
+import {CIPHERTEXT_ENDED, MORE, PLAINTEXT_ENDED, Pump} from './pump.ts';
+import {type Event, next, type State} from './state.ts';
+
+/** What sessions need of the process that they run in. */
+export interface SessionHost {
+	readonly profile: Profile;
+	readonly reactor: Reactor;
+	readonly clock: DeadlineClock;
+	/**
+	 * Finds or makes the application for a request in the client role.
+	 *
+	 * @returns undefined when the request cannot be served; the reason has been logged.
+	 */
+	clientApplication(settings: ClientSettings): Application | undefined;
+	/** Whether the server role can be served; if not, the reason has been logged. */
+	serverRole(request: Request): boolean;
+	/** The session has released all it had. */
+	ended(session: Session): void;
+}
+
+/** Time for a client to say anything, and to hang up or pass a descriptor. Source: tlsproxy.c. */
+const SETUP_LIMIT = 100_000 as Milliseconds;
+/** Time for a request, once it has begun. Source: tlsproxy.c, TLSP_INIT_TIMEOUT. */
+const REQUEST_LIMIT = 5000 as Milliseconds;
+/** What is added to the session time limit of the request. Source: tlsproxy.c. */
+const SESSION_GRACE = 10 as Seconds;
+
+/** One hand-off. */
+export class Session implements Task {
+	readonly #host: SessionHost;
+	readonly #resources = new DisposableStack();
+	readonly #plaintext: Fd;
+	readonly #deadline: Deadline;
+	readonly #handoff: Handoff;
+	#state: State = 'awaiting-request';
+	#request: Request | undefined;
+	#application: Application | undefined;
+	#connection: Connection | undefined;
+	#pump: Pump | undefined;
+	#queued = false;
+
+	/**
+	 * Greets a client and waits for its request.
+	 *
+	 * @param plaintext - connection from the client, non-blocking; moved in.
+	 */
+	constructor(host: SessionHost, plaintext: Owned<Fd>) {
+		this.#host = host;
+		this.#plaintext = this.#resources.use(plaintext.move()).value;
+		this.#deadline = this.#resources.use(host.clock.deadline(() => this.#expire()));
+		this.#handoff = new Handoff(host.profile);
+		const watcher: Watcher = {
+			ready: (readable, writable) => this.#plaintextReady(readable, writable),
+			fault: reason => this.fault(reason),
+		};
+		this.#resources.use(host.reactor.watch(this.#plaintext, watcher));
+		this.#deadline.arm(SETUP_LIMIT);
+		const hello = greeting(host.profile);
+		if (hello !== undefined && writeStream(this.#plaintext, hello, hello.length) !== hello.length) {
+			warning('write protocol attribute: Broken pipe');
+			this.#happened('failure');
+		}
+	}
+
+	/** One step of expensive or left-over work: for the reactor only. */
+	step(): void {
+		this.#queued = false;
+		if (this.#state === 'handshaking') {
+			this.#handshake();
+		} else if (this.#state === 'proxying') {
+			this.#move();
+		}
+	}
+
+	/** A call of this session's threw: for the reactor only. */
+	fault(reason: unknown): void {
+		if (this.#state === 'closed') {
+			return;
+		}
+
+		const what = reason instanceof Error ? reason.message : String(reason);
+		warning(reason instanceof PeerError ? what : `session ${this.#request?.remoteEndpoint ?? 'unknown'}: ${what}`);
+		this.#happened('failure');
+	}
+
+	/** Ends the session at once. */
+	close(): void {
+		this.#happened('failure');
+	}
+
+	/* Performs what state(3) decides. */
+	#happened(event: Event): void {
+		const {state, actions} = next(this.#state, event);
+		this.#state = state;
+		for (const action of actions) {
+			switch (action) {
+				case 'send-status-1':
+					this.#sendStatus(1);
+					break;
+				case 'send-status-0':
+					this.#sendStatus(0);
+					break;
+				case 'start-handshake':
+					this.#handshake();
+					break;
+				case 'send-report':
+					this.#sendReport();
+					break;
+				case 'open-plaintext':
+					this.#move();
+					break;
+				case 'shutdown':
+					this.#shutdown();
+					break;
+				case 'release':
+					this.#release();
+					break;
+				default:
+					action satisfies never;
+			}
+		}
+	}
+
+	#plaintextReady(readable: boolean, writable: boolean): void {
+		switch (this.#state) {
+			case 'awaiting-request':
+				if (readable) {
+					this.#receiveRequest();
+				}
+
+				break;
+			case 'awaiting-descriptor':
+				if (readable) {
+					this.#receiveDescriptor();
+				}
+
+				break;
+			case 'refusing':
+				if (readable && readStream(this.#plaintext) !== WANT_READ) {
+					this.#happened('plaintext-end');
+				}
+
+				break;
+			case 'proxying':
+				this.#pump?.plaintextReady(readable, writable);
+				this.#move();
+				break;
+			/*
+			 * During the handshake the client has to wait: what it sends, or that it
+			 * leaves, is found when the pump starts, which assumes that there is some.
+			 */
+			case 'handshaking':
+			case 'closing':
+			case 'closed':
+				break;
+			default:
+				this.#state satisfies never;
+		}
+	}
+
+	#ciphertextReady(readable: boolean, writable: boolean): void {
+		switch (this.#state) {
+			case 'handshaking':
+				this.#queue();
+				break;
+			case 'proxying':
+				this.#pump?.ciphertextReady(readable, writable);
+				this.#move();
+				break;
+			case 'closing':
+				this.#shutdown();
+				break;
+			case 'awaiting-request':
+			case 'awaiting-descriptor':
+			case 'refusing':
+			case 'closed':
+				break;
+			default:
+				this.#state satisfies never;
+		}
+	}
+
+	#queue(): void {
+		if (!this.#queued) {
+			this.#queued = true;
+			this.#host.reactor.queue(this);
+		}
+	}
+
+	/* Request */
+
+	#receiveRequest(): void {
+		/* Readiness is told once: read until there is nothing. */
+		while (this.#state === 'awaiting-request') {
+			const size = readStream(this.#plaintext);
+			if (size === WANT_READ) {
+				return;
+			}
+
+			try {
+				if (size < 0) {
+					throw new PeerError(size === END ? 'Connection closed by client' : 'Connection reset by peer');
+				}
+
+				if (this.#handoff.push(buffer.bytes.subarray(0, size))) {
+					this.#announce();
+					this.#decide();
+				} else {
+					this.#deadline.arm(REQUEST_LIMIT);
+				}
+			} catch (reason) {
+				this.#badRequest(reason);
+			}
+		}
+	}
+
+	/* CONNECT is logged as soon as the request list is complete, whatever follows. */
+	#announce(): void {
+		if (this.#request === undefined && this.#handoff.request !== undefined) {
+			this.#request = this.#handoff.request;
+			const {role, remoteEndpoint} = this.#request;
+			info(`CONNECT ${role === 'server' ? 'from' : 'to'} ${remoteEndpoint}`);
+		}
+	}
+
+	#badRequest(reason: unknown): void {
+		if (reason instanceof BadFlagsError) {
+			info(`CONNECT (bogus_direction) ${reason.remoteEndpoint}`);
+			warning(`tlsp_get_request_event: ${reason.message}`);
+			this.#happened('refused');
+			return;
+		}
+
+		this.#announce();
+		if (!(reason instanceof PeerError)) {
+			throw reason;
+		}
+
+		const part = this.#request === undefined ? 'request attributes' : 'client TLS settings';
+		warning(`tlsp_get_request_event: receive ${part}: ${reason.message}`);
+		this.#happened('failure');
+	}
+
+	#decide(): void {
+		const request = this.#request;
+		const settings = this.#handoff.settings;
+		this.#deadline.arm(SETUP_LIMIT);
+		if (request === undefined) {
+			return;
+		}
+
+		if (request.role === 'client' && settings !== undefined) {
+			this.#application = this.#host.clientApplication(settings);
+			this.#happened(this.#application === undefined ? 'refused' : 'accepted');
+		} else {
+			this.#happened(this.#host.serverRole(request) ? 'accepted' : 'refused');
+		}
+	}
+
+	#sendStatus(status: 0 | 1): void {
+		const bytes = printStatus(status);
+		if (writeStream(this.#plaintext, bytes, bytes.length) !== bytes.length) {
+			this.#happened('failure');
+		}
+	}
+
+	/* Descriptor */
+
+	#receiveDescriptor(): void {
+		const passed = receiveDescriptor(this.#plaintext);
+		switch (passed.kind) {
+			case 'want-read':
+				return;
+			case 'none':
+				warning(`tlsp_get_fd_event: receive remote SMTP peer file descriptor: ${passed.why}`);
+				this.#happened('failure');
+				return;
+			case 'descriptor':
+				this.#openConnection(this.#resources.use(passed.fd).value);
+				return;
+			default:
+				passed satisfies never;
+		}
+	}
+
+	#openConnection(ciphertext: Fd): void {
+		const settings = this.#handoff.settings;
+		if (this.#application === undefined || settings === undefined) {
+			this.#happened('failure');
+			return;
+		}
+
+		const connection = openClientConnection(this.#application, settings.start, ciphertext);
+		if (connection === undefined) {
+			this.#happened('failure');
+			return;
+		}
+
+		this.#connection = this.#resources.use(connection);
+		const watcher: Watcher = {
+			ready: (readable, writable) => this.#ciphertextReady(readable, writable),
+			fault: reason => this.fault(reason),
+		};
+		this.#resources.use(this.#host.reactor.watch(ciphertext, watcher));
+		this.#happened('descriptor');
+	}
+
+	/* Handshake */
+
+	#handshake(): void {
+		const connection = this.#connection;
+		if (connection === undefined || this.#request === undefined) {
+			return;
+		}
+
+		/* The limit is one of inactivity: it starts over whenever the engine asks for more. */
+		this.#deadline.arm(toMilliseconds(this.#request.handshakeTimeout));
+		switch (connection.connect()) {
+			case WANT_READ:
+			case WANT_WRITE:
+				return;
+			case DONE:
+				this.#deadline.arm(this.#sessionLimit);
+				this.#pump = this.#resources.use(new Pump(connection, this.#plaintext));
+				this.#happened('handshake-done');
+				return;
+			default:
+				this.#happened('failure');
+		}
+	}
+
+	#sendReport(): void {
+		if (this.#connection === undefined) {
+			return;
+		}
+
+		const context = clientReport(this.#connection);
+		if (this.#request?.sendContext === true) {
+			this.#pump?.prepend(printContext(context, this.#host.profile));
+		}
+	}
+
+	/* Data */
+
+	get #sessionLimit(): Milliseconds {
+		return toMilliseconds(((this.#request?.sessionTimeout ?? 0) + SESSION_GRACE) as Seconds);
+	}
+
+	#move(): void {
+		const pump = this.#pump;
+		if (pump === undefined) {
+			return;
+		}
+
+		const before = pump.moved;
+		const result = pump.run();
+		if (pump.moved !== before) {
+			this.#deadline.arm(this.#sessionLimit);
+		}
+
+		if (result === MORE) {
+			if (!this.#queued) {
+				this.#queued = true;
+				this.#host.reactor.soon(this);
+			}
+		} else if (result === PLAINTEXT_ENDED) {
+			this.#happened('plaintext-end');
+		} else if (result === CIPHERTEXT_ENDED) {
+			this.#happened('ciphertext-end');
+		}
+	}
+
+	/* End */
+
+	#shutdown(): void {
+		const result = this.#connection?.shutdown();
+		if (result !== WANT_READ && result !== WANT_WRITE) {
+			this.#happened('shutdown-done');
+		}
+	}
+
+	/* The clock serves all sessions: what goes wrong here must not reach it. */
+	#expire(): void {
+		try {
+			this.#expired();
+		} catch (reason) {
+			this.fault(reason);
+		}
+	}
+
+	#expired(): void {
+		if (this.#state === 'awaiting-request' && this.#request === undefined) {
+			warning('tlsp_get_request_event: receive request attributes: Connection timed out');
+		} else if (this.#connection !== undefined) {
+			warning(`ciphertext read/write timeout for ${this.#request?.remoteEndpoint ?? ''}`);
+		}
+
+		this.#happened('failure');
+	}
+
+	#release(): void {
+		this.#resources.dispose();
+		if (this.#request !== undefined) {
+			const {remoteEndpoint, serverId} = this.#request;
+			if (this.#pump === undefined) {
+				info(`TLS handshake failed for service=${serverId} peer=${remoteEndpoint}`);
+			}
+
+			info(`DISCONNECT ${remoteEndpoint}`);
+		}
+
+		this.#host.ended(this);
+	}
+}

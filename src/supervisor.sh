@@ -1,0 +1,36 @@
+#!/bin/sh
+#++
+# NAME
+#	tlsproxy 8
+# SUMMARY
+#	supervisor of the Postfix TLS proxy
+# DESCRIPTION
+#	master(8) starts this program, and this program starts the worker.
+#	Node.js cannot fork(2), and a process that master(8) counts as
+#	available blocks the service while it finishes its sessions after
+#	a reload. So master(8) gets a process that can leave at once.
+#
+#	The two are tied by one pipe, that of the command substitution
+#	below. The worker holds its only writing end. When the worker ends,
+#	or lets go of the pipe because it takes no more connections, the
+#	substitution is complete: what the worker has said is the exit
+#	status, and silence is a crash. When this program is killed, the
+#	worker sees that nobody reads any more, and takes no more
+#	connections either. No signal is sent to anybody: on some hosts
+#	root may not signal processes of other users.
+# SEE ALSO
+#	master(8), Postfix master program
+#--
+
+home=${0%/*}/lib
+
+word=$(
+	exec 9>&1 >/dev/null </dev/null
+	TLSPROXY_SUPERVISOR_PID=$$ TLSPROXY_SUPERVISOR_FD=9 \
+		"$home/node" "$home/main.js" "$@" &
+)
+
+case $word in
+	0) exit 0 ;;
+	*) exit 1 ;;
+esac

@@ -1,0 +1,216 @@
+/*++
+/* NAME
+/*	application 3
+/* SUMMARY
+/*	an SSL_CTX per distinct set of properties, and their cache
+/* DESCRIPTION
+/*	An application (TLS_APPL_STATE) is an SSL_CTX with everything that
+/*	does not change from one connection to the next: certificates,
+/*	trusted certificates, groups, options. It is made from the
+/*	properties that a request carries; the engine cannot tell those
+/*	from the ones that were read from main.cf before the jail.
+/*
+/*	Applications are kept in a bounded cache, least recently used
+/*	first to go. One that connections still use is kept alive by
+/*	OpenSSL's own reference count.
+/* DIAGNOSTICS
+/*	When an application cannot be made the reason has been logged, and
+/*	nothing is cached: the next request tries again.
+/* SEE ALSO
+/*	postfix src/tls/tls_client.c, tls_client_init()
+/*--*/
+
+import {digestOf, ERR_clear_error, EVP_get_digestbyname, EVP_MD_get_size, type EvpMd} from '../ffi/libcrypto.ts';
+import {
+	SSL_CTX_free,
+	SSL_CTX_new,
+	SSL_CTX_set_cipher_list,
+	SSL_CTX_set_info_callback,
+	SSL_CTX_set_mode,
+	SSL_CTX_set_options,
+	SSL_CTX_set_security_level,
+	SSL_CTX_set_verify,
+	SSL_CTX_set_verify_depth,
+	SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER,
+	SSL_MODE_ENABLE_PARTIAL_WRITE,
+	SSL_MODE_RELEASE_BUFFERS,
+	SSL_VERIFY_NONE,
+	type SslCtx,
+	TLS_client_method,
+} from '../ffi/libssl.ts';
+import {info, warning} from '../log.ts';
+import {Owned} from '../owned.ts';
+import type {ClientInit, ClientParams} from '../wire/client.ts';
+import {loadAuthorities, loadIdentity} from './certificates.ts';
+import {infoCallback} from './debug.ts';
+import {printErrors, startLibrary} from './library.ts';
+import {logMask, TLS_LOG_DEBUG, TLS_LOG_UNTRUSTED, TLS_LOG_VERBOSE} from './log-mask.ts';
+import {contextOptions, setGroups} from './settings.ts';
+import {verifyCallback} from './verify.ts';
+
+/** An SSL_CTX and what connections need to know about it. */
+export class Application implements Disposable {
+	readonly params: ClientParams;
+	readonly init: ClientInit;
+	/** Bits of tls/log-mask that let lines through. */
+	readonly logMask: number;
+	/** The digest of fingerprints. */
+	readonly digest: EvpMd;
+	readonly #ctx: Owned<SslCtx>;
+	#cipherList: string | undefined;
+
+	constructor(ctx: Owned<SslCtx>, params: ClientParams, init: ClientInit, mask: number, digest: EvpMd) {
+		this.#ctx = ctx.move();
+		this.params = params;
+		this.init = init;
+		this.logMask = mask;
+		this.digest = digest;
+	}
+
+	/** Borrowed. */
+	get ctx(): SslCtx {
+		return this.#ctx.value;
+	}
+
+	/**
+	 * Whether connections of this context use a cipher list without being told to.
+	 *
+	 * Parsing a cipher list costs as much as a good part of a handshake, and nearly all connections of
+	 * an application use the same. So the list of the first connection becomes the context's own, once:
+	 * OpenSSL looks at it again in the middle of handshakes, and it must not change under them.
+	 */
+	hasCipherList(list: string): boolean {
+		if (this.#cipherList === undefined && SSL_CTX_set_cipher_list(this.ctx, list) === 1) {
+			this.#cipherList = list;
+		}
+
+		return this.#cipherList === list;
+	}
+
+	[Symbol.dispose](): void {
+		this.#ctx[Symbol.dispose]();
+	}
+}
+
+/** Applications by their properties. */
+export class ApplicationCache implements Disposable {
+	readonly #limit: number;
+	readonly #entries = new Map<string, Application>();
+
+	/** @param limit - how many are kept, at least 1. */
+	constructor(limit: number) {
+		this.#limit = limit;
+	}
+
+	get size(): number {
+		return this.#entries.size;
+	}
+
+	/** Looks an application up and makes it the most recently used one. */
+	find(key: string): Application | undefined {
+		const found = this.#entries.get(key);
+		if (found !== undefined) {
+			this.#entries.delete(key);
+			this.#entries.set(key, found);
+		}
+
+		return found;
+	}
+
+	/** Takes an application over; the least recently used one goes when there are too many. */
+	add(key: string, application: Application): void {
+		this.#entries.set(key, application);
+		for (const [oldest, entry] of this.#entries) {
+			if (this.#entries.size <= this.#limit) {
+				break;
+			}
+
+			this.#entries.delete(oldest);
+			entry[Symbol.dispose]();
+		}
+	}
+
+	[Symbol.dispose](): void {
+		for (const entry of this.#entries.values()) {
+			entry[Symbol.dispose]();
+		}
+
+		this.#entries.clear();
+	}
+}
+
+/**
+ * Makes an application for the client role.
+ *
+ * @returns undefined when that is not possible; the reason has been logged.
+ * Source: tls_client_init(), postfix src/tls/tls_client.c.
+ */
+export function clientApplication(params: ClientParams, init: ClientInit): Application | undefined {
+	const mask = logMask(init.log_param, init.log_level);
+	if ((mask & TLS_LOG_VERBOSE) !== 0) {
+		info('initializing the client-side TLS engine');
+	}
+
+	if (!startLibrary(params.config_file ?? 'default', params.config_name ?? '')) {
+		return undefined;
+	}
+
+	const digest = fingerprintDigest(init.mdalg);
+	if (digest === undefined) {
+		return undefined;
+	}
+
+	ERR_clear_error();
+	const made = SSL_CTX_new(TLS_client_method());
+	if (made === null) {
+		warning('cannot allocate client SSL_CTX: disabling TLS support');
+		printErrors();
+		return undefined;
+	}
+
+	using ctx = new Owned(made, SSL_CTX_free);
+	SSL_CTX_set_security_level(made, 0);
+	SSL_CTX_set_verify_depth(made, init.verifydepth + 1);
+	SSL_CTX_set_options(made, contextOptions(params.tls_disable_workarounds, params.tls_ssl_options));
+	if ((mask & TLS_LOG_DEBUG) !== 0) {
+		SSL_CTX_set_info_callback(made, infoCallback);
+	}
+
+	if (
+		!loadAuthorities(made, init.CAfile, init.CApath, params.tls_append_default_CA !== 0) ||
+		!loadIdentity(made, init)
+	) {
+		return undefined;
+	}
+
+	setGroups(made, params.tls_eecdh_auto_curves);
+
+	/*
+	 * The callback only takes notes for the log. Where nobody will read them
+	 * OpenSSL can stop at the first error, and no call crosses into JavaScript:
+	 * whether the chain is trusted comes out the same.
+	 */
+	const noted = (mask & (TLS_LOG_UNTRUSTED | TLS_LOG_VERBOSE)) !== 0;
+	SSL_CTX_set_verify(made, SSL_VERIFY_NONE, noted ? verifyCallback : null);
+	SSL_CTX_set_mode(
+		made,
+		SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER | SSL_MODE_RELEASE_BUFFERS,
+	);
+	return new Application(ctx, params, init, mask, digest);
+}
+
+/* Source: tls_validate_digest(), postfix src/tls/tls_misc.c. */
+function fingerprintDigest(name: string): EvpMd | undefined {
+	const MAX_DIGEST_SIZE = 64;
+	const digest = EVP_get_digestbyname(name);
+	if (digest === null) {
+		warning(`Digest algorithm "${name}" not found`);
+	} else if (EVP_MD_get_size(digest) > MAX_DIGEST_SIZE || digestOf(digest, new Uint8Array(1)) === undefined) {
+		warning(`Digest algorithm "${name}" cannot be used`);
+	} else {
+		return digest;
+	}
+
+	warning('disabling TLS support');
+	return undefined;
+}

@@ -1,0 +1,260 @@
+/*++
+/* NAME
+/*	connection 3
+/* SUMMARY
+/*	one TLS connection, in non-blocking steps
+/* DESCRIPTION
+/*	A connection (TLS_SESS_STATE) is one SSL on the descriptor of a
+/*	remote peer. OpenSSL reads and writes the descriptor itself; the
+/*	caller waits for readiness when a step says so.
+/*
+/*	Results of steps are numbers, those of step(3): bytes when
+/*	positive, otherwise WANT_READ, WANT_WRITE, END or FAILED. What
+/*	OpenSSL has to say about a failure has been logged by then. A peer
+/*	that resets or just goes away is no failure worth a line.
+/* SEE ALSO
+/*	postfix src/tls/tls_client.c, tls_client_start()
+/*--*/
+
+import type {Address} from '../ffi/libc.ts';
+import {ERR_clear_error} from '../ffi/libcrypto.ts';
+import {
+	SSL_connect,
+	SSL_ERROR_SSL,
+	SSL_ERROR_WANT_READ,
+	SSL_ERROR_WANT_WRITE,
+	SSL_free,
+	SSL_get_error,
+	SSL_new,
+	SSL_read,
+	SSL_set_cipher_list,
+	SSL_set_fd,
+	SSL_set_max_proto_version,
+	SSL_set_min_proto_version,
+	SSL_set_options,
+	SSL_set_tlsext_host_name,
+	SSL_shutdown,
+	SSL_write,
+	type Ssl,
+} from '../ffi/libssl.ts';
+import {info, warning} from '../log.ts';
+import {Owned} from '../owned.ts';
+import {END, FAILED, WANT_READ, WANT_WRITE} from '../step.ts';
+import type {Fd} from '../units.ts';
+import type {ClientStart} from '../wire/client.ts';
+import type {Application} from './application.ts';
+import {printErrors} from './library.ts';
+import {TLS_LOG_DEBUG, TLS_LOG_VERBOSE} from './log-mask.ts';
+import {cipherList, type ProtocolRange, parseProtocols} from './settings.ts';
+import {takeNotes, type VerifyNotes} from './verify.ts';
+
+/** The handshake is complete. */
+export const DONE = 1;
+
+/** One TLS connection. Disposal releases the SSL, without telling the peer; the descriptor stays open. */
+export class Connection implements Disposable {
+	readonly application: Application;
+	readonly start: ClientStart;
+	readonly notes: VerifyNotes;
+	readonly #ssl: Owned<Ssl>;
+	readonly #resources: Disposable;
+
+	constructor(
+		application: Application,
+		start: ClientStart,
+		notes: VerifyNotes,
+		ssl: Owned<Ssl>,
+		resources: Disposable,
+	) {
+		this.application = application;
+		this.start = start;
+		this.notes = notes;
+		this.#ssl = ssl;
+		this.#resources = resources;
+	}
+
+	/** Borrowed. */
+	get ssl(): Ssl {
+		return this.#ssl.value;
+	}
+
+	/** One step of the handshake: {@link DONE}, or what to wait for, or why it ends. */
+	connect(): number {
+		ERR_clear_error();
+		const result = SSL_connect(this.#ssl.value);
+		return result === 1 ? DONE : this.#outcome(result);
+	}
+
+	/** Decrypts up to `size` bytes to an address in C memory. */
+	read(to: Address, size: number): number {
+		ERR_clear_error();
+		const result = SSL_read(this.#ssl.value, to, size);
+		return result > 0 ? result : this.#outcome(result);
+	}
+
+	/**
+	 * Encrypts and sends one record at most.
+	 *
+	 * After {@link WANT_READ} or {@link WANT_WRITE} it has to be called again with the same bytes, from
+	 * wherever they are by then.
+	 */
+	write(from: Address | Uint8Array, size: number): number {
+		ERR_clear_error();
+		const result = SSL_write(this.#ssl.value, from, size);
+		return result > 0 ? result : this.#outcome(result);
+	}
+
+	/** Says goodbye, without waiting for the answer: {@link END} when that is done. */
+	shutdown(): number {
+		ERR_clear_error();
+		const result = SSL_shutdown(this.#ssl.value);
+		return result >= 0 ? END : this.#outcome(result);
+	}
+
+	[Symbol.dispose](): void {
+		this.#resources[Symbol.dispose]();
+	}
+
+	#outcome(result: number): number {
+		switch (SSL_get_error(this.#ssl.value, result)) {
+			case SSL_ERROR_WANT_READ:
+				return WANT_READ;
+			case SSL_ERROR_WANT_WRITE:
+				return WANT_WRITE;
+			case SSL_ERROR_SSL:
+				printErrors();
+				return FAILED;
+			default:
+				/* End-of-file, a reset, close_notify: all of them end the connection without a word. */
+				return END;
+		}
+	}
+}
+
+/**
+ * Prepares a connection to a server.
+ *
+ * @param fd - the peer's descriptor, non-blocking; borrowed, it has to outlive the connection.
+ * @returns undefined when the request cannot be honoured; the reason has been logged.
+ * Source: tls_client_start(), postfix src/tls/tls_client.c.
+ */
+export function openClientConnection(
+	application: Application,
+	start: ClientStart,
+	fd: Fd,
+): Connection | undefined {
+	const {namaddr} = start;
+	if ((application.logMask & TLS_LOG_VERBOSE) !== 0) {
+		info(`setting up TLS connection to ${namaddr}`);
+	}
+
+	const range = parseProtocols(start.protocols);
+	if (range === undefined) {
+		warning(`${namaddr}: Invalid TLS protocol list "${start.protocols}": aborting TLS session`);
+		return undefined;
+	}
+
+	const made = SSL_new(application.ctx);
+	if (made === null) {
+		warning("Could not allocate 'TLScontext->con' with SSL_new()");
+		printErrors();
+		return undefined;
+	}
+
+	using stack = new DisposableStack();
+	const ssl = stack.use(new Owned(made, SSL_free));
+	const name = namaddr.toLowerCase();
+	const notes: VerifyNotes = {namaddr: name, logMask: application.logMask, error: undefined};
+	if (!setCiphers(application, made, start, name)) {
+		return undefined;
+	}
+
+	setProtocols(made, range, name);
+	if (!setServerName(application, made, start, name)) {
+		return undefined;
+	}
+
+	if (SSL_set_fd(made, fd) !== 1) {
+		info(`SSL_set_fd error to ${name}`);
+		printErrors();
+		return undefined;
+	}
+
+	stack.use(takeNotes(made, notes));
+	return new Connection(application, start, notes, ssl, stack.move());
+}
+
+function setCiphers(application: Application, ssl: Ssl, start: ClientStart, name: string): boolean {
+	const ciphers = cipherList(application.params, start.cipher_grade, start.cipher_exclusions);
+	if ('invalidGrade' in ciphers) {
+		warning(`${name}: invalid cipher grade: "${ciphers.invalidGrade}"`);
+		return false;
+	}
+
+	if ('invalidExclusion' in ciphers) {
+		warning(`${name}: invalid unary '!+-@' in cipher exclusion: ${ciphers.invalidExclusion}`);
+		return false;
+	}
+
+	ERR_clear_error();
+	if (!application.hasCipherList(ciphers.list) && SSL_set_cipher_list(ssl, ciphers.list) !== 1) {
+		warning(`${name}: error setting cipher grade: "${start.cipher_grade}"`);
+		printErrors();
+		return false;
+	}
+
+	if ((application.logMask & TLS_LOG_VERBOSE) !== 0) {
+		info(`${name}: TLS cipher list "${ciphers.list}"`);
+	}
+
+	return true;
+}
+
+/* A limit of zero also cancels what openssl.cnf says. A limit that the library refuses does not end the session. */
+function setProtocols(ssl: Ssl, range: ProtocolRange, name: string): void {
+	if (range.disabled !== 0) {
+		SSL_set_options(ssl, range.disabled);
+	}
+
+	for (const [word, version, set] of [
+		['minimum', range.minimum, SSL_set_min_proto_version],
+		['maximum', range.maximum, SSL_set_max_proto_version],
+	] as const) {
+		if (set(ssl, version) !== 1) {
+			const number = version.toString(16).padStart(4, '0');
+			warning(
+				version === 0
+					? `${name}: error clearing ${word} TLS version`
+					: `${name}: error setting ${word} TLS version to: 0x${number}`,
+			);
+		}
+	}
+}
+
+/** Bytes of a server name. Source: TLSEXT_MAXLEN_host_name, openssl/tls1.h. */
+const SNI_LIMIT = 255;
+
+function setServerName(application: Application, ssl: Ssl, start: ClientStart, name: string): boolean {
+	const sni = start.sni === 'hostname' ? start.host : start.sni === 'nexthop' ? start.nexthop : start.sni;
+	if (sni === '') {
+		return true;
+	}
+
+	if (sni.length > SNI_LIMIT) {
+		warning(`${name}: ignoring too long SNI hostname: ${sni.slice(0, 100)}`);
+		return false;
+	}
+
+	/* Text from the wire is one byte per character, C wants the bytes. */
+	if (SSL_set_tlsext_host_name(ssl, Buffer.from(sni, 'latin1').toString()) !== 1) {
+		warning(`${name}: error setting SNI hostname to: ${sni}`);
+		printErrors();
+		return false;
+	}
+
+	if ((application.logMask & TLS_LOG_DEBUG) !== 0) {
+		info(`${name}: SNI hostname: ${sni}`);
+	}
+
+	return true;
+}

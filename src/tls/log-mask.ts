@@ -1,0 +1,73 @@
+/*++
+/* NAME
+/*	log-mask 3
+/* SUMMARY
+/*	TLS log levels
+/* DESCRIPTION
+/*	A log level is a list of numbers and words; together they make a
+/*	mask. Each kind of line asks for the bits that let it through.
+/* SEE ALSO
+/*	postfix src/tls/tls_misc.c, tls_log_mask()
+/*--*/
+
+import {warning} from '../log.ts';
+
+/* Bits of a mask. Source: postfix src/tls/tls.h. */
+export const TLS_LOG_NONE = 1;
+export const TLS_LOG_SUMMARY = 2;
+export const TLS_LOG_UNTRUSTED = 4;
+export const TLS_LOG_PEERCERT = 8;
+export const TLS_LOG_CERTMATCH = 16;
+export const TLS_LOG_VERBOSE = 32;
+export const TLS_LOG_CACHE = 64;
+export const TLS_LOG_DEBUG = 128;
+const TLS_LOG_TLSPKTS = 256;
+const TLS_LOG_ALLPKTS = 512;
+const TLS_LOG_DANE = 1024;
+
+const routine = TLS_LOG_SUMMARY;
+const debug = routine | TLS_LOG_VERBOSE | TLS_LOG_CACHE | TLS_LOG_DEBUG;
+const expert = debug | TLS_LOG_TLSPKTS;
+const developer = expert | TLS_LOG_ALLPKTS;
+
+const words: ReadonlyMap<string, number> = new Map([
+	['0', TLS_LOG_NONE],
+	['none', TLS_LOG_NONE],
+	['1', routine],
+	['routine', routine],
+	['2', debug],
+	['debug', debug],
+	['3', expert],
+	['ssl-expert', expert],
+	...['4', '5', '6', '7', '8', '9', 'ssl-developer'].map(word => [word, developer] as const),
+	['summary', TLS_LOG_SUMMARY],
+	['untrusted', TLS_LOG_UNTRUSTED],
+	['peercert', TLS_LOG_PEERCERT],
+	['certmatch', TLS_LOG_CERTMATCH],
+	['verbose', TLS_LOG_VERBOSE],
+	['cache', TLS_LOG_CACHE],
+	['dane', TLS_LOG_DANE],
+	['ssl-debug', TLS_LOG_DEBUG],
+	['ssl-handshake-packet-dump', TLS_LOG_TLSPKTS],
+	['ssl-session-packet-dump', TLS_LOG_TLSPKTS | TLS_LOG_ALLPKTS],
+]);
+
+/**
+ * The mask of a log level.
+ *
+ * @param parameter - name of the parameter, for the warning about an unknown word; the mask is 0 then.
+ */
+export function logMask(parameter: string, level: string): number {
+	let mask = 0;
+	for (const word of level.split(/[\s,]+/).filter(text => text !== '')) {
+		const bits = words.get(word.toLowerCase());
+		if (bits === undefined) {
+			warning(`unknown ${parameter} value "${word}" in "${level}"`);
+			return 0;
+		}
+
+		mask |= bits;
+	}
+
+	return mask;
+}

@@ -1,0 +1,137 @@
+/*++
+/* NAME
+/*	verify 3
+/* SUMMARY
+/*	notes taken while a peer's certificate chain is verified
+/* DESCRIPTION
+/*	OpenSSL verifies; the callback never changes the verdict. It keeps
+/*	the error that is nearest to the peer's own certificate, because
+/*	that is what the log has to explain, and lets OpenSSL go on.
+/*
+/*	Callbacks know a connection by its SSL pointer only, so whoever
+/*	wants notes registers for the time of its handshake.
+/* SEE ALSO
+/*	postfix src/tls/tls_verify.c
+/*--*/
+
+import {
+	oneline,
+	X509_get_issuer_name,
+	X509_get_subject_name,
+	X509_STORE_CTX_get_current_cert,
+	X509_STORE_CTX_get_error,
+	X509_STORE_CTX_get_error_depth,
+	X509_STORE_CTX_get_ex_data,
+	type X509StoreCtx,
+	X509_verify_cert_error_string,
+} from '../ffi/libcrypto.ts';
+import {
+	type Callback,
+	registerVerifyCallback,
+	SSL_get_ex_data_X509_STORE_CTX_idx,
+	SSL_get_verify_depth,
+	type Ssl,
+} from '../ffi/libssl.ts';
+import {info} from '../log.ts';
+import {TLS_LOG_VERBOSE} from './log-mask.ts';
+
+/** What one verification has shown. */
+export interface VerifyNotes {
+	readonly namaddr: string;
+	readonly logMask: number;
+	/** The error to explain; undefined when there was none. */
+	error: {readonly code: number; readonly depth: number; readonly issuer: string} | undefined;
+}
+
+const notesOf = new Map<Ssl, VerifyNotes>();
+
+/** Takes notes for a connection until the result is disposed. */
+export function takeNotes(ssl: Ssl, notes: VerifyNotes): Disposable {
+	notesOf.set(ssl, notes);
+	return {
+		[Symbol.dispose]() {
+			notesOf.delete(ssl);
+		},
+	};
+}
+
+/** For SSL_CTX_set_verify(). Registered for the life of the process. */
+export const verifyCallback: Callback = registerVerifyCallback(note);
+
+let sslIndex: number | undefined;
+
+function note(ok: number, ctx: X509StoreCtx): number {
+	sslIndex ??= SSL_get_ex_data_X509_STORE_CTX_idx();
+	const ssl = X509_STORE_CTX_get_ex_data(ctx, sslIndex);
+	const notes = ssl === null ? undefined : notesOf.get(ssl as Ssl);
+	if (notes === undefined) {
+		return 1;
+	}
+
+	const depth = X509_STORE_CTX_get_error_depth(ctx);
+	const certificate = X509_STORE_CTX_get_current_cert(ctx);
+	/* The error nearest to the leaf counts; of several at one depth, the first. */
+	if (ok === 0 && (notes.error === undefined || depth < notes.error.depth)) {
+		const issuer = certificate === null ? null : X509_get_issuer_name(certificate);
+		notes.error = {
+			code: X509_STORE_CTX_get_error(ctx),
+			depth,
+			issuer: issuer === null ? '<unknown>' : oneline(issuer),
+		};
+	}
+
+	if ((notes.logMask & TLS_LOG_VERBOSE) !== 0) {
+		const name = certificate === null ? null : X509_get_subject_name(certificate);
+		const subject = name === null ? '<unknown>' : oneline(name);
+		info(`${notes.namaddr}: depth=${depth} verify=${ok} subject=${subject}`);
+	}
+
+	return 1;
+}
+
+/* Error codes. Source: openssl/x509_vfy.h. */
+const ERROR_IN_CERT_NOT_BEFORE = 13;
+const ERROR_IN_CERT_NOT_AFTER = 14;
+
+/**
+ * Explains in the log why a peer is not trusted.
+ *
+ * Source: tls_log_verify_error(), postfix src/tls/tls_verify.c.
+ */
+export function logVerifyError(ssl: Ssl, notes: VerifyNotes): void {
+	if (notes.error === undefined) {
+		return;
+	}
+
+	const {code, depth, issuer} = notes.error;
+	const purpose = depth > 0 ? 'CA' : 'server';
+	const failure = `certificate verification failed for ${notes.namaddr}`;
+	switch (code) {
+		case 27:
+			info(`${failure}: not trusted by local or TLSA policy`);
+			break;
+		case 18:
+			info(`${failure}: self-signed certificate`);
+			break;
+		case 19:
+		case 20:
+			info(`${failure}: untrusted issuer ${issuer}`);
+			break;
+		case 9:
+		case ERROR_IN_CERT_NOT_BEFORE:
+			info(`${purpose} ${failure}: certificate not yet valid`);
+			break;
+		case 10:
+		case ERROR_IN_CERT_NOT_AFTER:
+			info(`${purpose} ${failure}: certificate has expired`);
+			break;
+		case 26:
+			info(`${failure}: not designated for use as a ${purpose} certificate`);
+			break;
+		case 22:
+			info(`${failure}: certificate chain longer than limit(${SSL_get_verify_depth(ssl) - 1})`);
+			break;
+		default:
+			info(`${purpose} ${failure}: num=${code}:${X509_verify_cert_error_string(code)}`);
+	}
+}
