@@ -31,8 +31,7 @@ import {postlogTransport, syslogTransport} from './master/transport.ts';
 import {Session, type SessionHost} from './proxy/session.ts';
 import {type Application, ApplicationCache, clientApplication} from './tls/application.ts';
 import {namedFiles} from './tls/certificates.ts';
-import type {ClientInit, ClientParams, ClientSettings} from './wire/client.ts';
-import {initText, paramsText} from './wire/plain.ts';
+import {type ClientInit, type ClientParams, type ClientSettings, initText, paramsText} from './wire/client.ts';
 import {type Profile, profileOf} from './wire/release.ts';
 
 /** Name under which the program logs, and by which stock Postfix knows it. */
@@ -123,7 +122,7 @@ function openLog(configuration: Configuration): void {
 	const tag = `${configuration.string('syslog_name')}/${PROCESS_NAME}`;
 	const file = configuration.string('maillog_file');
 	if (file === '') {
-		log.openLog(syslogTransport(tag, facilityNumber(configuration.string('syslog_facility'), configuration.directory)));
+		log.openLog(syslogTransport(tag, facilityNumber(configuration.string('syslog_facility'), configuration.configDirectory)));
 		return;
 	}
 

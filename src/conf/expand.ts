@@ -49,15 +49,6 @@ export function expand(text: string, lookup: Lookup): string {
 }
 
 function expandText(text: string, lookup: Lookup, depth: number): string {
-	/*
-	 * This is the only thing that stops a parameter that refers to itself. C
-	 * starts over inside the operands of a comparison, and dies of such a loop;
-	 * our count goes on.
-	 */
-	if (depth > NESTING_LIMIT && text !== '') {
-		fail(`unreasonable macro call nesting: "${text}"`);
-	}
-
 	let expanded = '';
 	let at = 0;
 	for (;;) {
@@ -100,6 +91,15 @@ function expressionAt(text: string, at: number): readonly [expression: string, n
 }
 
 function evaluate(expression: string, lookup: Lookup, depth: number): string {
+	/*
+	 * This is the only thing that stops a parameter that refers to itself. C
+	 * starts over inside the operands of a comparison, and dies of such a loop;
+	 * our count goes on.
+	 */
+	if (depth > NESTING_LIMIT) {
+		fail(`unreasonable macro call nesting: "${expression}"`);
+	}
+
 	const start = skipBlanks(expression, 0);
 	let at: number;
 	let value: string | undefined;
@@ -202,9 +202,10 @@ function compare(
 		fail(`bad operator suffix at: "...${name}>>>${suffix}"`);
 	}
 
-	const brace = skipBlanks(expression, at + matched.length);
+	const behind = at + matched.length;
+	const brace = skipBlanks(expression, behind);
 	if (expression[brace] !== '{') {
-		fail(`"{expression}" expected at: "...{${left}} ${name}>>>${expression.slice(brace, brace + 20)}"`);
+		fail(`"{expression}" expected at: "...{${left}} ${name}>>>${expression.slice(behind, behind + 20)}"`);
 	}
 
 	const [right, next] = payloadAt(expression, brace);

@@ -60,7 +60,7 @@ export function mailOwner(name: string): Account {
 export function enterJail(root: string | undefined, account: Account | undefined): void {
 	if (account !== undefined) {
 		step(`setgid(${account.gid})`, () => process.setgid?.(account.gid));
-		step('initgroups', () => process.initgroups?.(account.name, account.gid));
+		step('initgroups', () => initgroups(account));
 	}
 
 	if (root !== undefined) {
@@ -78,6 +78,11 @@ export function enterJail(root: string | undefined, account: Account | undefined
 	if (prctl(PR_SET_NO_NEW_PRIVS, 1n, 0n, 0n, 0n) !== 0) {
 		throw new ConfigurationError(`prctl(PR_SET_NO_NEW_PRIVS): ${strerror(errno())}`);
 	}
+}
+
+/* The declarations of @types/node lack this function. */
+function initgroups({name, gid}: Account): void {
+	(process as NodeJS.Process & {initgroups(user: string, group: number): void}).initgroups(name, gid);
 }
 
 function step(name: string, run: () => void): void {

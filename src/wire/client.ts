@@ -1,0 +1,177 @@
+/*++
+/* NAME
+/*	client 3
+/* SUMMARY
+/*	settings of a request in the client role
+/* DESCRIPTION
+/*	Three objects in one list: the global TLS settings of the process
+/*	that asks, what selects an SSL_CTX, and what applies to the one
+/*	connection. Names are those on the wire, which are those of main.cf
+/*	where there is a parameter.
+/* SEE ALSO
+/*	postfix src/tls/tls_proxy_client_print.c,
+/*	src/tls/tls_proxy_client_scan.c
+/*--*/
+
+import {type AttributeList, printList} from './attr.ts';
+import {AttributeReader, type Field, type MessageOf, print, scan} from './field.ts';
+import type {Profile} from './release.ts';
+
+/* config_file and config_name came in patch releases, after the next minor release was out. */
+const lateConfig = {since: '3.5.20', except: ['3.6', '3.8.0']} as const;
+
+/** TLS_CLIENT_PARAMS, in wire order. Source: tls_proxy_client_param_print(). */
+export const clientParamsFields = [
+	{attr: 'config_file', type: 'string', ...lateConfig},
+	{attr: 'config_name', type: 'string', ...lateConfig},
+	{attr: 'tls_high_cipherlist', type: 'string'},
+	{attr: 'tls_medium_cipherlist', type: 'string'},
+	{attr: 'tls_low_cipherlist', type: 'string', until: '3.8.0'},
+	{attr: 'tls_export_cipherlist', type: 'string', until: '3.8.0'},
+	{attr: 'tls_null_cipherlist', type: 'string'},
+	{attr: 'tls_eecdh_auto_curves', type: 'string'},
+	{attr: 'tls_eecdh_strong_curve', type: 'string'},
+	{attr: 'tls_eecdh_ultra_curve', type: 'string'},
+	{attr: 'tls_ffdhe_auto_groups', type: 'string', since: '3.8.0'},
+	{attr: 'tls_disable_workarounds', type: 'string'},
+	{attr: 'tls_ssl_options', type: 'string'},
+	{attr: 'tls_dane_digests', type: 'string'},
+	{attr: 'tlsmgr_service_name', type: 'string'},
+	{attr: 'tls_session_ticket_cipher', type: 'string'},
+	{attr: 'tls_daemon_random_bytes', type: 'int'},
+	{attr: 'tls_append_default_CA', type: 'int'},
+	{attr: 'tls_legacy_public_key_fingerprints', type: 'int', until: '3.11'},
+	{attr: 'tls_preempt_cipherlist', type: 'int'},
+	{attr: 'tls_wildcard_matches_multiple_labels', type: 'int'},
+	{attr: 'tls_fast_shutdown_enable', type: 'int', since: '3.12'},
+] as const satisfies readonly Field[];
+
+/** TLS_CLIENT_INIT_PROPS, in wire order. Source: tls_proxy_client_init_print(). */
+export const clientInitFields = [
+	{attr: 'log_param', type: 'string'},
+	{attr: 'log_level', type: 'string'},
+	{attr: 'verifydepth', type: 'int'},
+	{attr: 'cache_type', type: 'string'},
+	{attr: 'chain_files', type: 'string'},
+	{attr: 'cert_file', type: 'string'},
+	{attr: 'key_file', type: 'string'},
+	{attr: 'dcert_file', type: 'string'},
+	{attr: 'dkey_file', type: 'string'},
+	{attr: 'eccert_file', type: 'string'},
+	{attr: 'eckey_file', type: 'string'},
+	{attr: 'CAfile', type: 'string'},
+	{attr: 'CApath', type: 'string'},
+	{attr: 'mdalg', type: 'string'},
+] as const satisfies readonly Field[];
+
+/* A TLSA record; before 3.6 the digests that it was turned into. */
+const tlsa = [
+	{attr: 'mdalg', type: 'string', until: '3.6'},
+	{attr: 'certs', type: 'argv', until: '3.6'},
+	{attr: 'pkeys', type: 'argv', until: '3.6'},
+	{attr: 'usage', type: 'int', since: '3.6'},
+	{attr: 'selector', type: 'int', since: '3.6'},
+	{attr: 'mtype', type: 'int', since: '3.6'},
+	{attr: 'data', type: 'data', since: '3.6'},
+] as const satisfies readonly Field[];
+
+const dane = [
+	{attr: 'ta', type: 'repeat', until: '3.6', fields: tlsa},
+	{attr: 'ee', type: 'repeat', until: '3.6', fields: tlsa},
+	{attr: 'certs', type: 'repeat', until: '3.6', fields: [{attr: 'cert', type: 'data'}]},
+	{attr: 'pkeys', type: 'repeat', until: '3.6', fields: [{attr: 'pkey', type: 'data'}]},
+	{attr: 'domain', type: 'string'},
+	{attr: 'flags', type: 'int', until: '3.6'},
+	{attr: 'exp', type: 'long', until: '3.6'},
+	{attr: 'tlsa', type: 'repeat', since: '3.6', fields: tlsa},
+] as const satisfies readonly Field[];
+
+const tlsrpt = [
+	{attr: 'rpt_socket_name', type: 'string'},
+	{attr: 'rpt_policy_domain', type: 'string'},
+	{attr: 'rpt_policy_string', type: 'string'},
+	{attr: 'tls_policy_type', type: 'int'},
+	{attr: 'tls_policy_strings', type: 'argv'},
+	{attr: 'tls_policy_domain', type: 'string'},
+	{attr: 'mx_host_patterns', type: 'argv'},
+	{attr: 'snd_mta_addr', type: 'string'},
+	{attr: 'rcv_mta_name', type: 'string'},
+	{attr: 'rcv_mta_addr', type: 'string'},
+	{attr: 'rcv_mta_ehlo', type: 'string'},
+	{attr: 'skip_reused_hs', type: 'int'},
+	{attr: 'flags', type: 'int'},
+] as const satisfies readonly Field[];
+
+/** TLS_CLIENT_START_PROPS, in wire order. Source: tls_proxy_client_start_print(). */
+export const clientStartFields = [
+	{attr: 'log_param', type: 'string', since: '3.12'},
+	{attr: 'log_level', type: 'string', since: '3.12'},
+	{attr: 'timeout', type: 'int'},
+	{attr: 'enable_rpk', type: 'int', since: '3.9'},
+	{attr: 'tls_level', type: 'int'},
+	{attr: 'nexthop', type: 'string'},
+	{attr: 'host', type: 'string'},
+	{attr: 'namaddr', type: 'string'},
+	{attr: 'sni', type: 'string'},
+	{attr: 'serverid', type: 'string'},
+	{attr: 'helo', type: 'string'},
+	{attr: 'protocols', type: 'string'},
+	{attr: 'cipher_grade', type: 'string'},
+	{attr: 'cipher_exclusions', type: 'string'},
+	{attr: 'matchargv', type: 'argv'},
+	{attr: 'mdalg', type: 'string'},
+	{attr: 'dane', type: 'optional', fields: dane},
+	{attr: 'tlsrpt', type: 'optional', since: '3.10', build: true, fields: tlsrpt},
+	{attr: 'forced_failure_type', type: 'string', since: '3.10'},
+	{attr: 'trace_size_limit', type: 'int', since: '3.12'},
+	{attr: 'trace_peer', type: 'string', since: '3.12'},
+] as const satisfies readonly Field[];
+
+/** Global TLS settings of the process that asks. */
+export type ClientParams = MessageOf<typeof clientParamsFields>;
+/** What selects an SSL_CTX. */
+export type ClientInit = MessageOf<typeof clientInitFields>;
+/** What applies to one connection. */
+export type ClientStart = MessageOf<typeof clientStartFields>;
+
+/** All settings of a request in the client role. */
+export interface ClientSettings {
+	readonly params: ClientParams;
+	readonly init: ClientInit;
+	readonly start: ClientStart;
+}
+
+/** @throws {PeerError} when the list is not what a client of this release sends. */
+export function parseClientSettings(list: AttributeList, {format}: Profile): ClientSettings {
+	const reader = new AttributeReader(list, format);
+	const settings = {
+		params: scan(clientParamsFields, reader, 'client_params'),
+		init: scan(clientInitFields, reader, 'client_init'),
+		start: scan(clientStartFields, reader, 'client_start'),
+	};
+	reader.finish('client_start');
+	return settings;
+}
+
+/** The bytes of the settings, as a client sends them. */
+export function printClientSettings({params, init, start}: ClientSettings, {format}: Profile): Uint8Array {
+	return printList([
+		...print(clientParamsFields, params, format),
+		...print(clientInitFields, init, format),
+		...print(clientStartFields, start, format),
+	]);
+}
+
+/** The global settings as text, for comparison. Source: tls_proxy_client_param_to_string(). */
+export function paramsText(params: ClientParams, {format}: Profile): string {
+	return plainText(print(clientParamsFields, params, format));
+}
+
+/** What selects an SSL_CTX as text, for comparison. Source: tls_proxy_client_init_to_string(). */
+export function initText(init: ClientInit, {format}: Profile): string {
+	return plainText(print(clientInitFields, init, format));
+}
+
+function plainText(list: AttributeList): string {
+	return list.map(([name, value]) => `${name}=${value}\n`).join('');
+}

@@ -1,0 +1,64 @@
+/*++
+/* NAME
+/*	context 3
+/* SUMMARY
+/*	the report on a handshake
+/* DESCRIPTION
+/*	One list with one object. The client reads what follows as bytes
+/*	from the remote peer, so exactly the attributes of its release may
+/*	be sent, no more. smtp(8) stores the report in a line-oriented
+/*	record: a value with a line feed would break that.
+/* SEE ALSO
+/*	postfix src/tls/tls_proxy_context_print.c
+/*--*/
+
+import {type AttributeList, printList} from './attr.ts';
+import {AttributeReader, type Field, type MessageOf, print, scan} from './field.ts';
+import type {Profile} from './release.ts';
+
+const contextFields = [
+	{attr: 'peer_CN', type: 'string'},
+	{attr: 'issuer_CN', type: 'string'},
+	{attr: 'peer_fingerprint', type: 'string'},
+	{attr: 'peer_pubkey_fingerprint', type: 'string'},
+	{attr: 'level', type: 'int', since: '3.6'},
+	{attr: 'peer_status', type: 'int'},
+	{attr: 'cipher_protocol', type: 'string'},
+	{attr: 'cipher_name', type: 'string'},
+	{attr: 'cipher_usebits', type: 'int'},
+	{attr: 'cipher_algbits', type: 'int'},
+	{attr: 'key_exchange', type: 'string'},
+	{attr: 'key_exchange_curve', type: 'string'},
+	{attr: 'key_exchange_bits', type: 'int'},
+	{attr: 'ctos_rpk', type: 'int', since: '3.9'},
+	{attr: 'stoc_rpk', type: 'int', since: '3.9'},
+	{attr: 'clnt_signature', type: 'string'},
+	{attr: 'clnt_signature_curve', type: 'string'},
+	{attr: 'clnt_signature_bits', type: 'int'},
+	{attr: 'clnt_signature_digest', type: 'string'},
+	{attr: 'srvr_signature', type: 'string'},
+	{attr: 'srvr_signature_curve', type: 'string'},
+	{attr: 'srvr_signature_bits', type: 'int'},
+	{attr: 'srvr_signature_digest', type: 'string'},
+	{attr: 'namaddr', type: 'string'},
+	{attr: 'rpt_reported', type: 'int', since: '3.10'},
+	{attr: 'trace_size_limit', type: 'int', since: '3.12'},
+] as const satisfies readonly Field[];
+
+/** What the client is told about a handshake. */
+export type TlsContext = MessageOf<typeof contextFields>;
+
+/** The bytes of a report. Line feeds become question marks. */
+export function printContext(context: TlsContext, {format}: Profile): Uint8Array {
+	return printList(
+		print(contextFields, context, format).map(([name, value]) => [name, value.replaceAll('\n', '?')] as const),
+	);
+}
+
+/** Parses a report, as a client does. @throws {PeerError} when it is not one of this release. */
+export function parseContext(list: AttributeList, {format}: Profile): TlsContext {
+	const reader = new AttributeReader(list, format);
+	const context = scan(contextFields, reader, 'tls_context');
+	reader.finish('tls_context');
+	return context;
+}

@@ -1,0 +1,40 @@
+import test from 'ava';
+import {compareReleases, isIn, type NameOf, parameterNames, parameterOf} from '../../src/conf/parameters.ts';
+
+test('compareReleases orders by number', t => {
+	t.true(compareReleases('3.9', '3.10') < 0);
+	t.true(compareReleases('4.0', '3.12') > 0);
+	t.is(compareReleases('3.7', '3.7'), 0);
+});
+
+test('isIn knows the first and the last release of a parameter', t => {
+	const renamed = parameterOf('tlsproxy_client_level');
+	t.true(isIn('3.4', renamed));
+	t.true(isIn('3.6', renamed));
+	t.false(isIn('3.7', renamed));
+	const newer = parameterOf('tlsproxy_tls_enable_rpk');
+	t.false(isIn('3.8', newer));
+	t.true(isIn('3.9', newer));
+	t.true(isIn('3.13', newer));
+});
+
+test('parameterNames lists each parameter once, the generic ones first', t => {
+	t.is(new Set(parameterNames).size, parameterNames.length);
+	t.is(parameterNames[0], 'command_directory');
+	t.is(parameterNames.at(-1), 'tlsproxy_watchdog_timeout');
+});
+
+test('each time parameter has the unit of its default', t => {
+	for (const name of parameterNames) {
+		const {type, unit} = parameterOf(name);
+		t.is(unit, type === 'time' ? 's' : undefined, name);
+	}
+});
+
+test('NameOf takes the names of one type only', t => {
+	const integer: NameOf<'integer'> = 'max_use';
+	// @ts-expect-error a string parameter is not an integer
+	const wrong: NameOf<'integer'> = 'mail_owner';
+	t.is(parameterOf(integer).type, 'integer');
+	t.is(parameterOf(wrong).type, 'string');
+});
