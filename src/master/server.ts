@@ -31,7 +31,7 @@ import {Panic} from '../errors.ts';
 import type {Deadline, DeadlineClock} from '../event/deadline.ts';
 import type {Reactor} from '../event/reactor.ts';
 import {acceptConnection, ownFd} from '../event/stream.ts';
-import {MSG_NOSIGNAL, read, send, setCloseOnExec, setNonBlocking, strerror, write} from '../ffi/libc.ts';
+import {EAGAIN, errno, MSG_NOSIGNAL, read, send, setCloseOnExec, setNonBlocking, strerror, write} from '../ffi/libc.ts';
 import * as log from '../log.ts';
 import type {Owned} from '../owned.ts';
 import {type Fd, type Milliseconds, type Seconds, toMilliseconds} from '../units.ts';
@@ -47,6 +47,9 @@ const MASTER_STAT_AVAIL = 1;
 
 /** Longest life of a process. Source: postfix src/master/event_server.c. */
 const RETIREMENT_LIMIT = 18_000;
+
+/** Time without accepting after accept(2) has failed, in milliseconds. */
+const ACCEPT_PAUSE = 1000;
 
 /** How the process stands to those who started it. */
 export interface Ancestry {
@@ -117,6 +120,7 @@ export class EventServer {
 	readonly #retire: Deadline;
 	readonly #listening = new DisposableStack();
 	#listens = true;
+	#pauseAccept: () => void = () => undefined;
 	#reported = false;
 	#sessions = 0;
 	#served = 0;
@@ -197,13 +201,25 @@ export class EventServer {
 
 		const status = this.#listening.use(ownFd(MASTER_STATUS_FD)).value;
 		this.#listening.use(this.#reactor.watchInput(status, {ready: () => this.#statusReady(), fault}));
-		const listener = this.#listening.use(ownFd(MASTER_LISTEN_FD)).value;
-		this.#listening.use(this.#reactor.watchInput(listener, {ready: () => this.#accept(), fault}));
+		this.#listening.use(ownFd(MASTER_LISTEN_FD));
+		const watch = (): Disposable =>
+			this.#reactor.watchInput(MASTER_LISTEN_FD, {ready: () => this.#accept(), fault});
+		let watched = watch();
+		this.#listening.defer(() => watched[Symbol.dispose]());
+		this.#pauseAccept = () => {
+			watched[Symbol.dispose]();
+			setTimeout(() => {
+				if (this.#listens) {
+					watched = watch();
+				}
+			}, ACCEPT_PAUSE);
+		};
 	}
 
 	/* Nothing ever comes on the status channel but its end. */
 	#statusReady(): void {
-		if (read(MASTER_STATUS_FD, new Uint8Array(128), 1) <= 0) {
+		const size = read(MASTER_STATUS_FD, new Uint8Array(128), 1);
+		if (size === 0 || (size < 0 && errno() !== EAGAIN)) {
 			this.drain();
 		}
 	}
@@ -212,7 +228,13 @@ export class EventServer {
 	#accept(): void {
 		const accepted = acceptConnection(MASTER_LISTEN_FD);
 		if (accepted.kind === 'error') {
-			log.error(`accept connection: ${strerror(accepted.code)}`);
+			/*
+			 * The connection is still there, and we would be told again at once. The
+			 * C program counts to thirteen and dies of it, with all its sessions: wait
+			 * instead for some of them to end.
+			 */
+			log.warning(`accept connection: ${strerror(accepted.code)}`);
+			this.#pauseAccept();
 			return;
 		}
 

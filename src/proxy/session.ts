@@ -288,6 +288,12 @@ export class Session implements Task {
 		} else {
 			this.#happened(this.#host.serverRole(request) ? 'accepted' : 'refused');
 		}
+
+		/*
+		 * Readiness is told once. A client that had closed its side before we were
+		 * through with its request would not be noticed before the time limit.
+		 */
+		this.#plaintextReady(true, false);
 	}
 
 	#sendStatus(status: 0 | 1): void {
