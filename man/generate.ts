@@ -35,7 +35,13 @@ export function manualPage(source: string): string {
 			/* nroff wants the name and the purpose on one line. */
 			output.splice(-2, 2, `${output.at(-2) ?? ''} \\- ${text}`);
 		} else {
-			output.push(text === '' ? '.sp' : text.startsWith('.') ? text : text.replaceAll('\\', '\\e').replaceAll('-', '\\-'));
+			output.push(
+				text === ''
+					? '.sp'
+					: text.startsWith('.')
+						? text
+						: text.replaceAll('\\', '\\e').replaceAll('-', '\\-'),
+			);
 		}
 	}
 

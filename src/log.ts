@@ -137,14 +137,16 @@ function leave(): never {
  */
 export function cleanText(text: string): string {
 	const printable = isAscii(text) ? text : decodeBytes(text);
-	// biome-ignore lint/suspicious/noControlCharactersInRegex: they are what this is about
-	const clean = printable.replaceAll(/[\u0000-\u001F\u007F-\u009F]/g, '?');
+	const clean = printable.replaceAll(/\p{Cc}/gu, '?');
 	if (clean.length * 3 <= TEXT_LIMIT || Buffer.byteLength(clean) <= TEXT_LIMIT) {
 		return clean;
 	}
 
 	/* A character that is cut in two becomes a replacement character: drop it. */
-	return Buffer.from(clean).subarray(0, TEXT_LIMIT).toString().replace(/\uFFFD$/, '');
+	return Buffer.from(clean)
+		.subarray(0, TEXT_LIMIT)
+		.toString()
+		.replace(/\uFFFD$/, '');
 }
 
 function isAscii(text: string): boolean {

@@ -114,6 +114,10 @@ function end(reason: unknown): never {
 	}
 
 	return log.panic(
-		reason instanceof Panic ? reason.message : reason instanceof Error ? (reason.stack ?? reason.message) : String(reason),
+		reason instanceof Panic
+			? reason.message
+			: reason instanceof Error
+				? (reason.stack ?? reason.message)
+				: String(reason),
 	);
 }

@@ -31,7 +31,13 @@ import {postlogTransport, syslogTransport} from './master/transport.ts';
 import {Session, type SessionHost} from './proxy/session.ts';
 import {type Application, ApplicationCache, clientApplication} from './tls/application.ts';
 import {namedFiles} from './tls/certificates.ts';
-import {type ClientInit, type ClientParams, type ClientSettings, initText, paramsText} from './wire/client.ts';
+import {
+	type ClientInit,
+	type ClientParams,
+	type ClientSettings,
+	initText,
+	paramsText,
+} from './wire/client.ts';
 import {type Profile, profileOf} from './wire/release.ts';
 
 /** Name under which the program logs, and by which stock Postfix knows it. */
@@ -47,7 +53,11 @@ const APPLICATION_LIMIT = 100;
  * @param environment - of the process.
  * @throws {ConfigurationError} when that is not possible.
  */
-export async function serve(options: Options, environment: NodeJS.ProcessEnv, ancestry: Ancestry): Promise<void> {
+export async function serve(
+	options: Options,
+	environment: NodeJS.ProcessEnv,
+	ancestry: Ancestry,
+): Promise<void> {
 	const configDirectory = environment['MAIL_CONFIG'];
 	const configuration = await readConfiguration({
 		...(configDirectory === undefined ? {} : {configDirectory}),
@@ -110,9 +120,7 @@ export async function serve(options: Options, environment: NodeJS.ProcessEnv, an
 			maxUse: configuration.integer('max_use'),
 			retirement: options.retirement,
 		},
-		connection => {
-			new Session(host, connection);
-		},
+		connection => Session.open(host, connection),
 	);
 	startWatchdog(configuration);
 }
@@ -122,7 +130,12 @@ function openLog(configuration: Configuration): void {
 	const tag = `${configuration.string('syslog_name')}/${PROCESS_NAME}`;
 	const file = configuration.string('maillog_file');
 	if (file === '') {
-		log.openLog(syslogTransport(tag, facilityNumber(configuration.string('syslog_facility'), configuration.configDirectory)));
+		log.openLog(
+			syslogTransport(
+				tag,
+				facilityNumber(configuration.string('syslog_facility'), configuration.configDirectory),
+			),
+		);
 		return;
 	}
 
@@ -145,7 +158,8 @@ function clientRoleEnabled(configuration: Configuration): boolean {
 	const level = configuration.string(levelName).toLowerCase();
 	if (
 		level === ''
-			? configuration.boolean('tlsproxy_client_use_tls') || configuration.boolean('tlsproxy_client_enforce_tls')
+			? configuration.boolean('tlsproxy_client_use_tls') ||
+				configuration.boolean('tlsproxy_client_enforce_tls')
 			: level !== 'none'
 	) {
 		return true;
@@ -154,7 +168,11 @@ function clientRoleEnabled(configuration: Configuration): boolean {
 	return configuration.string('tlsproxy_client_per_site') !== '' || configuration.string(policyName) !== '';
 }
 
-function loadOwnApplication(configuration: Configuration, profile: Profile, applications: ApplicationCache): void {
+function loadOwnApplication(
+	configuration: Configuration,
+	profile: Profile,
+	applications: ApplicationCache,
+): void {
 	const params = ownParams(configuration);
 	const init = ownInit(configuration);
 	const application = clientApplication(params, init);
@@ -166,7 +184,8 @@ function loadOwnApplication(configuration: Configuration, profile: Profile, appl
 }
 
 function keyOf({params, init}: Pick<ClientSettings, 'params' | 'init'>, profile: Profile): string {
-	return paramsText(params, profile) + initText(init, profile);
+	/* Some defaults end in a blank that clients send and postconf(1) does not print. */
+	return (paramsText(params, profile) + initText(init, profile)).replaceAll(/ +$/gm, '');
 }
 
 function applicationFor(
@@ -180,7 +199,9 @@ function applicationFor(
 	 */
 	const ENCRYPT = 2;
 	if (settings.start.tls_level > ENCRYPT) {
-		log.warning(`${settings.start.namaddr}: TLS security level ${settings.start.tls_level} is not implemented`);
+		log.warning(
+			`${settings.start.namaddr}: TLS security level ${settings.start.tls_level} is not implemented`,
+		);
 		return undefined;
 	}
 

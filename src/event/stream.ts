@@ -18,8 +18,8 @@
 /*--*/
 
 import {
-	accept4,
 	type Address,
+	accept4,
 	allocate,
 	close,
 	EAGAIN,

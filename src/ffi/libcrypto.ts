@@ -31,11 +31,11 @@ export type X509StoreCtx = Pointer<'X509_STORE_CTX'>;
 export type Asn1String = Pointer<'ASN1_STRING'>;
 export type EvpPkey = Pointer<'EVP_PKEY'>;
 export type EvpMd = Pointer<'EVP_MD'>;
-export type EvpMdCtx = Pointer<'EVP_MD_CTX'>;
+type EvpMdCtx = Pointer<'EVP_MD_CTX'>;
 export type Bio = Pointer<'BIO'>;
 export type StackOfX509 = Pointer<'STACK_OF(X509)'>;
 export type InitSettings = Pointer<'OPENSSL_INIT_SETTINGS'>;
-export type Pkcs8 = Pointer<'PKCS8_PRIV_KEY_INFO'>;
+type Pkcs8 = Pointer<'PKCS8_PRIV_KEY_INFO'>;
 
 const libcrypto = koffi.load('libcrypto.so.3', {deep: true});
 
@@ -49,7 +49,6 @@ export function nonNull<P extends bigint>(pointer: P | null, made: string): P {
 }
 
 /* crypto.h */
-export const OpenSSL_version_num: () => number = libcrypto.func('unsigned long OpenSSL_version_num(void)');
 export const OPENSSL_INIT_new: () => InitSettings | null = libcrypto.func('void *OPENSSL_INIT_new(void)');
 export const OPENSSL_INIT_free: (settings: InitSettings) => void = libcrypto.func(
 	'void OPENSSL_INIT_free(void *settings)',
@@ -64,17 +63,17 @@ const CRYPTO_free: (pointer: Address, file: null, line: number) => void = libcry
 	'void CRYPTO_free(void *p, const char *file, int line)',
 );
 
-/* rand.h */
-export const RAND_seed: (buffer: Uint8Array, size: number) => void = libcrypto.func(
-	'void RAND_seed(const void *buf, int num)',
-);
-
 /* err.h */
 export const ERR_clear_error: () => void = libcrypto.func('void ERR_clear_error(void)');
-export const ERR_set_mark: () => number = libcrypto.func('int ERR_set_mark(void)');
-export const ERR_pop_to_mark: () => number = libcrypto.func('int ERR_pop_to_mark(void)');
-const ERR_get_error_all: (file: Address, line: Address, func: Address, data: Address, flags: Address) => number =
-	libcrypto.func('unsigned long ERR_get_error_all(void *file, void *line, void *func, void *data, void *flags)');
+const ERR_get_error_all: (
+	file: Address,
+	line: Address,
+	func: Address,
+	data: Address,
+	flags: Address,
+) => number = libcrypto.func(
+	'unsigned long ERR_get_error_all(void *file, void *line, void *func, void *data, void *flags)',
+);
 const ERR_error_string_n: (code: number, text: Address, size: number) => void = libcrypto.func(
 	'void ERR_error_string_n(unsigned long e, void *buf, size_t len)',
 );
@@ -149,7 +148,9 @@ export const EVP_PKEY_EC = 408;
 export const EVP_PKEY_RSA_PSS = 912;
 export const EVP_PKEY_KEYMGMT = -1;
 export const EVP_PKEY_free: (key: EvpPkey) => void = libcrypto.func('void EVP_PKEY_free(void *key)');
-export const EVP_PKEY_get_id: (key: EvpPkey) => number = libcrypto.func('int EVP_PKEY_get_id(const void *key)');
+export const EVP_PKEY_get_id: (key: EvpPkey) => number = libcrypto.func(
+	'int EVP_PKEY_get_id(const void *key)',
+);
 export const EVP_PKEY_get_bits: (key: EvpPkey) => number = libcrypto.func(
 	'int EVP_PKEY_get_bits(const void *key)',
 );
@@ -168,7 +169,6 @@ export function groupNameOf(key: EvpPkey): string {
 /* x509.h, x509_vfy.h */
 export const X509_V_OK = 0;
 export const X509_free: (certificate: X509) => void = libcrypto.func('void X509_free(void *x)');
-export const X509_up_ref: (certificate: X509) => number = libcrypto.func('int X509_up_ref(void *x)');
 export const X509_get_subject_name: (certificate: X509) => X509Name | null = libcrypto.func(
 	'void *X509_get_subject_name(const void *x)',
 );
@@ -194,9 +194,6 @@ export const X509_STORE_CTX_get_current_cert: (ctx: X509StoreCtx) => X509 | null
 );
 export const X509_STORE_CTX_get_error: (ctx: X509StoreCtx) => number = libcrypto.func(
 	'int X509_STORE_CTX_get_error(const void *ctx)',
-);
-export const X509_STORE_CTX_set_error: (ctx: X509StoreCtx, code: number) => void = libcrypto.func(
-	'void X509_STORE_CTX_set_error(void *ctx, int code)',
 );
 export const X509_STORE_CTX_get_error_depth: (ctx: X509StoreCtx) => number = libcrypto.func(
 	'int X509_STORE_CTX_get_error_depth(const void *ctx)',
@@ -354,7 +351,9 @@ export function decodePrivateKey(der: Uint8Array, type: number | undefined): Dec
 }
 
 /* stack.h */
-export const OPENSSL_sk_new_null: () => StackOfX509 | null = libcrypto.func('void *OPENSSL_sk_new_null(void)');
+export const OPENSSL_sk_new_null: () => StackOfX509 | null = libcrypto.func(
+	'void *OPENSSL_sk_new_null(void)',
+);
 export const OPENSSL_sk_push: (stack: StackOfX509, item: X509) => number = libcrypto.func(
 	'int OPENSSL_sk_push(void *st, const void *data)',
 );

@@ -48,13 +48,19 @@ export const SSL_CTX_set_security_level: (ctx: SslCtx, level: number) => void = 
 export const SSL_CTX_set_verify_depth: (ctx: SslCtx, depth: number) => void = libssl.func(
 	'void SSL_CTX_set_verify_depth(void *ctx, int depth)',
 );
-export const SSL_CTX_set_verify: (ctx: SslCtx, mode: number, callback: Callback | null) => void =
-	libssl.func('void SSL_CTX_set_verify(void *ctx, int mode, void *cb)');
+export const SSL_CTX_set_verify: (ctx: SslCtx, mode: number, callback: Callback | null) => void = libssl.func(
+	'void SSL_CTX_set_verify(void *ctx, int mode, void *cb)',
+);
 export const SSL_CTX_set_info_callback: (ctx: SslCtx, callback: Callback) => void = libssl.func(
 	'void SSL_CTX_set_info_callback(void *ctx, void *cb)',
 );
-export const SSL_CTX_load_verify_locations: (ctx: SslCtx, file: string | null, path: string | null) => number =
-	libssl.func('int SSL_CTX_load_verify_locations(void *ctx, const char *CAfile, const char *CApath)');
+export const SSL_CTX_load_verify_locations: (
+	ctx: SslCtx,
+	file: string | null,
+	path: string | null,
+) => number = libssl.func(
+	'int SSL_CTX_load_verify_locations(void *ctx, const char *CAfile, const char *CApath)',
+);
 export const SSL_CTX_set_default_verify_paths: (ctx: SslCtx) => number = libssl.func(
 	'int SSL_CTX_set_default_verify_paths(void *ctx)',
 );
@@ -73,16 +79,16 @@ export const SSL_CTX_use_cert_and_key: (
 	key: EvpPkey,
 	chain: StackOfX509,
 	override: number,
-) => number = libssl.func('int SSL_CTX_use_cert_and_key(void *ctx, void *x, void *k, void *chain, int override)');
+) => number = libssl.func(
+	'int SSL_CTX_use_cert_and_key(void *ctx, void *x, void *k, void *chain, int override)',
+);
 export const SSL_CTX_set_cipher_list: (ctx: SslCtx, list: string) => number = libssl.func(
 	'int SSL_CTX_set_cipher_list(void *ctx, const char *list)',
 );
-const SSL_CTX_ctrl: (ctx: SslCtx, command: number, larg: number, parg: Address | null) => number = libssl.func(
-	'long SSL_CTX_ctrl(void *ctx, int cmd, long larg, void *parg)',
-);
-const SSL_CTX_ctrl_ints: (ctx: SslCtx, command: number, larg: number, parg: Int32Array) => number = libssl.func(
-	'long SSL_CTX_ctrl(void *ctx, int cmd, long larg, const int *parg)',
-);
+const SSL_CTX_ctrl: (ctx: SslCtx, command: number, larg: number, parg: Address | null) => number =
+	libssl.func('long SSL_CTX_ctrl(void *ctx, int cmd, long larg, void *parg)');
+const SSL_CTX_ctrl_ints: (ctx: SslCtx, command: number, larg: number, parg: Int32Array) => number =
+	libssl.func('long SSL_CTX_ctrl(void *ctx, int cmd, long larg, const int *parg)');
 
 /* SSL_CTX_set_mode() */
 export const SSL_MODE_ENABLE_PARTIAL_WRITE = 0x1;
@@ -171,12 +177,9 @@ export function SSL_get_peer_signature_nid(ssl: Ssl): number | undefined {
 }
 
 /* Handshake and data */
-export const SSL_ERROR_NONE = 0;
 export const SSL_ERROR_SSL = 1;
 export const SSL_ERROR_WANT_READ = 2;
 export const SSL_ERROR_WANT_WRITE = 3;
-export const SSL_ERROR_SYSCALL = 5;
-export const SSL_ERROR_ZERO_RETURN = 6;
 export const SSL_connect: (ssl: Ssl) => number = libssl.func('int SSL_connect(void *ssl)');
 export const SSL_read: (ssl: Ssl, buffer: Address, size: number) => number = libssl.func(
 	'int SSL_read(void *ssl, void *buf, int num)',
@@ -192,7 +195,9 @@ export const SSL_get_error: (ssl: Ssl, result: number) => number = libssl.func(
 /* Outcome */
 export const TLS1_3_VERSION = 0x0304;
 export const SSL_version: (ssl: Ssl) => number = libssl.func('int SSL_version(const void *ssl)');
-export const SSL_get_version: (ssl: Ssl) => string = libssl.func('const char *SSL_get_version(const void *ssl)');
+export const SSL_get_version: (ssl: Ssl) => string = libssl.func(
+	'const char *SSL_get_version(const void *ssl)',
+);
 export const SSL_get_current_cipher: (ssl: Ssl) => SslCipher | null = libssl.func(
 	'const void *SSL_get_current_cipher(const void *ssl)',
 );
@@ -209,7 +214,9 @@ export function cipherBits(cipher: SslCipher): {readonly used: number; readonly 
 	return {used, algorithm: scratch.view.getInt32(0, true)};
 }
 
-export const SSL_session_reused: (ssl: Ssl) => number = libssl.func('int SSL_session_reused(const void *ssl)');
+export const SSL_session_reused: (ssl: Ssl) => number = libssl.func(
+	'int SSL_session_reused(const void *ssl)',
+);
 export const SSL_get_verify_result: (ssl: Ssl) => number = libssl.func(
 	'long SSL_get_verify_result(const void *ssl)',
 );

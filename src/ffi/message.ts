@@ -64,11 +64,9 @@ export function receiveDescriptors(socket: Fd): Received {
 
 	const descriptors: Fd[] = [];
 	const length = Number(view.getBigUint64(MSG_CONTROLLEN, true));
-	if (length >= CMSG_HEADER) {
-		const end = Number(view.getBigUint64(CONTROL, true));
-		const wanted =
-			view.getInt32(CONTROL + 8, true) === SOL_SOCKET && view.getInt32(CONTROL + 12, true) === SCM_RIGHTS;
-		for (let at = CMSG_HEADER; wanted && at + 4 <= Math.min(end, length); at += 4) {
+	if (length >= CMSG_HEADER && carriesDescriptors()) {
+		const end = Math.min(Number(view.getBigUint64(CONTROL, true)), length);
+		for (let at = CMSG_HEADER; at + 4 <= end; at += 4) {
 			descriptors.push(view.getInt32(CONTROL + at, true) as Fd);
 		}
 	}
@@ -90,4 +88,8 @@ export function sendDescriptors(socket: Fd, descriptors: readonly Fd[]): number 
 
 	view.setInt32(MSG_FLAGS, 0, true);
 	return sendmsg(socket, address, MSG_NOSIGNAL);
+}
+
+function carriesDescriptors(): boolean {
+	return view.getInt32(CONTROL + 8, true) === SOL_SOCKET && view.getInt32(CONTROL + 12, true) === SCM_RIGHTS;
 }

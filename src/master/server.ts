@@ -31,7 +31,17 @@ import {Panic} from '../errors.ts';
 import type {Deadline, DeadlineClock} from '../event/deadline.ts';
 import type {Reactor} from '../event/reactor.ts';
 import {acceptConnection, ownFd} from '../event/stream.ts';
-import {EAGAIN, errno, MSG_NOSIGNAL, read, send, setCloseOnExec, setNonBlocking, strerror, write} from '../ffi/libc.ts';
+import {
+	EAGAIN,
+	errno,
+	MSG_NOSIGNAL,
+	read,
+	send,
+	setCloseOnExec,
+	setNonBlocking,
+	strerror,
+	write,
+} from '../ffi/libc.ts';
 import * as log from '../log.ts';
 import type {Owned} from '../owned.ts';
 import {type Fd, type Milliseconds, type Seconds, toMilliseconds} from '../units.ts';
@@ -185,9 +195,6 @@ export class EventServer {
 
 	#listen(): void {
 		setNonBlocking(MASTER_STATUS_FD);
-		const fault = (reason: unknown): void => {
-			log.panic(reason instanceof Error ? (reason.stack ?? reason.message) : String(reason));
-		};
 		/* What is released first is acquired last: first stop watching, then close. */
 		if (this.#ancestry.supervisor !== undefined) {
 			const supervisor = this.#listening.use(ownFd(this.#ancestry.supervisor)).value;
@@ -278,4 +285,9 @@ function retirement({maxIdle, maxUse, retirement: set}: ServerLimits): Seconds {
 /** Milliseconds between two signs of life, for a limit of the watchdog. Source: postfix src/util/watchdog.c. */
 export function watchdogStep(limit: Seconds): Milliseconds {
 	return toMilliseconds(Math.trunc(limit / 3) as Seconds);
+}
+
+/* Nothing that the server does itself may fail. */
+function fault(reason: unknown): never {
+	return log.panic(reason instanceof Error ? (reason.stack ?? reason.message) : String(reason));
 }

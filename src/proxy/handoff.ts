@@ -19,6 +19,7 @@ import {AttributeFramer, type AttributeList} from '../wire/attr.ts';
 import {type ClientSettings, parseClientSettings} from '../wire/client.ts';
 import type {Profile} from '../wire/release.ts';
 import {parseRequest, type Request} from '../wire/request.ts';
+import {parseServerSettings} from '../wire/server.ts';
 
 /** Collects one hand-off. */
 export class Handoff {
@@ -79,6 +80,8 @@ export class Handoff {
 
 		if (this.#request.role === 'client') {
 			this.#settings = parseClientSettings(list, this.#profile);
+		} else {
+			parseServerSettings(list, this.#profile);
 		}
 
 		this.#complete = true;

@@ -27,7 +27,7 @@
 /*--*/
 
 import {BUFFER_SIZE, buffer, readStream, writeStream} from '../event/stream.ts';
-import {END, FAILED, WANT_READ, WANT_WRITE} from '../step.ts';
+import {FAILED, WANT_READ, WANT_WRITE} from '../step.ts';
 import type {Connection} from '../tls/connection.ts';
 import type {Fd} from '../units.ts';
 
@@ -220,7 +220,12 @@ export class Pump implements Disposable {
 				this.#toClient.take(count);
 			}
 
-			if (this.#ciphertextEnded || !this.#ciphertextReadable || this.#readWaitsForWrite || this.#plaintextEnded) {
+			if (
+				this.#ciphertextEnded ||
+				!this.#ciphertextReadable ||
+				this.#readWaitsForWrite ||
+				this.#plaintextEnded
+			) {
 				return false;
 			}
 
@@ -231,7 +236,9 @@ export class Pump implements Disposable {
 			const size = this.#fill();
 			share -= size;
 			if (size > 0) {
-				const count = this.#plaintextWritable ? writeStream(this.#plaintext, buffer.address, size) : WANT_WRITE;
+				const count = this.#plaintextWritable
+					? writeStream(this.#plaintext, buffer.address, size)
+					: WANT_WRITE;
 				const taken = Math.max(count, 0);
 				this.#moved += taken;
 				if (taken < size) {
@@ -248,7 +255,10 @@ export class Pump implements Disposable {
 	#fill(): number {
 		let at = 0;
 		while (at <= BUFFER_SIZE - RECORD_SIZE) {
-			const count = this.#connection.read(recordAddresses[at / RECORD_SIZE] ?? addressAt(at), BUFFER_SIZE - at);
+			const count = this.#connection.read(
+				recordAddresses[at / RECORD_SIZE] ?? addressAt(at),
+				BUFFER_SIZE - at,
+			);
 			if (count <= 0) {
 				if (count === WANT_READ) {
 					this.#ciphertextReadable = false;

@@ -26,10 +26,10 @@ import type {Application} from '../tls/application.ts';
 import {type Connection, DONE, openClientConnection} from '../tls/connection.ts';
 import {clientReport} from '../tls/report.ts';
 import {type Fd, type Milliseconds, type Seconds, toMilliseconds} from '../units.ts';
+import type {ClientSettings} from '../wire/client.ts';
 import {printContext} from '../wire/context.ts';
 import type {Profile} from '../wire/release.ts';
 import {BadFlagsError, greeting, printStatus, type Request} from '../wire/request.ts';
-import type {ClientSettings} from '../wire/client.ts';
 import {Handoff} from './handoff.ts';
 import {CIPHERTEXT_ENDED, MORE, PLAINTEXT_ENDED, Pump} from './pump.ts';
 import {type Event, next, type State} from './state.ts';
@@ -73,11 +73,16 @@ export class Session implements Task {
 	#queued = false;
 
 	/**
-	 * Greets a client and waits for its request.
+	 * Greets a client and waits for its request. From then on the session keeps itself alive: the reactor
+	 * and the clock hold it, until it tells the host that it has ended.
 	 *
 	 * @param plaintext - connection from the client, non-blocking; moved in.
 	 */
-	constructor(host: SessionHost, plaintext: Owned<Fd>) {
+	static open(host: SessionHost, plaintext: Owned<Fd>): void {
+		new Session(host, plaintext).#greet();
+	}
+
+	private constructor(host: SessionHost, plaintext: Owned<Fd>) {
 		this.#host = host;
 		this.#plaintext = this.#resources.use(plaintext.move()).value;
 		this.#deadline = this.#resources.use(host.clock.deadline(() => this.#expire()));
@@ -88,7 +93,10 @@ export class Session implements Task {
 		};
 		this.#resources.use(host.reactor.watch(this.#plaintext, watcher));
 		this.#deadline.arm(SETUP_LIMIT);
-		const hello = greeting(host.profile);
+	}
+
+	#greet(): void {
+		const hello = greeting(this.#host.profile);
 		if (hello !== undefined && writeStream(this.#plaintext, hello, hello.length) !== hello.length) {
 			warning('write protocol attribute: Broken pipe');
 			this.#happened('failure');
@@ -112,7 +120,9 @@ export class Session implements Task {
 		}
 
 		const what = reason instanceof Error ? reason.message : String(reason);
-		warning(reason instanceof PeerError ? what : `session ${this.#request?.remoteEndpoint ?? 'unknown'}: ${what}`);
+		warning(
+			reason instanceof PeerError ? what : `session ${this.#request?.remoteEndpoint ?? 'unknown'}: ${what}`,
+		);
 		this.#happened('failure');
 	}
 

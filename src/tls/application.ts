@@ -20,7 +20,13 @@
 /*	postfix src/tls/tls_client.c, tls_client_init()
 /*--*/
 
-import {digestOf, ERR_clear_error, EVP_get_digestbyname, EVP_MD_get_size, type EvpMd} from '../ffi/libcrypto.ts';
+import {
+	digestOf,
+	ERR_clear_error,
+	EVP_get_digestbyname,
+	EVP_MD_get_size,
+	type EvpMd,
+} from '../ffi/libcrypto.ts';
 import {
 	SSL_CTX_free,
 	SSL_CTX_new,

@@ -63,7 +63,12 @@ export interface IdentityFiles {
  * @param appendDefault - also trust what the system trusts; without effect when both names are empty.
  * Source: tls_set_ca_certificate_info(), postfix src/tls/tls_certkey.c.
  */
-export function loadAuthorities(ctx: SslCtx, CAfile: string, CApath: string, appendDefault: boolean): boolean {
+export function loadAuthorities(
+	ctx: SslCtx,
+	CAfile: string,
+	CApath: string,
+	appendDefault: boolean,
+): boolean {
 	if (CAfile === '' && CApath === '') {
 		return true;
 	}
@@ -71,7 +76,10 @@ export function loadAuthorities(ctx: SslCtx, CAfile: string, CApath: string, app
 	const file = CAfile === '' ? null : CAfile;
 	const path = CApath === '' ? null : CApath;
 	if (SSL_CTX_load_verify_locations(ctx, file, path) !== 1) {
-		const names = [file === null ? [] : [`CAfile="${file}"`], path === null ? [] : [`CApath="${path}"`]].flat();
+		const names = [
+			file === null ? [] : [`CAfile="${file}"`],
+			path === null ? [] : [`CApath="${path}"`],
+		].flat();
 		info(`cannot load Certification Authority data, ${names.join(', ')}: disabling TLS support`);
 		printErrors();
 		return false;
@@ -194,7 +202,8 @@ function readable(path: string): boolean {
 		readFileSync(path);
 		return true;
 	} catch (reason) {
-		const text = reason instanceof Error && 'code' in reason ? errnoText(String(reason.code)) : String(reason);
+		const text =
+			reason instanceof Error && 'code' in reason ? errnoText(String(reason.code)) : String(reason);
 		warning(`error opening chain file: ${path}: ${text}`);
 		return false;
 	}

@@ -21,8 +21,8 @@ import {
 	SSL_ST_ACCEPT,
 	SSL_ST_CONNECT,
 	SSL_state_string_long,
-	type Ssl,
 	SSL3_AD_CLOSE_NOTIFY,
+	type Ssl,
 } from '../ffi/libssl.ts';
 import {info} from '../log.ts';
 

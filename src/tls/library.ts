@@ -20,7 +20,6 @@ import {
 	OPENSSL_INIT_set_config_appname,
 	OPENSSL_INIT_set_config_file_flags,
 	OPENSSL_INIT_set_config_filename,
-	OpenSSL_version_num,
 } from '../ffi/libcrypto.ts';
 import {OPENSSL_INIT_NO_LOAD_CONFIG, OPENSSL_init_ssl} from '../ffi/libssl.ts';
 import {warning} from '../log.ts';
@@ -55,12 +54,6 @@ let started: boolean | undefined;
 export function startLibrary(configFile: string, configName: string): boolean {
 	started ??= start(configFile, configName);
 	return started;
-}
-
-/** Major and minor release of the library, such as `3.0`. */
-export function libraryRelease(): string {
-	const version = OpenSSL_version_num();
-	return `${Math.trunc(version / 0x10000000)}.${Math.trunc(version / 0x100000) % 0x100}`;
 }
 
 function start(configFile: string, configName: string): boolean {

@@ -70,7 +70,10 @@ function fingerprint(digest: EvpMd, der: Uint8Array | undefined): string {
 		throw new Panic('error computing certificate digest');
 	}
 
-	return value.toString('hex').toUpperCase().replaceAll(/..(?=.)/g, '$&:');
+	return value
+		.toString('hex')
+		.toUpperCase()
+		.replaceAll(/..(?=.)/g, '$&:');
 }
 
 /* Bytes of a name. Source: CCERT_BUFSIZ, postfix src/tls/tls.h. */

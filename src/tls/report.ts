@@ -16,9 +16,9 @@ import {
 	EVP_PKEY_DH,
 	EVP_PKEY_EC,
 	EVP_PKEY_free,
-	EVP_PKEY_get0_type_name,
 	EVP_PKEY_get_bits,
 	EVP_PKEY_get_id,
+	EVP_PKEY_get0_type_name,
 	EVP_PKEY_KEYMGMT,
 	EVP_PKEY_RSA,
 	EVP_PKEY_RSA_PSS,
@@ -33,8 +33,6 @@ import {
 import {
 	cipherBits,
 	SSL_CIPHER_get_name,
-	SSL_get0_peer_certificate,
-	SSL_get0_peername,
 	SSL_get_certificate,
 	SSL_get_current_cipher,
 	SSL_get_peer_signature_nid,
@@ -42,6 +40,8 @@ import {
 	SSL_get_signature_nid,
 	SSL_get_verify_result,
 	SSL_get_version,
+	SSL_get0_peer_certificate,
+	SSL_get0_peername,
 	SSL_session_reused,
 	SSL_version,
 	type Ssl,
@@ -90,7 +90,9 @@ export function clientReport(connection: Connection): TlsContext {
 
 	if (certificate !== null && (logMask & TLS_LOG_UNTRUSTED) !== 0 && !trusted) {
 		if (reused) {
-			info(`${notes.namaddr}: re-using session with untrusted certificate, look for details earlier in the log`);
+			info(
+				`${notes.namaddr}: re-using session with untrusted certificate, look for details earlier in the log`,
+			);
 		} else {
 			logVerifyError(ssl, notes);
 		}
@@ -223,9 +225,19 @@ export function summary(direction: 'to' | 'from', context: TlsContext): string {
 	return [
 		`${verdict} TLS connection established ${direction} ${context.namaddr}: ${context.cipher_protocol} with cipher ${context.cipher_name} ${bits}`,
 		part('key-exchange', context.key_exchange, context.key_exchange_curve, context.key_exchange_bits),
-		part('server-signature', context.srvr_signature, context.srvr_signature_curve, context.srvr_signature_bits),
+		part(
+			'server-signature',
+			context.srvr_signature,
+			context.srvr_signature_curve,
+			context.srvr_signature_bits,
+		),
 		part('server-digest', context.srvr_signature_digest, '', 0),
-		part('client-signature', context.clnt_signature, context.clnt_signature_curve, context.clnt_signature_bits),
+		part(
+			'client-signature',
+			context.clnt_signature,
+			context.clnt_signature_curve,
+			context.clnt_signature_bits,
+		),
 		part('client-digest', context.clnt_signature_digest, '', 0),
 	].join('');
 }

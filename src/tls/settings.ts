@@ -11,13 +11,7 @@
 /*	postfix src/tls/tls_misc.c, src/tls/tls_dh.c
 /*--*/
 
-import {
-	EC_curve_nist2nid,
-	ERR_clear_error,
-	NID_undef,
-	OBJ_ln2nid,
-	OBJ_sn2nid,
-} from '../ffi/libcrypto.ts';
+import {EC_curve_nist2nid, ERR_clear_error, NID_undef, OBJ_ln2nid, OBJ_sn2nid} from '../ffi/libcrypto.ts';
 import {
 	SSL_CTX_free,
 	SSL_CTX_new,
@@ -271,8 +265,7 @@ const optional: ReadonlyMap<string, number> = new Map([
 ]);
 
 /* What other parameters decide. */
-const managed =
-	SSL_OP_CIPHER_SERVER_PREFERENCE | SSL_OP_IGNORE_UNEXPECTED_EOF | everyProtocol;
+const managed = SSL_OP_CIPHER_SERVER_PREFERENCE | SSL_OP_IGNORE_UNEXPECTED_EOF | everyProtocol;
 
 /**
  * The option bits of a context.
@@ -284,7 +277,9 @@ const managed =
 export function contextOptions(disabledWorkarounds: string, sslOptions: string): number {
 	let bits = SSL_OP_ALL;
 	if (disabledWorkarounds !== '') {
-		bits &= ~(bitsOf('tls_disable_workarounds', disabledWorkarounds, workarounds) | SSL_OP_SAFARI_ECDHE_ECDSA_BUG);
+		bits &= ~(
+			bitsOf('tls_disable_workarounds', disabledWorkarounds, workarounds) | SSL_OP_SAFARI_ECDHE_ECDSA_BUG
+		);
 	}
 
 	bits |= bitsOf('tls_ssl_options', sslOptions, optional) & ~(SSL_OP_ALL | managed);

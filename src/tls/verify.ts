@@ -22,8 +22,8 @@ import {
 	X509_STORE_CTX_get_error,
 	X509_STORE_CTX_get_error_depth,
 	X509_STORE_CTX_get_ex_data,
-	type X509StoreCtx,
 	X509_verify_cert_error_string,
+	type X509StoreCtx,
 } from '../ffi/libcrypto.ts';
 import {
 	type Callback,

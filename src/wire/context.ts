@@ -51,7 +51,9 @@ export type TlsContext = MessageOf<typeof contextFields>;
 /** The bytes of a report. Line feeds become question marks. */
 export function printContext(context: TlsContext, {format}: Profile): Uint8Array {
 	return printList(
-		print(contextFields, context, format).map(([name, value]) => [name, value.replaceAll('\n', '?')] as const),
+		print(contextFields, context, format).map(
+			([name, value]) => [name, value.replaceAll('\n', '?')] as const,
+		),
 	);
 }
 

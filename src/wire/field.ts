@@ -59,7 +59,12 @@ export type Field = Presence &
 		/** `count`, then that many copies. */
 		| {readonly attr: string; readonly type: 'repeat'; readonly fields: readonly Field[]}
 		/** A flag under the field's name, then the fields when it is not zero. `build`: builds without the feature lack the flag too. */
-		| {readonly attr: string; readonly type: 'optional'; readonly fields: readonly Field[]; readonly build?: true}
+		| {
+				readonly attr: string;
+				readonly type: 'optional';
+				readonly fields: readonly Field[];
+				readonly build?: true;
+		  }
 	);
 
 type ValueOf<F extends Field> = F extends {readonly type: 'int'}
@@ -162,7 +167,15 @@ export function scan<const Fields extends readonly Field[]>(
 	return scanObject(fields, reader, object) as MessageOf<Fields>;
 }
 
-type Value = number | bigint | string | Uint8Array | readonly string[] | Message | readonly Message[] | undefined;
+type Value =
+	| number
+	| bigint
+	| string
+	| Uint8Array
+	| readonly string[]
+	| Message
+	| readonly Message[]
+	| undefined;
 type Message = {readonly [attr: string]: Value};
 
 function scanObject(fields: readonly Field[], reader: AttributeReader, object: string): Message {
@@ -251,7 +264,7 @@ export function print<const Fields extends readonly Field[]>(
 	format: Format,
 ): AttributeList {
 	const list: Array<readonly [string, string]> = [];
-	printObject(fields, message as Message, format, list);
+	printObject(fields, message, format, list);
 	return list;
 }
 

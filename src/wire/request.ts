@@ -94,7 +94,11 @@ export function printRequest(request: Request, profile: Profile): Uint8Array {
 		(request.sendContext ? TLS_PROXY_FLAG_SEND_CONTEXT : 0) |
 		(request.probeOnly ? TLS_PROXY_FLAG_PROBE_ONLY : 0);
 	return printList([
-		...print(head, {remote_endpoint: request.remoteEndpoint, flags, timeout: request.handshakeTimeout}, format),
+		...print(
+			head,
+			{remote_endpoint: request.remoteEndpoint, flags, timeout: request.handshakeTimeout},
+			format,
+		),
 		...print(tail, {timeout: request.sessionTimeout, serverid: request.serverId}, format),
 	]);
 }

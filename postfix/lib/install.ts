@@ -1,0 +1,136 @@
+/*++
+/* NAME
+/*	install 1
+/* SUMMARY
+/*	register this program as a service of a Postfix instance
+/* SYNOPSIS
+/*	install -c config_dir [-s service] [-p program_dir] [-C y|n]
+/*		[-l limit]
+/* DESCRIPTION
+/*	Writes the service into master.cf of the instance, in a block that
+/*	uninstall can take out again, and prints what it changed. main.cf
+/*	is not changed. Run again, it changes what is different.
+/* .IP "\fB-c \fIconfig_dir\fR"
+/*	Configuration directory of the instance.
+/* .IP "\fB-s \fIservice\fR (default: tlsproxy)"
+/*	Service name. An active line of that name that runs tlsproxy is
+/*	replaced; its options are kept.
+/* .IP "\fB-p \fIprogram_dir\fR"
+/*	First copy the program to that directory, which is for it alone.
+/*	Default: run it where it was built.
+/* .IP "\fB-C y|n\fR (default: as in the active line, or n)"
+/*	Run in a chroot jail.
+/* .IP "\fB-l \fIlimit\fR (default: the number of cores, at least 2)"
+/*	Process limit. One process serves thousands of sessions.
+/* DIAGNOSTICS
+/*	install: fatal: ..., exit status 1; then nothing was changed.
+/* SEE ALSO
+/*	uninstall(1), master(5)
+/*--*/
+
+import {readFileSync, realpathSync} from 'node:fs';
+import {availableParallelism} from 'node:os';
+import {dirname, join, relative} from 'node:path';
+import {
+	checkServiceName,
+	printBytes,
+	quoted,
+	requireRoot,
+	runCommand,
+	singleLetterOptions,
+} from './command-line.ts';
+import {checkRelease, configurationDirectory, parametersOf, replaceFile} from './instance.ts';
+import {Refusal, register} from './master-cf.ts';
+import {builtProgram, checkSafe, copyProgram, copyTarget} from './program.ts';
+
+const USAGE = 'usage: install -c config_dir [-s service] [-p program_dir] [-C y|n] [-l limit]';
+
+await runCommand('install', () => {
+	const options = singleLetterOptions(['c', 's', 'p', 'C', 'l'], USAGE);
+	const {c: named, s: service = 'tlsproxy', p: programDirectory, C: chroot, l: limit} = options;
+	if (named === undefined) {
+		throw new Refusal(`no configuration directory\n${USAGE}`);
+	}
+
+	checkServiceName(service);
+	if (chroot !== undefined && chroot !== 'y' && chroot !== 'n') {
+		throw new Refusal(`-C ${chroot}: y or n expected`);
+	}
+
+	if (limit !== undefined && !/^\d{1,5}$/.test(limit)) {
+		throw new Refusal(`-l ${limit}: a number of processes expected`);
+	}
+
+	requireRoot('master.cf belongs to root, and so must the program that it names');
+	const directory = configurationDirectory(named);
+	const parameters = parametersOf(directory, [
+		'mail_version',
+		'daemon_directory',
+		'smtp_tls_connection_reuse',
+		'tlsproxy_service_name',
+	]);
+	checkRelease(parameters.mail_version);
+
+	const built = builtProgram(dirname(dirname(import.meta.dirname)));
+	const target = programDirectory === undefined ? built : copyTarget(programDirectory);
+	if (target === built) {
+		checkSafe(built);
+	}
+
+	const masterCf = join(directory, 'master.cf');
+	const before = readFileSync(masterCf, 'latin1');
+	const change = register(before, {
+		service,
+		command: commandColumn(parameters.daemon_directory, join(target, 'tlsproxy')),
+		...(chroot === undefined ? {} : {chroot}),
+		...(limit === undefined ? {} : {limit: Number(limit)}),
+		defaultLimit: Math.max(2, availableParallelism()),
+	});
+
+	/* All that can be refused has been. The program has to be there before anybody names it. */
+	const copied = target !== built && copyProgram(built, target);
+	if (copied) {
+		console.log(`install: copied the program to ${target}`);
+	}
+
+	if (change.text === before) {
+		console.log(`install: ${masterCf}: service ${service}/unix is registered already, nothing changed`);
+	} else {
+		replaceFile(masterCf, before, change.text);
+		console.log(
+			`install: ${masterCf}: ${change.before === '' ? 'added' : 'replaced'} service ${service}/unix`,
+		);
+		printBytes(quoted('was', change.before) + quoted('now', change.after));
+	}
+
+	if (copied || change.text !== before) {
+		console.log(`install: next: postfix -c ${directory} reload`);
+	}
+
+	if (parameters.smtp_tls_connection_reuse.toLowerCase() !== 'yes') {
+		console.log(
+			'install: note: smtp_tls_connection_reuse is off, so smtp(8) does not use the service. To turn it on:',
+		);
+		console.log(`  postconf -c ${directory} -e smtp_tls_connection_reuse=yes`);
+	}
+
+	if (parameters.tlsproxy_service_name !== service) {
+		console.log(
+			`install: note: clients use the service ${parameters.tlsproxy_service_name}. To have one use this, in master.cf:`,
+		);
+		console.log(`  -o tlsproxy_service_name=${service}`);
+	}
+});
+
+/* master(8) puts daemon_directory in front and splits at blanks: an absolute path, or one with a blank, cannot be written. */
+function commandColumn(daemonDirectory: string, program: string): string {
+	const command = relative(realpathSync(daemonDirectory), program);
+	// oxlint-disable-next-line no-control-regex
+	if (/[\s{}\u0000-\u001f\u007f]/.test(command)) {
+		throw new Refusal(
+			`${program}: a path with blanks or braces cannot be written in master.cf: use "-p DIRECTORY"`,
+		);
+	}
+
+	return Buffer.from(command, 'utf8').toString('latin1');
+}

@@ -1,0 +1,171 @@
+/*++
+/* NAME
+/*	instance 3
+/* SUMMARY
+/*	a Postfix instance, as its configuration directory describes it
+/* DESCRIPTION
+/*	What installation needs to know of an instance: parameters, through
+/*	postconf(1); whether a path is safe to be run as root; and how to
+/*	replace a configuration file so that nobody ever sees half of it.
+/* DIAGNOSTICS
+/*	Refusal: no such instance, no Postfix, an unsafe path.
+/* SECURITY
+/*	master(8) runs the program as root. Whoever can write to it, or to
+/*	a directory above it, is root. A sticky directory is safe: there,
+/*	only the owner of an entry can replace it.
+/*--*/
+
+import {spawnSync} from 'node:child_process';
+import {
+	closeSync,
+	existsSync,
+	fchmodSync,
+	fchownSync,
+	fsyncSync,
+	lstatSync,
+	openSync,
+	readFileSync,
+	realpathSync,
+	renameSync,
+	rmSync,
+	statSync,
+	writeFileSync,
+} from 'node:fs';
+import {basename, dirname, join} from 'node:path';
+import {Refusal} from './master-cf.ts';
+
+/** Where administration commands are, for a PATH that does not say. */
+const PATH = [process.env['PATH'], '/usr/local/sbin', '/usr/sbin', '/sbin'].filter(Boolean).join(':');
+
+/** Environment for commands of an instance: nothing that points to another one. */
+export const commandEnvironment: Readonly<NodeJS.ProcessEnv> = {
+	PATH,
+	LC_ALL: 'C',
+	HOME: '/',
+};
+
+/**
+ * @param directory - what the user calls the configuration directory.
+ * @returns its absolute path.
+ * @throws {Refusal} when it is none.
+ */
+export function configurationDirectory(directory: string): string {
+	const stat = statSync(directory, {throwIfNoEntry: false});
+	if (stat === undefined || !stat.isDirectory()) {
+		throw new Refusal(`${directory}: no such directory`);
+	}
+
+	for (const file of ['main.cf', 'master.cf']) {
+		if (!existsSync(join(directory, file))) {
+			throw new Refusal(
+				`${join(directory, file)}: no such file: is ${directory} a Postfix configuration directory?`,
+			);
+		}
+	}
+
+	return realpathSync(directory);
+}
+
+/**
+ * Parameters of an instance, expanded.
+ *
+ * @throws {Refusal} when postconf(1) is missing or fails.
+ */
+export function parametersOf<Name extends string>(
+	directory: string,
+	names: readonly Name[],
+): Readonly<Record<Name, string>> {
+	const run = spawnSync('postconf', ['-c', directory, '-x', ...names], {
+		encoding: 'utf8',
+		env: {...commandEnvironment},
+	});
+	if (run.error !== undefined) {
+		throw new Refusal(`cannot run postconf(1): is Postfix installed? (${run.error.message})`);
+	}
+
+	if (run.status !== 0) {
+		throw new Refusal(`postconf(1) failed: ${run.stderr.trim()}`);
+	}
+
+	const lines = new Map(
+		run.stdout.split('\n').map(line => {
+			const [name = '', ...value] = line.split('=');
+			return [name.trim(), value.join('=').trim()] as const;
+		}),
+	);
+	return Object.fromEntries(names.map(name => [name, lines.get(name) ?? ''])) as Record<Name, string>;
+}
+
+/**
+ * @param mailVersion - as in the parameter `mail_version`.
+ * @throws {Refusal} when that release has no tlsproxy(8) with a client role.
+ */
+export function checkRelease(mailVersion: string): void {
+	const [, major = '0', minor = '0'] = /^(\d+)\.(\d+)/.exec(mailVersion) ?? [];
+	if (Number(major) < 3 || (Number(major) === 3 && Number(minor) < 4)) {
+		throw new Refusal(`Postfix ${mailVersion} cannot reuse TLS connections: this needs Postfix 3.4 or later`);
+	}
+}
+
+/**
+ * Why a path must not be run as root.
+ *
+ * @param path - without symbolic links.
+ * @returns the first reason, or nothing.
+ */
+export function unsafeReason(path: string): string | undefined {
+	for (let component = path; ; component = dirname(component)) {
+		const stat = lstatSync(component);
+		if (stat.uid !== 0) {
+			return `${component} is not owned by root`;
+		}
+
+		const sticky = stat.isDirectory() && (stat.mode & 0o1000) !== 0;
+		const byGroup = (stat.mode & 0o020) !== 0 && stat.gid !== 0;
+		if (!stat.isSymbolicLink() && !sticky && (byGroup || (stat.mode & 0o002) !== 0)) {
+			return `${component} is writable for others than root`;
+		}
+
+		if (component === dirname(component)) {
+			return undefined;
+		}
+	}
+}
+
+/**
+ * Replaces the content of a file in one step; of the target, where it is a symbolic link.
+ *
+ * @param expected - content that the file must still have.
+ * @throws {Refusal} when somebody else has changed it meanwhile.
+ */
+export function replaceFile(path: string, expected: string, content: string): void {
+	const target = realpathSync(path);
+	const stat = statSync(target);
+	const temporary = join(dirname(target), `.${basename(target)}.tlsproxy-${process.pid}`);
+	const fd = openSync(temporary, 'wx', 0o600);
+	try {
+		try {
+			writeFileSync(fd, content, 'latin1');
+			fchownSync(fd, stat.uid, stat.gid);
+			fchmodSync(fd, stat.mode & 0o7777);
+			fsyncSync(fd);
+		} finally {
+			closeSync(fd);
+		}
+
+		if (readFileSync(target, 'latin1') !== expected) {
+			throw new Refusal(`${path} was changed by somebody else at the same time: try again`);
+		}
+
+		renameSync(temporary, target);
+	} finally {
+		rmSync(temporary, {force: true});
+	}
+
+	const directory = openSync(dirname(target), 'r');
+	try {
+		fsyncSync(directory);
+	} finally {
+		closeSync(directory);
+	}
+}

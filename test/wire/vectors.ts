@@ -1,0 +1,106 @@
+/*
+ * What stock daemons of nine releases put on the wire, recorded. If one of these
+ * fails, a client of that release and this program do not understand each other,
+ * and its mail is deferred or sent in cleartext.
+ */
+import {readdirSync, readFileSync} from 'node:fs';
+import test from 'ava';
+import {AttributeFramer, type AttributeList} from '../../src/wire/attr.ts';
+import {parseClientSettings, printClientSettings} from '../../src/wire/client.ts';
+import {parseContext, printContext} from '../../src/wire/context.ts';
+import {profileOf} from '../../src/wire/release.ts';
+import {greeting, parseRequest, printRequest, printStatus} from '../../src/wire/request.ts';
+import {parseServerSettings, printServerSettings} from '../../src/wire/server.ts';
+
+type Range = readonly [start: number, end: number];
+
+interface Recorded {
+	readonly name: string;
+	readonly role: 'client' | 'server';
+	readonly to_proxy: {readonly file: string; readonly request: Range; readonly settings?: Range | null};
+	readonly from_proxy: {
+		readonly file: string;
+		readonly greeting?: Range | null;
+		readonly status: Range;
+		readonly context?: Range | null;
+	};
+	readonly decoded: {
+		readonly settings?: Readonly<Record<string, unknown>>;
+		readonly context?: Readonly<Record<string, unknown>> | ReadonlyArray<readonly [string, unknown]>;
+	};
+}
+
+const root = new URL('../fixtures/vectors/', import.meta.url);
+
+const sessions = readdirSync(root).flatMap(directory => {
+	const folder = new URL(`${directory}/`, root);
+	const manifest = JSON.parse(readFileSync(new URL('manifest.json', folder), 'utf8')) as {
+		readonly sessions: readonly Recorded[];
+	};
+	const release = directory.replace('postfix-', '');
+	return manifest.sessions.map(recorded => ({
+		title: `${release} ${recorded.name}`,
+		profile: profileOf(release),
+		recorded,
+		bytes: (file: string, [start, end]: Range) => readFileSync(new URL(file, folder)).subarray(start, end),
+	}));
+});
+
+function listOf(bytes: Uint8Array): AttributeList {
+	const framed = new AttributeFramer().push(bytes);
+	if (framed === undefined || framed.taken !== bytes.length) {
+		throw new Error('not one list');
+	}
+
+	return framed.list;
+}
+
+test('the recorded sessions are all there', t => {
+	t.is(new Set(sessions.map(({profile}) => profile.release)).size, 9);
+	t.is(sessions.length, 189);
+	t.is(sessions.filter(({recorded}) => recorded.from_proxy.context).length, 153);
+});
+
+for (const {title, profile, recorded, bytes} of sessions) {
+	test(`parseRequest and printRequest: ${title}`, t => {
+		const wire = bytes(recorded.to_proxy.file, recorded.to_proxy.request);
+		const request = parseRequest(listOf(wire), profile);
+		t.is(request.role, recorded.role);
+		t.deepEqual(Buffer.from(printRequest(request, profile)), wire);
+	});
+
+	const {settings} = recorded.to_proxy;
+	if (settings) {
+		test(`settings decode and encode to the same bytes: ${title}`, t => {
+			const wire = bytes(recorded.to_proxy.file, settings);
+			if (recorded.role === 'client') {
+				const parsed = parseClientSettings(listOf(wire), profile);
+				t.like(parsed.params, recorded.decoded.settings?.['client_params'] as object);
+				t.like(parsed.init, recorded.decoded.settings?.['client_init'] as object);
+				t.deepEqual(Buffer.from(printClientSettings(parsed, profile)), wire);
+			} else {
+				const parsed = parseServerSettings(listOf(wire), profile);
+				t.deepEqual(Buffer.from(printServerSettings(parsed, profile)), wire);
+			}
+		});
+	}
+
+	test(`greeting and status are those of stock: ${title}`, t => {
+		const recordedGreeting = recorded.from_proxy.greeting;
+		const ours = greeting(profile);
+		t.deepEqual(
+			ours === undefined ? undefined : Buffer.from(ours),
+			recordedGreeting ? bytes(recorded.from_proxy.file, recordedGreeting) : undefined,
+		);
+		const status = bytes(recorded.from_proxy.file, recorded.from_proxy.status);
+		t.deepEqual(Buffer.from(printStatus(recorded.name.endsWith('role-disabled') ? 0 : 1)), status);
+	});
+
+	const {context} = recorded.from_proxy;
+	if (context) {
+		test(`parseContext and printContext: ${title}`, t => {
+			const wire = bytes(recorded.from_proxy.file, context);
+			t.deepEqual(Buffer.from(printContext(parseContext(listOf(wire), profile), profile)), wire);
+		});
+	}
+}
