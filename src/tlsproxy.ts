@@ -31,6 +31,7 @@ import {postlogTransport, syslogTransport} from './master/transport.ts';
 import {Session, type SessionHost} from './proxy/session.ts';
 import {type Application, ApplicationCache, clientApplication} from './tls/application.ts';
 import {namedFiles} from './tls/certificates.ts';
+import {policyComplaint} from './tls/policy.ts';
 import {
 	type ClientInit,
 	type ClientParams,
@@ -193,15 +194,9 @@ function applicationFor(
 	profile: Profile,
 	applications: ApplicationCache,
 ): Application | undefined {
-	/*
-	 * Levels above encrypt promise that the peer is who it should be. As long as
-	 * we cannot keep that promise we must not take the connection.
-	 */
-	const ENCRYPT = 2;
-	if (settings.start.tls_level > ENCRYPT) {
-		log.warning(
-			`${settings.start.namaddr}: TLS security level ${settings.start.tls_level} is not implemented`,
-		);
+	const complaint = policyComplaint(settings.start);
+	if (complaint !== undefined) {
+		log.warning(`${settings.start.namaddr}: ${complaint}`);
 		return undefined;
 	}
 

@@ -79,6 +79,9 @@ const events = allocate(BATCH * EPOLL_EVENT_SIZE);
 /** The argument of epoll_ctl(2). */
 const change = allocate(16);
 
+/** Tasks that are done and still in the queue, at most. */
+const DONE_LIMIT = 1024;
+
 /** Time after which a turn ends, in milliseconds. */
 const TURN: Milliseconds = 10 as Milliseconds;
 
@@ -160,8 +163,6 @@ export class Reactor implements Disposable {
 
 	#add(fd: Fd, watcher: Watcher, interest: number): Disposable {
 		const generation = ((this.#generations[fd] ?? 0) + 1) >>> 0;
-		this.#generations[fd] = generation;
-		this.#watchers[fd] = watcher;
 		change.view.setUint32(0, interest, true);
 		change.view.setUint32(EPOLL_EVENT_DATA, fd, true);
 		change.view.setUint32(EPOLL_EVENT_DATA + 4, generation, true);
@@ -169,6 +170,8 @@ export class Reactor implements Disposable {
 			throw new Panic(`epoll_ctl: ${strerror(errno())}`);
 		}
 
+		this.#generations[fd] = generation;
+		this.#watchers[fd] = watcher;
 		return {
 			[Symbol.dispose]: () => {
 				if (this.#watchers[fd] === watcher && this.#generations[fd] === generation) {
@@ -207,6 +210,7 @@ export class Reactor implements Disposable {
 			if (task !== undefined) {
 				this.#next++;
 				perform(task);
+				this.#compact();
 			}
 
 			this.#serve();
@@ -215,6 +219,14 @@ export class Reactor implements Disposable {
 		this.#tasks = [];
 		this.#next = 0;
 		return false;
+	}
+
+	/* In a storm that never ends the queue must not keep what it is through with. */
+	#compact(): void {
+		if (this.#next === DONE_LIMIT) {
+			this.#tasks.splice(0, this.#next);
+			this.#next = 0;
+		}
 	}
 
 	/* Tasks are no events of libuv's: somebody has to come back for them. */

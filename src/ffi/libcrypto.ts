@@ -195,6 +195,9 @@ export const X509_STORE_CTX_get_current_cert: (ctx: X509StoreCtx) => X509 | null
 export const X509_STORE_CTX_get_error: (ctx: X509StoreCtx) => number = libcrypto.func(
 	'int X509_STORE_CTX_get_error(const void *ctx)',
 );
+export const X509_STORE_CTX_set_error: (ctx: X509StoreCtx, code: number) => void = libcrypto.func(
+	'void X509_STORE_CTX_set_error(void *ctx, int code)',
+);
 export const X509_STORE_CTX_get_error_depth: (ctx: X509StoreCtx) => number = libcrypto.func(
 	'int X509_STORE_CTX_get_error_depth(const void *ctx)',
 );
@@ -269,7 +272,7 @@ export interface PemObject {
 	readonly der: Buffer;
 }
 
-/** Reads the next PEM block; undefined at the end of the file or at a malformed block, which only the error queue tells apart. */
+/** Reads the next PEM block; undefined at the end of the file or at a malformed block: endOfPem() tells which. */
 export function readPem(bio: Bio): PemObject | undefined {
 	if (PEM_read_bio(bio, at(0), at(8), at(16), at(24)) !== 1) {
 		return undefined;
@@ -286,6 +289,15 @@ export function readPem(bio: Bio): PemObject | undefined {
 	}
 
 	return {label, der};
+}
+
+const ERR_peek_last_error: () => number = libcrypto.func('unsigned long ERR_peek_last_error(void)');
+
+/** Whether readPem() has come to the end of the file. If not, the error queue says what it came upon. */
+export function endOfPem(): boolean {
+	const REASON_MASK = 0x7f_ff_ff;
+	const PEM_R_NO_START_LINE = 108;
+	return (ERR_peek_last_error() & REASON_MASK) === PEM_R_NO_START_LINE;
 }
 
 const d2i_X509: (a: null, position: Address, length: number) => X509 | null = libcrypto.func(

@@ -5,12 +5,13 @@
 /*	one byte and one descriptor in a message
 /* DESCRIPTION
 /*	msghdr, iovec and control data of a message that carries one byte
-/*	and up to two descriptors, laid out once in a page of C memory.
+/*	and some descriptors, laid out once in a page of C memory.
 /*	The program is single-threaded: one page serves all.
 /*
-/*	There is room for two descriptors although one is expected. A
+/*	There is room for twelve descriptors although one is expected. A
 /*	sender that passes more must be told apart from an honest one,
-/*	and what the kernel has installed must be closed.
+/*	and what the kernel has installed must be closed; of more than
+/*	twelve it says that it has installed no others.
 /* SEE ALSO
 /*	cmsg(3), postfix src/util/unix_recv_fd.c
 /*--*/

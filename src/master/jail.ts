@@ -10,6 +10,9 @@
 /*
 /*	initgroups(3) and not just setgroups(2): administrators give the
 /*	mail owner further groups on purpose.
+/*
+/*	The account itself has to be in /etc/passwd: no other name service
+/*	is asked.
 /* DIAGNOSTICS
 /*	ConfigurationError: a step was refused. The process must not go on.
 /* SEE ALSO

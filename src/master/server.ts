@@ -198,7 +198,11 @@ export class EventServer {
 		/* What is released first is acquired last: first stop watching, then close. */
 		if (this.#ancestry.supervisor !== undefined) {
 			const supervisor = this.#listening.use(ownFd(this.#ancestry.supervisor)).value;
-			this.#listening.defer(() => farewell(this.#ancestry, 0));
+			this.#listening.defer(() => {
+				farewell(this.#ancestry, 0);
+				/* Soon the number may be that of a session's descriptor: no more words to it. */
+				log.onExit(() => undefined);
+			});
 			this.#listening.use(this.#reactor.watchHangup(supervisor, {ready: () => this.drain(), fault}));
 		}
 

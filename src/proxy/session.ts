@@ -294,6 +294,11 @@ export class Session implements Task {
 
 		if (request.role === 'client' && settings !== undefined) {
 			this.#application = this.#host.clientApplication(settings);
+			if (this.#application !== undefined) {
+				/* Until the descriptor comes, other requests may push it out of the cache. */
+				this.#resources.use(this.#application.hold());
+			}
+
 			this.#happened(this.#application === undefined ? 'refused' : 'accepted');
 		} else {
 			this.#happened(this.#host.serverRole(request) ? 'accepted' : 'refused');

@@ -11,8 +11,9 @@
 /*	from the ones that were read from main.cf before the jail.
 /*
 /*	Applications are kept in a bounded cache, least recently used
-/*	first to go. One that connections still use is kept alive by
-/*	OpenSSL's own reference count.
+/*	first to go. Connections keep their context alive by OpenSSL's own
+/*	reference count; whoever is going to make one holds on to the
+/*	application until then.
 /* DIAGNOSTICS
 /*	When an application cannot be made the reason has been logged, and
 /*	nothing is cached: the next request tries again.
@@ -35,12 +36,10 @@ import {
 	SSL_CTX_set_mode,
 	SSL_CTX_set_options,
 	SSL_CTX_set_security_level,
-	SSL_CTX_set_verify,
 	SSL_CTX_set_verify_depth,
 	SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER,
 	SSL_MODE_ENABLE_PARTIAL_WRITE,
 	SSL_MODE_RELEASE_BUFFERS,
-	SSL_VERIFY_NONE,
 	type SslCtx,
 	TLS_client_method,
 } from '../ffi/libssl.ts';
@@ -50,9 +49,9 @@ import type {ClientInit, ClientParams} from '../wire/client.ts';
 import {loadAuthorities, loadIdentity} from './certificates.ts';
 import {infoCallback} from './debug.ts';
 import {printErrors, startLibrary} from './library.ts';
-import {logMask, TLS_LOG_DEBUG, TLS_LOG_UNTRUSTED, TLS_LOG_VERBOSE} from './log-mask.ts';
+import {logMask, TLS_LOG_DEBUG, TLS_LOG_VERBOSE} from './log-mask.ts';
+import {prepareDane} from './policy.ts';
 import {contextOptions, setGroups} from './settings.ts';
-import {verifyCallback} from './verify.ts';
 
 /** An SSL_CTX and what connections need to know about it. */
 export class Application implements Disposable {
@@ -64,6 +63,8 @@ export class Application implements Disposable {
 	readonly digest: EvpMd;
 	readonly #ctx: Owned<SslCtx>;
 	#cipherList: string | undefined;
+	#holders = 0;
+	#dismissed = false;
 
 	constructor(ctx: Owned<SslCtx>, params: ClientParams, init: ClientInit, mask: number, digest: EvpMd) {
 		this.#ctx = ctx.move();
@@ -93,8 +94,31 @@ export class Application implements Disposable {
 		return this.#cipherList === list;
 	}
 
+	/** Keeps the context until the result is disposed, even if the application is disposed before that. */
+	hold(): Disposable {
+		this.#holders++;
+		let holding = true;
+		return {
+			[Symbol.dispose]: () => {
+				if (holding) {
+					holding = false;
+					this.#holders--;
+					this.#release();
+				}
+			},
+		};
+	}
+
+	/** Releases the context as soon as nobody holds it. */
 	[Symbol.dispose](): void {
-		this.#ctx[Symbol.dispose]();
+		this.#dismissed = true;
+		this.#release();
+	}
+
+	#release(): void {
+		if (this.#dismissed && this.#holders === 0) {
+			this.#ctx[Symbol.dispose]();
+		}
 	}
 }
 
@@ -123,8 +147,10 @@ export class ApplicationCache implements Disposable {
 		return found;
 	}
 
-	/** Takes an application over; the least recently used one goes when there are too many. */
+	/** Takes an application over, in place of one of the same key; the least recently used one goes when there are too many. */
 	add(key: string, application: Application): void {
+		this.#entries.get(key)?.[Symbol.dispose]();
+		this.#entries.delete(key);
 		this.#entries.set(key, application);
 		for (const [oldest, entry] of this.#entries) {
 			if (this.#entries.size <= this.#limit) {
@@ -189,15 +215,12 @@ export function clientApplication(params: ClientParams, init: ClientInit): Appli
 		return undefined;
 	}
 
+	if (!prepareDane(made, params.tls_dane_digests, digest)) {
+		return undefined;
+	}
+
 	setGroups(made, params.tls_eecdh_auto_curves);
 
-	/*
-	 * The callback only takes notes for the log. Where nobody will read them
-	 * OpenSSL can stop at the first error, and no call crosses into JavaScript:
-	 * whether the chain is trusted comes out the same.
-	 */
-	const noted = (mask & (TLS_LOG_UNTRUSTED | TLS_LOG_VERBOSE)) !== 0;
-	SSL_CTX_set_verify(made, SSL_VERIFY_NONE, noted ? verifyCallback : null);
 	SSL_CTX_set_mode(
 		made,
 		SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER | SSL_MODE_RELEASE_BUFFERS,

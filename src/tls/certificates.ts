@@ -14,20 +14,25 @@
 /*	postfix src/tls/tls_certkey.c
 /*--*/
 
-import {readFileSync} from 'node:fs';
+import {Panic} from '../errors.ts';
+import {errno, strerror} from '../ffi/libc.ts';
 import {
 	BIO_free,
 	BIO_new_file,
+	type Bio,
+	type Decoded,
 	decodeCertificate,
 	decodePrivateKey,
 	ERR_clear_error,
 	EVP_PKEY_free,
 	EVP_PKEY_RSA,
 	type EvpPkey,
+	endOfPem,
 	nonNull,
 	OPENSSL_sk_free,
 	OPENSSL_sk_new_null,
 	OPENSSL_sk_push,
+	type PemObject,
 	readPem,
 	type X509,
 	X509_free,
@@ -130,19 +135,19 @@ function loadPair(ctx: SslCtx, label: string, certificate: string, key: string):
 	}
 
 	ERR_clear_error();
-	const complaint =
-		SSL_CTX_use_certificate_chain_file(ctx, certificate) !== 1
-			? `cannot get ${label} certificate from file "${certificate}": disabling TLS support`
-			: SSL_CTX_use_PrivateKey_file(ctx, key, SSL_FILETYPE_PEM) !== 1
-				? `cannot get ${label} private key from file "${key}": disabling TLS support`
-				: SSL_CTX_check_private_key(ctx) !== 1
-					? `${label} private key in ${key} does not match public key in ${certificate}: disabling TLS support`
-					: undefined;
-	if (complaint === undefined) {
+	if (SSL_CTX_use_certificate_chain_file(ctx, certificate) !== 1) {
+		warning(`cannot get ${label} certificate from file "${certificate}": disabling TLS support`);
+	} else if (SSL_CTX_use_PrivateKey_file(ctx, key, SSL_FILETYPE_PEM) !== 1) {
+		warning(`cannot get ${label} private key from file "${key}": disabling TLS support`);
+	} else if (SSL_CTX_check_private_key(ctx) !== 1) {
+		ERR_clear_error();
+		warning(
+			`${label} private key in ${key} does not match public key in ${certificate}: disabling TLS support`,
+		);
+	} else {
 		return true;
 	}
 
-	warning(complaint);
 	printErrors();
 	return false;
 }
@@ -156,10 +161,9 @@ const keyLabels: ReadonlyMap<string, number | undefined> = new Map([
 ]);
 const certificateLabels: ReadonlySet<string> = new Set(['CERTIFICATE', 'X509 CERTIFICATE']);
 
-/* A chain that is being collected: its key, and the certificates behind it, leaf first. */
+/* A chain that is being collected: its key, and the certificates that belong to it, leaf first. */
 interface Chain {
-	key: EvpPkey | undefined;
-	keyPlace: string;
+	key: {readonly handle: EvpPkey; readonly index: number; readonly path: string} | undefined;
 	readonly certificates: X509[];
 }
 
@@ -167,160 +171,168 @@ interface Chain {
  * `chain`: the objects of all files are one sequence of chains, each of which
  * begins with its key. `mixed`: one file, one key, anywhere.
  */
-function loadChain(ctx: SslCtx, paths: readonly string[], mode: 'chain' | 'mixed', origin: string): boolean {
+type Mode = 'chain' | 'mixed';
+
+function loadChain(ctx: SslCtx, paths: readonly string[], mode: Mode, origin: string): boolean {
 	ERR_clear_error();
-	const chain: Chain = {key: undefined, keyPlace: '', certificates: []};
+	const chain: Chain = {key: undefined, certificates: []};
 	try {
 		for (const path of paths) {
-			if (!readable(path)) {
-				/* The C program serves what it has loaded so far when a chain file cannot be opened; so do we. */
+			const bio = BIO_new_file(path, 'r');
+			if (bio === null) {
+				warning(`error opening chain file: ${path}: ${strerror(errno())}`);
 				if (mode === 'mixed') {
-					return failed(origin);
+					return false;
 				}
 
-				break;
+				/* The C program serves with what it has by then, which may be nothing; so do we. */
+				if (chain.key !== undefined && chain.certificates.length > 0) {
+					giveChain(ctx, chain, 'does not match next certificate');
+				}
+
+				return true;
 			}
 
-			if (!loadFile(ctx, path, mode, chain)) {
+			if (!loadFile(ctx, bio, path, mode, chain)) {
 				return failed(origin);
 			}
 		}
 
-		if (chain.key === undefined && chain.certificates.length === 0) {
-			return true;
-		}
-
-		return (complaintAboutEnd(ctx, chain, origin) ?? true) ? true : failed(origin);
+		return paths.length === 0 || finishChain(ctx, chain, origin) || failed(origin);
 	} finally {
 		releaseChain(chain);
 		ERR_clear_error();
 	}
 }
 
-function readable(path: string): boolean {
+function loadFile(ctx: SslCtx, bio: Bio, path: string, mode: Mode, chain: Chain): boolean {
 	try {
-		readFileSync(path);
-		return true;
-	} catch (reason) {
-		const text =
-			reason instanceof Error && 'code' in reason ? errnoText(String(reason.code)) : String(reason);
-		warning(`error opening chain file: ${path}: ${text}`);
-		return false;
-	}
-}
-
-function errnoText(code: string): string {
-	switch (code) {
-		case 'ENOENT':
-			return 'No such file or directory';
-		case 'EACCES':
-			return 'Permission denied';
-		case 'EISDIR':
-			return 'Is a directory';
-		default:
-			return code;
-	}
-}
-
-function loadFile(ctx: SslCtx, path: string, mode: 'chain' | 'mixed', chain: Chain): boolean {
-	const bio = nonNull(BIO_new_file(path, 'r'), 'BIO_new_file');
-	let index = 0;
-	try {
-		for (let object = readPem(bio); object !== undefined; object = readPem(bio)) {
-			index++;
-			const place = `index ${index} in ${path}`;
+		let index = 1;
+		for (let object = readPem(bio); object !== undefined; object = readPem(bio), index++) {
 			if (certificateLabels.has(object.label)) {
-				const decoded = decodeCertificate(object.der);
-				if (!complete(decoded, 'certificate', index, path)) {
+				if (!addCertificate(chain, object.der, index, path, mode)) {
 					return false;
 				}
-
-				if (mode === 'chain' && chain.key === undefined) {
-					X509_free(decoded.object);
-					warning(`error loading chain from ${path}: key not first`);
-					return false;
-				}
-
-				chain.certificates.push(decoded.object);
 			} else if (keyLabels.has(object.label)) {
-				const decoded = decodePrivateKey(object.der, keyLabels.get(object.label));
-				if (!complete(decoded, 'private key', index, path)) {
-					return false;
-				}
-
-				if (!addKey(ctx, chain, decoded.object, place, mode)) {
+				if (!addKey(ctx, chain, object, index, path, mode)) {
 					return false;
 				}
 			} else if (mode === 'chain') {
 				warning(`loading ${path}: ignoring PEM type: ${object.label}`);
 			}
 		}
-	} finally {
-		BIO_free(bio);
-		ERR_clear_error();
-	}
 
-	if (index === 0) {
-		warning(`No PEM data in ${path}`);
-	}
-
-	return index > 0;
-}
-
-function complete<P extends bigint>(
-	decoded: {readonly object: P; readonly excess: number} | undefined,
-	what: string,
-	index: number,
-	path: string,
-): decoded is {readonly object: P; readonly excess: 0} {
-	if (decoded !== undefined && decoded.excess === 0) {
-		return true;
-	}
-
-	const excess = decoded === undefined ? '' : ': excess data';
-	warning(`error loading ${what} (PEM object number ${index}) from ${path}${excess}`);
-	printErrors();
-	return false;
-}
-
-function addKey(ctx: SslCtx, chain: Chain, key: EvpPkey, place: string, mode: 'chain' | 'mixed'): boolean {
-	if (chain.key !== undefined) {
-		if (mode === 'mixed') {
-			warning(`ignoring 2nd key at ${place} after 1st at ${chain.keyPlace}`);
-			EVP_PKEY_free(key);
+		if (endOfPem()) {
+			ERR_clear_error();
 			return true;
 		}
 
-		if (chain.certificates.length === 0) {
-			EVP_PKEY_free(key);
-			warning(`error loading certificate chain: key at ${chain.keyPlace} not followed by a certificate`);
-			return false;
-		}
+		printErrors();
+		return false;
+	} finally {
+		BIO_free(bio);
+	}
+}
 
-		const problem = complaintAboutEnd(ctx, chain, place);
-		releaseChain(chain);
-		if (problem === false) {
-			EVP_PKEY_free(key);
-			return false;
-		}
+function addCertificate(chain: Chain, der: Uint8Array, index: number, path: string, mode: Mode): boolean {
+	if (mode === 'chain' && chain.key === undefined) {
+		warning(`error loading chain from ${path}: key not first`);
+		return false;
 	}
 
-	chain.key = key;
-	chain.keyPlace = place;
+	const certificate = complete(decodeCertificate(der), X509_free, 'certificate', index, path);
+	if (certificate === undefined) {
+		return false;
+	}
+
+	chain.certificates.push(certificate);
 	return true;
 }
 
-/* Gives a complete chain to the context: undefined when that worked, false when it was refused and logged. */
-function complaintAboutEnd(ctx: SslCtx, chain: Chain, origin: string): false | undefined {
-	const [leaf, ...issuers] = chain.certificates;
-	if (chain.key === undefined) {
-		warning(`No private key found in ${origin}`);
+function addKey(
+	ctx: SslCtx,
+	chain: Chain,
+	object: PemObject,
+	index: number,
+	path: string,
+	mode: Mode,
+): boolean {
+	if (chain.key !== undefined && mode === 'mixed') {
+		warning(`ignoring 2nd key at index ${index} in ${path} after 1st at ${chain.key.index}`);
+		return true;
+	}
+
+	if (chain.key !== undefined) {
+		if (chain.certificates.length === 0) {
+			const place = `index ${chain.key.index} in ${chain.key.path}`;
+			warning(`error loading certificate chain: key at ${place} not followed by a certificate`);
+			return false;
+		}
+
+		/* A further key: the chain before it is complete. */
+		if (!giveChain(ctx, chain, 'does not match the certificate', 'error loading certificate chain: ')) {
+			return false;
+		}
+
+		releaseChain(chain);
+	}
+
+	const decoded = decodePrivateKey(object.der, keyLabels.get(object.label));
+	const handle = complete(decoded, EVP_PKEY_free, 'private key', index, path);
+	if (handle === undefined) {
 		return false;
 	}
 
-	if (leaf === undefined) {
-		warning(`No certs for key at ${chain.keyPlace}`);
+	chain.key = {handle, index, path};
+	return true;
+}
+
+/* What was decoded, if that was all there is; otherwise the reason has been logged. */
+function complete<P extends bigint>(
+	decoded: Decoded<P> | undefined,
+	free: (object: P) => void,
+	what: string,
+	index: number,
+	path: string,
+): P | undefined {
+	if (decoded?.excess === 0) {
+		return decoded.object;
+	}
+
+	const place = `error loading ${what} (PEM object number ${index}) from ${path}`;
+	if (decoded === undefined) {
+		warning(place);
+		printErrors();
+	} else {
+		warning(`${place}: excess data`);
+		free(decoded.object);
+	}
+
+	return undefined;
+}
+
+/* The end of the last file. */
+function finishChain(ctx: SslCtx, chain: Chain, origin: string): boolean {
+	if (chain.key === undefined) {
+		warning(
+			chain.certificates.length === 0 ? `No PEM data in ${origin}` : `No private key found in ${origin}`,
+		);
 		return false;
+	}
+
+	if (chain.certificates.length === 0) {
+		warning(`No certs for key at index ${chain.key.index} in ${chain.key.path}`);
+		return false;
+	}
+
+	return giveChain(ctx, chain, 'does not match next certificate');
+}
+
+/* Gives a chain to the context, which takes references of its own. A chain never replaces another of the same kind. */
+function giveChain(ctx: SslCtx, {key, certificates}: Chain, problem: string, prefix = ''): boolean {
+	const [leaf, ...issuers] = certificates;
+	if (key === undefined || leaf === undefined) {
+		throw new Panic('incomplete certificate chain');
 	}
 
 	const stack = nonNull(OPENSSL_sk_new_null(), 'OPENSSL_sk_new_null');
@@ -328,14 +340,14 @@ function complaintAboutEnd(ctx: SslCtx, chain: Chain, origin: string): false | u
 		OPENSSL_sk_push(stack, issuer);
 	}
 
-	const used = SSL_CTX_use_cert_and_key(ctx, leaf, chain.key, stack, 0) === 1;
+	const used = SSL_CTX_use_cert_and_key(ctx, leaf, key.handle, stack, 0) === 1;
 	OPENSSL_sk_free(stack);
 	if (!used) {
-		warning(`key at ${chain.keyPlace} does not match next certificate`);
+		warning(`${prefix}key at index ${key.index} in ${key.path} ${problem}`);
 		printErrors();
 	}
 
-	return used ? undefined : false;
+	return used;
 }
 
 function releaseChain(chain: Chain): void {
@@ -344,7 +356,7 @@ function releaseChain(chain: Chain): void {
 	}
 
 	if (chain.key !== undefined) {
-		EVP_PKEY_free(chain.key);
+		EVP_PKEY_free(chain.key.handle);
 		chain.key = undefined;
 	}
 }

@@ -26,14 +26,18 @@ import {
 	SSL_free,
 	SSL_get_error,
 	SSL_new,
+	SSL_OP_NO_SSLv3,
 	SSL_read,
 	SSL_set_cipher_list,
 	SSL_set_fd,
 	SSL_set_max_proto_version,
 	SSL_set_min_proto_version,
 	SSL_set_options,
+	SSL_set_security_level,
 	SSL_set_tlsext_host_name,
+	SSL_set_verify,
 	SSL_shutdown,
+	SSL_VERIFY_NONE,
 	SSL_write,
 	type Ssl,
 } from '../ffi/libssl.ts';
@@ -44,9 +48,10 @@ import type {Fd} from '../units.ts';
 import type {ClientStart} from '../wire/client.ts';
 import type {Application} from './application.ts';
 import {printErrors} from './library.ts';
-import {TLS_LOG_DEBUG, TLS_LOG_VERBOSE} from './log-mask.ts';
+import {TLS_LOG_DEBUG, TLS_LOG_UNTRUSTED, TLS_LOG_VERBOSE} from './log-mask.ts';
+import {type AppliedPolicy, applyPolicy, asciiName, isDaneLevel, mustMatch} from './policy.ts';
 import {cipherList, type ProtocolRange, parseProtocols} from './settings.ts';
-import {takeNotes, type VerifyNotes} from './verify.ts';
+import {takeNotes, type VerifyNotes, verifyCallback} from './verify.ts';
 
 /** The handshake is complete. */
 export const DONE = 1;
@@ -56,6 +61,8 @@ export class Connection implements Disposable {
 	readonly application: Application;
 	readonly start: ClientStart;
 	readonly notes: VerifyNotes;
+	/** Security level in effect. */
+	readonly level: number;
 	readonly #ssl: Owned<Ssl>;
 	readonly #resources: Disposable;
 
@@ -63,12 +70,14 @@ export class Connection implements Disposable {
 		application: Application,
 		start: ClientStart,
 		notes: VerifyNotes,
+		level: number,
 		ssl: Owned<Ssl>,
 		resources: Disposable,
 	) {
 		this.application = application;
 		this.start = start;
 		this.notes = notes;
+		this.level = level;
 		this.#ssl = ssl;
 		this.#resources = resources;
 	}
@@ -164,15 +173,27 @@ export function openClientConnection(
 	using stack = new DisposableStack();
 	const ssl = stack.use(new Owned(made, SSL_free));
 	const name = namaddr.toLowerCase();
-	const notes: VerifyNotes = {namaddr: name, logMask: application.logMask, error: undefined};
 	if (!setCiphers(application, made, start, name)) {
 		return undefined;
 	}
 
-	setProtocols(made, range, name);
+	/* DNS-based authentication needs TLS: SSLv3 has no extension for the name. */
+	const disabled = range.disabled | (isDaneLevel(start.tls_level) ? SSL_OP_NO_SSLv3 : 0);
+	setProtocols(made, {...range, disabled: disabled >>> 0}, name);
 	if (!setServerName(application, made, start, name)) {
 		return undefined;
 	}
+
+	const policy = applyPolicy(made, start, name);
+	if (policy === undefined) {
+		return undefined;
+	}
+
+	if (mustMatch(policy.level)) {
+		SSL_set_security_level(made, 1);
+	}
+
+	const notes = prepareNotes(application, made, start, policy, name);
 
 	if (SSL_set_fd(made, fd) !== 1) {
 		info(`SSL_set_fd error to ${name}`);
@@ -181,7 +202,27 @@ export function openClientConnection(
 	}
 
 	stack.use(takeNotes(made, notes));
-	return new Connection(application, start, notes, ssl, stack.move());
+	return new Connection(application, start, notes, policy.level, ssl, stack.move());
+}
+
+/*
+ * The callback only takes notes for the log, unless the policy could not be
+ * applied. Where nobody will read them OpenSSL can stop at the first error, and no
+ * call crosses into JavaScript: whether the chain is trusted comes out the same.
+ */
+function prepareNotes(
+	application: Application,
+	ssl: Ssl,
+	start: ClientStart,
+	{mustFail}: AppliedPolicy,
+	namaddr: string,
+): VerifyNotes {
+	const logMask = application.logMask | (mustMatch(start.tls_level) ? TLS_LOG_UNTRUSTED : 0);
+	if (mustFail || (logMask & (TLS_LOG_UNTRUSTED | TLS_LOG_VERBOSE)) !== 0) {
+		SSL_set_verify(ssl, SSL_VERIFY_NONE, verifyCallback);
+	}
+
+	return {namaddr, logMask, mustFail, error: undefined};
 }
 
 function setCiphers(application: Application, ssl: Ssl, start: ClientStart, name: string): boolean {
@@ -235,8 +276,9 @@ function setProtocols(ssl: Ssl, range: ProtocolRange, name: string): void {
 const SNI_LIMIT = 255;
 
 function setServerName(application: Application, ssl: Ssl, start: ClientStart, name: string): boolean {
-	const sni = start.sni === 'hostname' ? start.host : start.sni === 'nexthop' ? start.nexthop : start.sni;
-	if (sni === '') {
+	const dane = isDaneLevel(start.tls_level);
+	const sni = asciiName(dane ? (start.dane?.domain ?? '') : configuredName(start));
+	if (sni === '' && !dane) {
 		return true;
 	}
 
@@ -245,8 +287,7 @@ function setServerName(application: Application, ssl: Ssl, start: ClientStart, n
 		return false;
 	}
 
-	/* Text from the wire is one byte per character, C wants the bytes. */
-	if (SSL_set_tlsext_host_name(ssl, Buffer.from(sni, 'latin1').toString()) !== 1) {
+	if (SSL_set_tlsext_host_name(ssl, sni) !== 1) {
 		warning(`${name}: error setting SNI hostname to: ${sni}`);
 		printErrors();
 		return false;
@@ -257,4 +298,15 @@ function setServerName(application: Application, ssl: Ssl, start: ClientStart, n
 	}
 
 	return true;
+}
+
+function configuredName({sni, host, nexthop}: ClientStart): string {
+	switch (sni) {
+		case 'hostname':
+			return host;
+		case 'nexthop':
+			return nexthop;
+		default:
+			return sni;
+	}
 }

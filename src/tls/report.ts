@@ -32,6 +32,7 @@ import {
 } from '../ffi/libcrypto.ts';
 import {
 	cipherBits,
+	daneMatch,
 	SSL_CIPHER_get_name,
 	SSL_get_certificate,
 	SSL_get_current_cipher,
@@ -59,11 +60,13 @@ import {
 	TLS_LOG_VERBOSE,
 } from './log-mask.ts';
 import {certificateFingerprint, issuerCommonName, keyFingerprint, subjectCommonName} from './peer.ts';
+import {isDaneLevel, mustMatch, recordText, TLS_LEV_HALF_DANE} from './policy.ts';
 import {logVerifyError} from './verify.ts';
 
 /* Bits of peer_status. Source: postfix src/tls/tls.h. */
 const TLS_CERT_FLAG_PRESENT = 1;
 const TLS_CERT_FLAG_TRUSTED = 4;
+const TLS_CERT_FLAG_MATCHED = 8;
 const TLS_CERT_FLAG_SECURED = 16;
 
 /**
@@ -72,8 +75,8 @@ const TLS_CERT_FLAG_SECURED = 16;
  * Source: tls_client_post_connect(), postfix src/tls/tls_client.c.
  */
 export function clientReport(connection: Connection): TlsContext {
-	const {application, start, notes, ssl} = connection;
-	const {logMask} = application;
+	const {level, notes, ssl} = connection;
+	const {logMask} = notes;
 	const reused = SSL_session_reused(ssl) === 1;
 	if (reused && (logMask & TLS_LOG_CACHE) !== 0) {
 		info(`${notes.namaddr}: Reusing old session`);
@@ -81,19 +84,28 @@ export function clientReport(connection: Connection): TlsContext {
 
 	const certificate = SSL_get0_peer_certificate(ssl);
 	const names = peerNames(connection, certificate);
-	const trusted = certificate !== null && SSL_get_verify_result(ssl) === X509_V_OK;
+	/*
+	 * Without a certificate the result is OK too, because nothing was verified; and
+	 * where the policy could not be applied it must not count whatever it is.
+	 */
+	const trusted = certificate !== null && !notes.mustFail && SSL_get_verify_result(ssl) === X509_V_OK;
+	const matched = trusted && mustMatch(level);
 	if (certificate !== null && (logMask & (TLS_LOG_CERTMATCH | TLS_LOG_VERBOSE | TLS_LOG_PEERCERT)) !== 0) {
 		info(
 			`${notes.namaddr}: subject_CN=${names.peer_CN}, issuer_CN=${names.issuer_CN}, fingerprint=${names.peer_fingerprint}, pkey_fingerprint=${names.peer_pubkey_fingerprint}`,
 		);
 	}
 
-	if (certificate !== null && (logMask & TLS_LOG_UNTRUSTED) !== 0 && !trusted) {
-		if (reused) {
+	if (matched && (logMask & (TLS_LOG_CERTMATCH | TLS_LOG_VERBOSE | TLS_LOG_PEERCERT)) !== 0) {
+		logMatch(connection);
+	}
+
+	if (certificate !== null && (logMask & TLS_LOG_UNTRUSTED) !== 0 && !matched) {
+		if (reused && !trusted) {
 			info(
 				`${notes.namaddr}: re-using session with untrusted certificate, look for details earlier in the log`,
 			);
-		} else {
+		} else if (!reused) {
 			logVerifyError(ssl, notes);
 		}
 	}
@@ -102,8 +114,12 @@ export function clientReport(connection: Connection): TlsContext {
 	const bits = cipher === null ? {used: 0, algorithm: 0} : cipherBits(cipher);
 	const context: TlsContext = {
 		...names,
-		level: start.tls_level,
-		peer_status: (certificate === null ? 0 : TLS_CERT_FLAG_PRESENT) | (trusted ? TLS_CERT_FLAG_TRUSTED : 0),
+		level,
+		peer_status:
+			(certificate === null ? 0 : TLS_CERT_FLAG_PRESENT) |
+			(trusted ? TLS_CERT_FLAG_TRUSTED : 0) |
+			(matched ? TLS_CERT_FLAG_MATCHED : 0) |
+			(matched && level !== TLS_LEV_HALF_DANE ? TLS_CERT_FLAG_SECURED : 0),
 		cipher_protocol: SSL_get_version(ssl),
 		cipher_name: cipher === null ? '' : SSL_CIPHER_get_name(cipher),
 		cipher_usebits: bits.used,
@@ -121,6 +137,34 @@ export function clientReport(connection: Connection): TlsContext {
 	}
 
 	return context;
+}
+
+/* How a peer has proved itself. Source: tls_dane_log(), postfix src/tls/tls_dane.c. */
+function logMatch({level, notes, ssl}: Connection): void {
+	const peername = SSL_get0_peername(ssl);
+	if (peername !== null && peername !== '') {
+		info(`${notes.namaddr}: matched peername: ${peername}`);
+	}
+
+	const match = daneMatch(ssl);
+	if (match === undefined) {
+		return;
+	}
+
+	const FINGERPRINT = 3;
+	const DANE_TA = 2;
+	if (level === FINGERPRINT) {
+		info(`${notes.namaddr}: Matched fingerprint: ${Buffer.from(match.data).toString('hex').toUpperCase()}`);
+	} else if (!isDaneLevel(level)) {
+		info(`${notes.namaddr}: Matched trust anchor at depth ${match.depth}`);
+	} else {
+		const what = match.bareKey
+			? 'TA public key verified certificate'
+			: match.usage === DANE_TA
+				? 'TA certificate'
+				: 'EE certificate';
+		info(`${notes.namaddr}: Matched DANE ${what} at depth ${match.depth}: ${recordText(match)}`);
+	}
 }
 
 function peerNames(connection: Connection, certificate: X509 | null) {

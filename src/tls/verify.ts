@@ -22,6 +22,7 @@ import {
 	X509_STORE_CTX_get_error,
 	X509_STORE_CTX_get_error_depth,
 	X509_STORE_CTX_get_ex_data,
+	X509_STORE_CTX_set_error,
 	X509_verify_cert_error_string,
 	type X509StoreCtx,
 } from '../ffi/libcrypto.ts';
@@ -39,6 +40,8 @@ import {TLS_LOG_VERBOSE} from './log-mask.ts';
 export interface VerifyNotes {
 	readonly namaddr: string;
 	readonly logMask: number;
+	/** The policy could not be applied: no certificate is good enough. */
+	readonly mustFail: boolean;
 	/** The error to explain; undefined when there was none. */
 	error: {readonly code: number; readonly depth: number; readonly issuer: string} | undefined;
 }
@@ -70,6 +73,15 @@ function note(ok: number, ctx: X509StoreCtx): number {
 
 	const depth = X509_STORE_CTX_get_error_depth(ctx);
 	const certificate = X509_STORE_CTX_get_current_cert(ctx);
+	if (notes.mustFail) {
+		if (depth === 0) {
+			X509_STORE_CTX_set_error(ctx, X509_V_ERR_UNSPECIFIED);
+			notes.error = {code: X509_V_ERR_UNSPECIFIED, depth, issuer: ''};
+		}
+
+		return 1;
+	}
+
 	/* The error nearest to the leaf counts; of several at one depth, the first. */
 	if (ok === 0 && (notes.error === undefined || depth < notes.error.depth)) {
 		const issuer = certificate === null ? null : X509_get_issuer_name(certificate);
@@ -90,6 +102,7 @@ function note(ok: number, ctx: X509StoreCtx): number {
 }
 
 /* Error codes. Source: openssl/x509_vfy.h. */
+const X509_V_ERR_UNSPECIFIED = 1;
 const ERROR_IN_CERT_NOT_BEFORE = 13;
 const ERROR_IN_CERT_NOT_AFTER = 14;
 

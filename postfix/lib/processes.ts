@@ -1,0 +1,56 @@
+/*++
+/* NAME
+/*	processes 3
+/* SUMMARY
+/*	the processes of a master(8)
+/* DESCRIPTION
+/*	master(8) is the leader of a session, and its daemons stay in it.
+/*	That tells the processes of one instance from all others, also when
+/*	their parent has gone.
+/* SEE ALSO
+/*	proc(5)
+/*--*/
+
+import {readdirSync, readFileSync} from 'node:fs';
+
+/** A process. */
+export interface ProcessEntry {
+	readonly pid: number;
+	/** Command line. */
+	readonly args: readonly string[];
+}
+
+/** All living processes of a session. */
+export function processesOf(session: number): readonly ProcessEntry[] {
+	return readdirSync('/proc')
+		.filter(name => /^\d+$/.test(name))
+		.flatMap(name => {
+			try {
+				/* The second field, in parentheses, can have anything in it. Behind it: state, parent, group, session. */
+				const stat = readFileSync(`/proc/${name}/stat`, 'utf8');
+				const [state, , , owner] = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
+				if (Number(owner) !== session || state === 'Z' || state === 'X') {
+					return [];
+				}
+
+				return [{pid: Number(name), args: commandLine(Number(name))}];
+			} catch {
+				/* It has ended while we looked. */
+				return [];
+			}
+		});
+}
+
+/**
+ * The command line of a process.
+ *
+ * @throws {Error} when there is no such process.
+ */
+export function commandLine(pid: number): readonly string[] {
+	return readFileSync(`/proc/${pid}/cmdline`, 'utf8').split('\0').slice(0, -1);
+}
+
+/** Whether a process runs a program, itself or as a script. */
+export function runsProgram({args}: ProcessEntry, name: string): boolean {
+	return args.slice(0, 2).some(arg => arg.split('/').at(-1) === name);
+}

@@ -1,0 +1,310 @@
+/*++
+/* NAME
+/*	quickstart 1
+/* SUMMARY
+/*	show what connection reuse is good for
+/* SYNOPSIS
+/*	quickstart [--keep] [--stock]
+/*	quickstart --stop directory
+/* DESCRIPTION
+/*	Starts a private Postfix whose smtp(8) uses this tlsproxy(8) at
+/*	level "encrypt", and a mail server; both on loopback. Sends 200
+/*	messages in 20 parallel streams from one to the other, twice: with
+/*	smtp_tls_connection_reuse, and without. Ends with a table. Removes
+/*	all it started, also when it is interrupted.
+/* .IP \fB--keep\fR
+/*	Leave both running, and say how to look at them.
+/* .IP \fB--stock\fR
+/*	Use the tlsproxy(8) that comes with Postfix, to compare.
+/* .IP "\fB--stop \fIdirectory\fR"
+/*	Stop and remove what --keep has left.
+/* DIAGNOSTICS
+/*	Exit status 0 when all messages were delivered encrypted.
+/*--*/
+
+import {mkdirSync, readFileSync, writeFileSync} from 'node:fs';
+import {join, resolve} from 'node:path';
+import {parseArgs} from 'node:util';
+import {makeCertificates} from './certificates.ts';
+import {requireRoot, runCommand} from './command-line.ts';
+import {inject, type Outgoing} from './inject.ts';
+import {Refusal} from './master-cf.ts';
+import {commandLine} from './processes.ts';
+import {Sandbox} from './sandbox.ts';
+import {SINK_PROGRAM, Sink} from './sink.ts';
+
+const MESSAGES = 200;
+const STREAMS = 20;
+const HOST = 'sink.example';
+
+/** Without a message for so long, in milliseconds, something is wrong. */
+const STALL_LIMIT = 30_000;
+
+const USAGE = 'usage: quickstart [--keep] [--stock]\n       quickstart --stop directory';
+
+interface Measurement {
+	readonly delivered: number;
+	readonly encrypted: number;
+	readonly connections: number;
+	/** Messages per second, from the first submission to the last arrival. */
+	readonly rate: number;
+}
+
+await runCommand('quickstart', async () => {
+	const {keep, stock, stop, help} = options();
+	if (help) {
+		console.log(USAGE);
+		return;
+	}
+
+	requireRoot('it starts a private Postfix, whose master(8) must be root to run daemons as another user');
+	if (stop !== undefined) {
+		await stopKept(resolve(stop));
+		return;
+	}
+
+	await demonstrate(keep, stock);
+});
+
+function options(): {
+	readonly keep: boolean;
+	readonly stock: boolean;
+	readonly help: boolean;
+	readonly stop: string | undefined;
+} {
+	try {
+		const {values} = parseArgs({
+			options: {
+				keep: {type: 'boolean', default: false},
+				stock: {type: 'boolean', default: false},
+				help: {type: 'boolean', default: false},
+				stop: {type: 'string'},
+			},
+		});
+		return {keep: values.keep, stock: values.stock, help: values.help, stop: values.stop};
+	} catch (reason) {
+		throw new Refusal(`${reason instanceof Error ? reason.message : String(reason)}\n${USAGE}`, {
+			cause: reason,
+		});
+	}
+}
+
+async function demonstrate(keep: boolean, stock: boolean): Promise<void> {
+	await using stack = new AsyncDisposableStack();
+	removeOnSignal(stack);
+
+	const sandbox = stack.use(await Sandbox.create({tlsproxy: stock ? 'stock' : 'ours', chroot: 'y'}));
+	console.log(`quickstart: private Postfix in ${sandbox.directory}`);
+	const certificates = join(sandbox.directory, 'sink');
+	mkdirSync(certificates, {mode: 0o700});
+	const sink = stack.use(await Sink.start({hostName: HOST, tls: await makeCertificates(certificates, HOST)}));
+	await configure(sandbox, sink.port);
+	await sandbox.start();
+
+	const reused = await measure(sandbox, sink, 'with connection reuse   ');
+	await sandbox.postconf('smtp_tls_connection_reuse', 'no');
+	await sandbox.reload();
+	await sink.reset();
+	const single = await measure(sandbox, sink, 'without connection reuse');
+
+	console.log(table(stock, reused, single));
+	const failed = [reused, single].some(
+		({encrypted, delivered}) => encrypted !== MESSAGES || delivered !== MESSAGES,
+	);
+	if (keep) {
+		await sandbox.postconf('smtp_tls_connection_reuse', 'yes');
+		await sandbox.reload();
+		writeFileSync(join(sandbox.directory, 'sink', 'pid'), String(sink.pid));
+		await sink.detach();
+		stack.move();
+		console.log(instructions(sandbox));
+	} else if (failed) {
+		console.error(await summaryOfTrouble(sandbox));
+	}
+
+	if (failed) {
+		throw new Error('not all messages were delivered encrypted');
+	}
+}
+
+/*
+ * The first signal removes everything; until that is done, others are ignored,
+ * so that an impatient user does not leave daemons behind.
+ */
+function removeOnSignal(stack: AsyncDisposableStack): void {
+	let stopping = false;
+	for (const [name, status] of [
+		['SIGINT', 130],
+		['SIGTERM', 143],
+		['SIGHUP', 129],
+	] as const) {
+		process.on(name, () => {
+			if (stopping) {
+				return;
+			}
+
+			stopping = true;
+			console.error('\nquickstart: interrupted, removing everything');
+			stack.disposeAsync().then(
+				() => process.exit(status),
+				(reason: unknown) => {
+					console.error(`quickstart: fatal: ${String(reason)}`);
+					process.exit(1);
+				},
+			);
+		});
+	}
+}
+
+/*
+ * A connection is stored after each delivery, and as many deliveries run at a
+ * time as there are streams, from the first message on. Therefore no more
+ * connections are made than there are streams, give or take an unlucky few.
+ */
+async function configure(sandbox: Sandbox, port: number): Promise<void> {
+	const nextHop = `[127.0.0.1]:${port}`;
+	const parameters: Readonly<Record<string, string>> = {
+		relayhost: nextHop,
+		smtp_tls_security_level: 'encrypt',
+		smtp_tls_connection_reuse: 'yes',
+		smtp_tls_loglevel: '1',
+		smtp_connection_cache_destinations: nextHop,
+		smtp_destination_concurrency_limit: String(STREAMS),
+		initial_destination_concurrency: String(STREAMS),
+	};
+	for (const [name, value] of Object.entries(parameters)) {
+		await sandbox.postconf(name, value);
+	}
+}
+
+async function measure(sandbox: Sandbox, sink: Sink, label: string): Promise<Measurement> {
+	const progress = progressLine(label);
+	const started = Date.now();
+	let taken = 0;
+	const submission = inject(sandbox.submissionPort, messages(), STREAMS, () => {
+		taken++;
+	});
+	/* Looked at below; until then a failure is nobody's. */
+	submission.catch(() => undefined);
+
+	let delivered = 0;
+	let lastChange = Date.now();
+	await sandbox.waitFor(async () => {
+		const counts = await sink.counts();
+		const now = counts.encryptedMessages + counts.clearMessages;
+		if (now !== delivered) {
+			delivered = now;
+			lastChange = Date.now();
+		}
+
+		progress(`${taken} submitted, ${delivered} delivered, ${counts.handshakes} TLS connections`);
+		return delivered >= MESSAGES || Date.now() - lastChange > STALL_LIMIT;
+	}, Infinity);
+	await submission;
+	progress(undefined);
+
+	/* Counted by recipient: a message that arrives twice does not stand for one that does not arrive. */
+	const report = await sink.report();
+	const arrived = report.messages.toSorted((a, b) => a.arrived - b.arrived).at(-1)?.arrived ?? Infinity;
+	return {
+		delivered: new Set(report.messages.flatMap(({to}) => to)).size,
+		encrypted:
+			new Set(report.messages.filter(({encrypted}) => encrypted).flatMap(({to}) => to)).size -
+			report.clearMessages,
+		connections: report.handshakes,
+		rate: delivered / ((arrived - started) / 1000),
+	};
+}
+
+function* messages(): Generator<Outgoing> {
+	for (let number = 1; number <= MESSAGES; number++) {
+		yield {
+			from: 'sender@sandbox.example',
+			to: `recipient${number}@${HOST}`,
+			text: `From: sender@sandbox.example\nTo: recipient${number}@${HOST}\nSubject: message ${number}\n\n${'All work and no play. '.repeat(3)}\n`,
+		};
+	}
+}
+
+/* On a terminal one line that changes; elsewhere a line for each quarter of the way. */
+function progressLine(label: string): (text: string | undefined) => void {
+	let last = '';
+	let quarter = -1;
+	return text => {
+		if (text === undefined) {
+			process.stdout.write(process.stdout.isTTY ? `\r${last}\n` : `${last}\n`);
+			return;
+		}
+
+		last = `${label}: ${text}`;
+		if (process.stdout.isTTY) {
+			process.stdout.write(`\r${last}\u001b[K`);
+			return;
+		}
+
+		const delivered = Number(/(\d+) delivered/.exec(text)?.[1] ?? 0);
+		const reached = Math.floor((delivered * 4) / MESSAGES);
+		if (reached > quarter && reached < 4) {
+			quarter = reached;
+			console.log(last);
+		}
+	};
+}
+
+function table(stock: boolean, reused: Measurement, single: Measurement): string {
+	const rows: ReadonlyArray<readonly [string, (measurement: Measurement) => string]> = [
+		['messages delivered', ({delivered}) => `${delivered} of ${MESSAGES}`],
+		['of these, encrypted', ({encrypted}) => String(encrypted)],
+		['TLS connections made', ({connections}) => String(connections)],
+		['handshakes saved', ({delivered, connections}) => String(Math.max(0, delivered - connections))],
+		['messages per second', ({rate}) => rate.toFixed(1)],
+	];
+	const line = (name: string, left: string, right: string) =>
+		`${name.padEnd(30)}${left.padStart(14)}${right.padStart(18)}`;
+	return [
+		'',
+		line(stock ? 'stock tlsproxy(8)' : 'this tlsproxy(8)', 'with reuse', 'without reuse'),
+		'-'.repeat(62),
+		...rows.map(([name, value]) => line(name, value(reused), value(single))),
+		'',
+	].join('\n');
+}
+
+function instructions(sandbox: Sandbox): string {
+	const {directory, configDirectory, logFile, submissionPort} = sandbox;
+	return [
+		`The sandbox keeps running in ${directory}. Have a look:`,
+		`  tail -f ${logFile}`,
+		`  postconf -c ${configDirectory} -n`,
+		`  postqueue -c ${configDirectory} -p`,
+		`  submit mail by SMTP on 127.0.0.1, port ${submissionPort}`,
+		'Stop and remove it:',
+		`  ${join(import.meta.dirname, '..', 'quickstart')} --stop ${directory}`,
+	].join('\n');
+}
+
+async function summaryOfTrouble(sandbox: Sandbox): Promise<string> {
+	const lines = await sandbox.logLines(/warning:|fatal:|panic:|status=(deferred|bounced)/);
+	return [
+		`quickstart: ${(await sandbox.queue()).length} messages still queued; from the log:`,
+		...lines.slice(-20),
+	].join('\n');
+}
+
+async function stopKept(directory: string): Promise<void> {
+	const sandbox = Sandbox.attach(directory);
+	try {
+		const pid = Number(readFileSync(join(directory, 'sink', 'pid'), 'utf8'));
+		if (commandLine(pid).includes(SINK_PROGRAM)) {
+			process.kill(pid, 'SIGKILL');
+		}
+	} catch (reason) {
+		/* It has ended before, or never was. */
+		if (!['ENOENT', 'ESRCH'].includes((reason as NodeJS.ErrnoException).code ?? '')) {
+			throw reason;
+		}
+	}
+
+	await sandbox.stop();
+	console.log(`quickstart: stopped and removed ${directory}`);
+}

@@ -1,0 +1,448 @@
+/*++
+/* NAME
+/*	sandbox 3
+/* SUMMARY
+/*	a private Postfix instance
+/* DESCRIPTION
+/*	Configuration, queue, data and log in one new directory; loopback
+/*	only; a free port for submission. The daemons are those of the
+/*	installed Postfix. The configuration, queue and processes of the
+/*	host's own instance are neither needed nor touched.
+/*
+/*	The directory belongs to root and can be read by all, because
+/*	daemons run as the mail owner; names in it cannot be guessed
+/*	beforehand. Mail is submitted by SMTP (inject.ts).
+/*
+/*	stop() ends what this instance started and nothing else: master(8)
+/*	by its lock file, and what is left of its session.
+/* DIAGNOSTICS
+/*	Error: Postfix did not do what it was told; with its own words.
+/*--*/
+
+import {chownSync, lstatSync, mkdirSync, readFileSync, rmSync} from 'node:fs';
+import {chmod, mkdtemp, readdir, readFile, rm, writeFile} from 'node:fs/promises';
+import {createServer} from 'node:net';
+import {tmpdir} from 'node:os';
+import {dirname, join} from 'node:path';
+import {setTimeout as sleep} from 'node:timers/promises';
+import {execa} from 'execa';
+import {commandEnvironment} from './instance.ts';
+import {Refusal} from './master-cf.ts';
+import {type ProcessEntry, processesOf, runsProgram} from './processes.ts';
+import {builtProgram, checkSafe} from './program.ts';
+
+/** How a sandbox differs from the usual one. */
+export interface SandboxOptions {
+	/** Parameters for main.cf. */
+	readonly main?: Readonly<Record<string, string>>;
+	/** Lines for master.cf. A service that the sandbox also has is replaced. */
+	readonly services?: readonly string[];
+	/** Which tlsproxy(8) the instance has. Default: ours, as postfix/install registers it. */
+	readonly tlsproxy?: 'ours' | 'stock' | 'none';
+	/** Chroot column of tlsproxy. Default n. */
+	readonly chroot?: 'y' | 'n';
+	/** Process limit of our tlsproxy. Default: as postfix/install has it. */
+	readonly processLimit?: number;
+	/** Do not remove the directory in stop(). */
+	readonly keep?: boolean;
+}
+
+/** Its presence says that a directory may be removed. */
+const MARKER = '.tlsproxy-sandbox';
+
+/** Time for one administration command, in milliseconds. */
+const COMMAND_LIMIT = 30_000;
+
+/** Directories of a queue, by owner. Source: postfix conf/postfix-files. */
+const OWNED_BY_MAIL_OWNER =
+	'active bounce corrupt defer deferred flush hold incoming private saved trace'.split(' ');
+
+/** Columns: type, private, unprivileged, chroot, wake-up, limit, command. No jail: there is nothing in the queue to live on. */
+const SERVICES: Readonly<Record<string, string>> = {
+	pickup: 'unix n - n 60 1 pickup',
+	cleanup: 'unix n - n - 0 cleanup',
+	qmgr: 'unix n - n 300 1 qmgr',
+	tlsmgr: 'unix - - n 1000? 1 tlsmgr',
+	rewrite: 'unix - - n - - trivial-rewrite',
+	bounce: 'unix - - n - 0 bounce',
+	defer: 'unix - - n - 0 bounce',
+	trace: 'unix - - n - 0 bounce',
+	verify: 'unix - - n - 1 verify',
+	flush: 'unix n - n 1000? 0 flush',
+	proxymap: 'unix - - n - - proxymap',
+	smtp: 'unix - - n - - smtp',
+	relay: 'unix - - n - - smtp',
+	showq: 'unix n - n - - showq',
+	error: 'unix - - n - - error',
+	retry: 'unix - - n - - error',
+	discard: 'unix - - n - - discard',
+	local: 'unix - n n - - local',
+	virtual: 'unix - n n - - virtual',
+	lmtp: 'unix - - n - - lmtp',
+	anvil: 'unix - - n - 1 anvil',
+	scache: 'unix - - n - 1 scache',
+	postlog: 'unix-dgram n - n - 1 postlogd',
+};
+
+/** A private Postfix instance. Disposal stops and removes it. */
+export class Sandbox implements AsyncDisposable {
+	readonly directory: string;
+	/** Where smtpd(8) listens, on 127.0.0.1. */
+	readonly submissionPort: number;
+	#keep: boolean;
+	#starting: Promise<unknown> | undefined;
+
+	private constructor(directory: string, submissionPort: number, keep: boolean) {
+		this.directory = directory;
+		this.submissionPort = submissionPort;
+		this.#keep = keep;
+	}
+
+	/** Makes an instance; start() runs it. */
+	static async create(options: SandboxOptions = {}): Promise<Sandbox> {
+		const directory = await mkdtemp(join(tmpdir(), 'postfix-sandbox-'));
+		const sandbox = new Sandbox(directory, await freePort(), options.keep ?? false);
+		try {
+			await sandbox.#populate(options);
+		} catch (reason) {
+			rmSync(directory, {recursive: true, force: true});
+			throw reason;
+		}
+
+		return sandbox;
+	}
+
+	/**
+	 * An instance that another process made and left running.
+	 *
+	 * @throws {Refusal} when the directory is not one of ours.
+	 */
+	static attach(directory: string): Sandbox {
+		const marker = lstatSync(join(directory, MARKER), {throwIfNoEntry: false});
+		const stat = lstatSync(directory, {throwIfNoEntry: false});
+		/* Whoever can make a directory in /tmp must not be able to have root remove another. */
+		if (
+			marker === undefined ||
+			stat === undefined ||
+			!stat.isDirectory() ||
+			stat.uid !== 0 ||
+			marker.uid !== 0
+		) {
+			throw new Refusal(`${directory} is not a sandbox of this program`);
+		}
+
+		return new Sandbox(directory, Number(readFileSync(join(directory, MARKER), 'utf8')), false);
+	}
+
+	get configDirectory(): string {
+		return join(this.directory, 'etc');
+	}
+
+	get queueDirectory(): string {
+		return join(this.directory, 'queue');
+	}
+
+	get logFile(): string {
+		return join(this.directory, 'log', 'maillog');
+	}
+
+	/** Starts the instance; it accepts mail when this is done. */
+	async start(): Promise<void> {
+		this.#starting = this.#postfix('start').catch(async (reason: unknown) => {
+			throw new Error(`the sandbox does not start: ${String(reason)}\n${await this.log()}`, {cause: reason});
+		});
+		await this.#starting;
+	}
+
+	/** Ends all processes of the instance, within ten seconds, and removes the directory unless it is to be kept. */
+	async stop(): Promise<void> {
+		/* A start that is under way may be about to write the lock file. */
+		await this.#starting?.catch(() => undefined);
+		const master = this.#master();
+		if (master !== undefined) {
+			signal(master, 'SIGTERM');
+			if (!(await this.waitFor(() => processesOf(master).length === 0, 5000))) {
+				for (const {pid} of processesOf(master)) {
+					signal(pid, 'SIGKILL');
+				}
+
+				await this.waitFor(() => processesOf(master).length === 0, 5000);
+			}
+		}
+
+		if (!this.#keep) {
+			await rm(this.directory, {recursive: true, force: true, maxRetries: 5, retryDelay: 100});
+		}
+	}
+
+	/** Keeps the directory when the instance is stopped. */
+	keep(): void {
+		this.#keep = true;
+	}
+
+	async [Symbol.asyncDispose](): Promise<void> {
+		await this.stop();
+	}
+
+	/** Sets a parameter in main.cf. Takes effect in new processes; see reload(). */
+	async postconf(name: string, value: string): Promise<void> {
+		await this.#run('postconf', ['-c', this.configDirectory, '-e', `${name}=${value}`]);
+	}
+
+	/** Has master(8) read its configuration again; done when it says so. */
+	async reload(): Promise<void> {
+		const reloads = async () => (await this.logLines(/postfix\/master\[\d+\]: reload -- /)).length;
+		const before = await reloads();
+		await this.#postfix('reload');
+		if (!(await this.waitFor(async () => (await reloads()) > before, COMMAND_LIMIT))) {
+			throw new Error('master(8) did not reload');
+		}
+	}
+
+	/** Tries to deliver all that is queued. */
+	async flush(): Promise<void> {
+		await this.#run('postqueue', ['-c', this.configDirectory, '-f']);
+	}
+
+	/** Names of all queue files that are not delivered yet. */
+	async queue(): Promise<readonly string[]> {
+		const found = await Promise.all(
+			['incoming', 'active', 'deferred'].map(async name => {
+				try {
+					const files = await readdir(join(this.queueDirectory, name), {
+						recursive: true,
+						withFileTypes: true,
+					});
+					return files.filter(file => file.isFile()).map(file => file.name);
+				} catch (reason) {
+					/* A directory of the hash can go between two looks. */
+					if ((reason as NodeJS.ErrnoException).code === 'ENOENT') {
+						return [];
+					}
+
+					throw reason;
+				}
+			}),
+		);
+		return [...new Set(found.flat())];
+	}
+
+	/** All that the instance has logged. */
+	async log(): Promise<string> {
+		try {
+			return await readFile(this.logFile, 'utf8');
+		} catch {
+			return '';
+		}
+	}
+
+	/** Lines of the log, without line ends. */
+	async logLines(pattern: RegExp = /./): Promise<readonly string[]> {
+		return (await this.log()).split('\n').filter(line => pattern.test(line));
+	}
+
+	/** Processes of the instance that run a program, by the last part of its path. */
+	daemonPids(name: string): readonly number[] {
+		return this.processes()
+			.filter(entry => runsProgram(entry, name))
+			.map(({pid}) => pid);
+	}
+
+	/** The processes that serve: those of our Node.js, or stock's own. */
+	tlsproxyWorkers(): readonly number[] {
+		return this.processes()
+			.filter(({args}) => /\/lib\/main\.js$/.test(args[1] ?? '') || /^(.*\/)?tlsproxy$/.test(args[0] ?? ''))
+			.map(({pid}) => pid);
+	}
+
+	/** All processes of the instance. */
+	processes(): readonly ProcessEntry[] {
+		const master = this.#master();
+		return master === undefined ? [] : processesOf(master);
+	}
+
+	/** Asks until the answer is yes; tells whether it was, in time. */
+	async waitFor(condition: () => boolean | Promise<boolean>, milliseconds = 10_000): Promise<boolean> {
+		for (const end = Date.now() + milliseconds; ; ) {
+			if (await condition()) {
+				return true;
+			}
+
+			if (Date.now() >= end) {
+				return false;
+			}
+
+			await sleep(20);
+		}
+	}
+
+	/* The lock file can be older than a process of the same number: look who it is. */
+	#master(): number | undefined {
+		try {
+			const pid = Number(readFileSync(join(this.queueDirectory, 'pid', 'master.pid'), 'utf8').trim());
+			const environment = readFileSync(`/proc/${pid}/environ`, 'utf8').split('\0');
+			return environment.includes(`MAIL_CONFIG=${this.configDirectory}`) ? pid : undefined;
+		} catch {
+			return undefined;
+		}
+	}
+
+	async #postfix(command: string): Promise<void> {
+		await this.#run('postfix', ['-c', this.configDirectory, command]);
+	}
+
+	async #run(command: string, args: readonly string[]): Promise<void> {
+		/*
+		 * Output goes to a pipe that master(8) does not inherit. A process group of
+		 * its own, so that a terminal's interrupt reaches us alone.
+		 */
+		const result = await execa(command, args, {
+			env: {...commandEnvironment},
+			extendEnv: false,
+			stdin: 'ignore',
+			detached: true,
+			reject: false,
+			timeout: COMMAND_LIMIT,
+			all: true,
+		});
+		if (result.failed) {
+			throw new Error(
+				`${command} ${args.join(' ')}: ${result.all === '' ? result.shortMessage : result.all}`,
+			);
+		}
+	}
+
+	async #populate(options: SandboxOptions): Promise<void> {
+		await chmod(this.directory, 0o755);
+		await writeFile(join(this.directory, MARKER), String(this.submissionPort));
+		for (const name of ['etc', 'log', 'data', 'queue', 'queue/pid']) {
+			mkdirSync(join(this.directory, name), {mode: 0o755});
+		}
+
+		const owner = mailOwner();
+		chownSync(join(this.directory, 'data'), owner.uid, owner.gid);
+		for (const name of [...OWNED_BY_MAIL_OWNER, 'maildrop', 'public']) {
+			const path = join(this.queueDirectory, name);
+			const forGroup = name === 'maildrop' || name === 'public';
+			mkdirSync(path);
+			await chmod(path, name === 'maildrop' ? 0o1730 : name === 'public' ? 0o2710 : 0o700);
+			chownSync(path, owner.uid, forGroup ? owner.dropGid : 0);
+		}
+
+		const lines = Object.entries({...this.#defaults(), ...options.main}).map(
+			([name, value]) => `${name} = ${value}\n`,
+		);
+		await writeFile(join(this.configDirectory, 'main.cf'), lines.join(''));
+		await writeFile(join(this.configDirectory, 'master.cf'), this.#masterCf(options));
+		if ((options.tlsproxy ?? 'ours') === 'ours') {
+			await this.#install(options);
+		}
+	}
+
+	#defaults(): Readonly<Record<string, string>> {
+		return {
+			compatibility_level: '3.6',
+			queue_directory: this.queueDirectory,
+			data_directory: join(this.directory, 'data'),
+			maillog_file: this.logFile,
+			maillog_file_prefixes: join(this.directory, 'log'),
+			myhostname: 'sandbox.example',
+			mydestination: '',
+			alias_maps: '',
+			alias_database: '',
+			local_recipient_maps: '',
+			inet_interfaces: 'loopback-only',
+			inet_protocols: 'ipv4',
+			mynetworks: '127.0.0.0/8',
+			smtpd_relay_restrictions: 'permit_mynetworks, reject',
+			smtpd_peername_lookup: 'no',
+			smtpd_client_connection_count_limit: '0',
+			smtp_dns_support_level: 'disabled',
+			message_size_limit: '0',
+			mailbox_size_limit: '0',
+			in_flow_delay: '0',
+			biff: 'no',
+		};
+	}
+
+	#masterCf(options: SandboxOptions): string {
+		const services = new Map(
+			Object.entries(SERVICES).map(([name, columns]) => [`${name} unix`, `${name} ${columns}`]),
+		);
+		services.set('submission', `127.0.0.1:${this.submissionPort} inet n - n - - smtpd`);
+		if (options.tlsproxy === 'stock') {
+			services.set('tlsproxy unix', `tlsproxy unix - - ${options.chroot ?? 'n'} - 0 tlsproxy`);
+		}
+
+		for (const line of options.services ?? []) {
+			services.set(line.split(/\s+/).slice(0, 2).join(' '), line);
+		}
+
+		return `${[...services.values()].join('\n')}\n`;
+	}
+
+	/* Where the program was built is not always a place that root may run programs from. */
+	async #install(options: SandboxOptions): Promise<void> {
+		const home = dirname(dirname(import.meta.dirname));
+		const args = ['-c', this.configDirectory, '-C', options.chroot ?? 'n'];
+		if (options.processLimit !== undefined) {
+			args.push('-l', String(options.processLimit));
+		}
+
+		try {
+			checkSafe(builtProgram(home));
+		} catch (reason) {
+			if (!(reason instanceof Refusal)) {
+				throw reason;
+			}
+
+			args.push('-p', join(this.directory, 'program'));
+		}
+
+		await this.#run(join(home, 'postfix', 'install'), args);
+	}
+}
+
+function signal(pid: number, name: NodeJS.Signals): void {
+	try {
+		process.kill(pid, name);
+	} catch (reason) {
+		if ((reason as NodeJS.ErrnoException).code !== 'ESRCH') {
+			throw reason;
+		}
+	}
+}
+
+function mailOwner(): {readonly uid: number; readonly gid: number; readonly dropGid: number} {
+	const account = lookup('passwd', 'postfix');
+	const group = lookup('group', 'postdrop');
+	return {uid: Number(account[2]), gid: Number(account[3]), dropGid: Number(group[2])};
+}
+
+/* Debian's package makes both; where they come from a directory service they are not for a sandbox. */
+function lookup(database: 'passwd' | 'group', name: string): readonly string[] {
+	const found = readFileSync(`/etc/${database}`, 'utf8')
+		.split('\n')
+		.map(line => line.split(':'))
+		.find(fields => fields[0] === name);
+	if (found === undefined) {
+		throw new Refusal(`/etc/${database} has no ${name}: is Postfix installed?`);
+	}
+
+	return found;
+}
+
+/* Below the range that outgoing connections take their ports from, so that none takes it before master(8) does. */
+async function freePort(): Promise<number> {
+	for (;;) {
+		const port = 10_000 + Math.floor(Math.random() * 20_000);
+		const isFree = await new Promise<boolean>(resolve => {
+			const server = createServer();
+			server.once('error', () => resolve(false));
+			server.listen(port, '127.0.0.1', () => server.close(() => resolve(true)));
+		});
+		if (isFree) {
+			return port;
+		}
+	}
+}

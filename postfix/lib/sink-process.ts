@@ -1,0 +1,218 @@
+/*++
+/* NAME
+/*	sink-process 1
+/* SUMMARY
+/*	the process of an SMTP sink
+/* DESCRIPTION
+/*	Accepts all mail, keeps digests of it, and counts. It is a process
+/*	of its own so that neither its handshakes nor its garbage collector
+/*	disturb who measures. sink.ts starts it and talks to it; when that
+/*	end goes away, so does this one, unless it was detached.
+/*--*/
+
+import {createHash} from 'node:crypto';
+import {readFileSync} from 'node:fs';
+import {setTimeout as sleep} from 'node:timers/promises';
+import {TLSSocket} from 'node:tls';
+import {SMTPServer, type SMTPServerDataStream, type SMTPServerSession} from 'smtp-server';
+import type {
+	SinkConnection,
+	SinkCounts,
+	SinkMessage,
+	SinkOptions,
+	SinkReply,
+	SinkRequest,
+} from './sink-messages.ts';
+
+type Writable<T> = {-readonly [Key in keyof T]: T[Key]};
+
+interface Seen extends Writable<Omit<SinkConnection, 'users'>> {
+	readonly users: string[];
+}
+
+let connections: Seen[] = [];
+let messages: SinkMessage[] = [];
+let failedHandshakes = 0;
+let detached = false;
+let delay = 0;
+const bySession = new Map<string, Seen>();
+
+process.on('message', (request: SinkRequest) => {
+	switch (request.name) {
+		case 'start':
+			start(request.options);
+			break;
+		case 'counts':
+			reply({name: 'done', serial: request.serial, result: counts()});
+			break;
+		case 'report':
+			reply({name: 'done', serial: request.serial, result: {...counts(), connections, messages}});
+			break;
+		case 'reset':
+			/* Connections that are still open go on to be counted where they belong: before. */
+			connections = [];
+			messages = [];
+			failedHandshakes = 0;
+			bySession.clear();
+			reply({name: 'done', serial: request.serial});
+			break;
+		case 'detach':
+			detached = true;
+			reply({name: 'done', serial: request.serial});
+			break;
+		case 'stop':
+			process.exit(0);
+	}
+});
+process.on('disconnect', () => {
+	if (!detached) {
+		process.exit(0);
+	}
+});
+
+function reply(message: SinkReply): void {
+	/* The owner may have gone just now; then nobody wants to know. */
+	process.send?.(message, undefined, undefined, () => undefined);
+}
+
+function start(options: SinkOptions): void {
+	delay = options.delay;
+	const server = new SMTPServer({
+		name: options.hostName,
+		banner: 'sink',
+		disableReverseLookup: true,
+		authMethods: [...options.auth],
+		authOptional: true,
+		disabledCommands: [
+			...(options.auth.length > 0 ? [] : ['AUTH']),
+			...(options.tls === undefined ? ['STARTTLS'] : []),
+		],
+		...(options.tls === undefined
+			? {}
+			: {key: readFileSync(options.tls.keyFile), cert: readFileSync(options.tls.certFile)}),
+		...(options.minVersion === undefined ? {} : {minVersion: options.minVersion}),
+		...(options.maxVersion === undefined ? {} : {maxVersion: options.maxVersion}),
+		...(options.ciphers === undefined ? {} : {ciphers: options.ciphers}),
+		/* A message of 100 MB on a busy machine takes its time. */
+		socketTimeout: 600_000,
+		onConnect(session, callback) {
+			connectionOf(session);
+			callback();
+		},
+		onSecure(socket, session, callback) {
+			const connection = connectionOf(session);
+			connection.encrypted = true;
+			if (socket instanceof TLSSocket) {
+				connection.protocol = socket.getProtocol() ?? '';
+				connection.resumed = socket.isSessionReused();
+			}
+
+			callback();
+		},
+		onAuth(authentication, session, callback) {
+			const user = authentication.username ?? '';
+			connectionOf(session).users.push(user);
+			callback(null, {user});
+		},
+		onData(stream, session, callback) {
+			receive(stream, session).then(
+				() => callback(),
+				(reason: unknown) => callback(reason instanceof Error ? reason : new Error(String(reason))),
+			);
+		},
+		onClose(session) {
+			const connection = bySession.get(session.id);
+			bySession.delete(session.id);
+			if (connection !== undefined) {
+				connection.closed = true;
+			}
+		},
+	});
+	server.on('error', (error: Error & {readonly code?: string}) => {
+		if (!server.server.listening) {
+			reply({name: 'failed', reason: error.message});
+			return;
+		}
+
+		/* Resets and broken handshakes of clients are what tests are about. */
+		if (/SSL|TLS/i.test(`${error.code} ${error.message}`)) {
+			failedHandshakes++;
+		}
+	});
+	server.listen(options.port, '127.0.0.1', () => {
+		const address = server.server.address();
+		reply({name: 'started', port: typeof address === 'object' && address !== null ? address.port : 0});
+	});
+}
+
+function connectionOf(session: SMTPServerSession): Seen {
+	const known = bySession.get(session.id);
+	if (known !== undefined) {
+		return known;
+	}
+
+	const connection: Seen = {
+		remotePort: session.remotePort,
+		encrypted: false,
+		protocol: '',
+		resumed: false,
+		messages: 0,
+		closed: false,
+		users: [],
+	};
+	connections.push(connection);
+	bySession.set(session.id, connection);
+	return connection;
+}
+
+async function receive(stream: SMTPServerDataStream, session: SMTPServerSession): Promise<void> {
+	const whole = createHash('sha256');
+	const body = createHash('sha256');
+	let bytes = 0;
+	/* The empty line can be cut anywhere: look at the end of what came before, too. */
+	let header: Buffer | undefined = Buffer.alloc(0);
+	for await (const chunk of stream as AsyncIterable<Buffer>) {
+		bytes += chunk.length;
+		whole.update(chunk);
+		if (header === undefined) {
+			body.update(chunk);
+			continue;
+		}
+
+		header = Buffer.concat([header, chunk]);
+		const end = header.indexOf('\r\n\r\n');
+		if (end >= 0) {
+			body.update(header.subarray(end + 4));
+			header = undefined;
+		}
+	}
+
+	if (delay > 0) {
+		await sleep(delay);
+	}
+
+	const connection = connectionOf(session);
+	connection.messages++;
+	messages.push({
+		connection: connections.indexOf(connection),
+		encrypted: session.secure,
+		from: session.envelope.mailFrom === false ? '' : session.envelope.mailFrom.address,
+		to: session.envelope.rcptTo.map(recipient => recipient.address),
+		user: typeof session.user === 'string' ? session.user : '',
+		bytes,
+		sha256: whole.digest('hex'),
+		bodySha256: body.digest('hex'),
+		arrived: Date.now(),
+	});
+}
+
+function counts(): SinkCounts {
+	return {
+		tcpConnections: connections.length,
+		handshakes: connections.filter(connection => connection.encrypted).length,
+		resumptions: connections.filter(connection => connection.resumed).length,
+		failedHandshakes,
+		encryptedMessages: messages.filter(message => message.encrypted).length,
+		clearMessages: messages.filter(message => !message.encrypted).length,
+	};
+}

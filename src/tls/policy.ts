@@ -1,0 +1,341 @@
+/*++
+/* NAME
+/*	policy 3
+/* SUMMARY
+/*	security levels: what a peer has to prove
+/* DESCRIPTION
+/*	OpenSSL verifies, here it is told what to verify: names at the
+/*	levels verify and secure, TLSA records at the DANE levels, and
+/*	synthetic TLSA records for fingerprints and trust-anchor files.
+/*
+/*	The handshake is never refused because of the outcome: smtp(8)
+/*	decides from the report. Where a policy cannot be applied the
+/*	connection is marked must-fail, and the report will not say that
+/*	the peer matches whatever it presents.
+/* SEE ALSO
+/*	postfix src/tls/tls_dane.c, src/tls/tls_client.c
+/*--*/
+
+import {domainToASCII} from 'node:url';
+import {EVP_get_digestbyname, type EvpMd} from '../ffi/libcrypto.ts';
+import {
+	addTlsa,
+	DANE_FLAG_NO_DANE_EE_NAMECHECKS,
+	SSL_add1_host,
+	SSL_CTX_dane_enable,
+	SSL_CTX_dane_mtype_set,
+	SSL_dane_enable,
+	SSL_dane_set_flags,
+	SSL_set_hostflags,
+	type Ssl,
+	type SslCtx,
+	type TlsaRecord,
+	X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS,
+} from '../ffi/libssl.ts';
+import {warning} from '../log.ts';
+import type {ClientStart} from '../wire/client.ts';
+import {printErrors} from './library.ts';
+import {wordsOf} from './settings.ts';
+
+/* Security levels. Source: postfix src/tls/tls.h. */
+const TLS_LEV_ENCRYPT = 2;
+const TLS_LEV_FPRINT = 3;
+export const TLS_LEV_HALF_DANE = 4;
+const TLS_LEV_DANE = 5;
+const TLS_LEV_DANE_ONLY = 6;
+const TLS_LEV_VERIFY = 7;
+const TLS_LEV_SECURE = 8;
+
+/** Whether the level rests on TLSA records from DNS. */
+export function isDaneLevel(level: number): boolean {
+	return level === TLS_LEV_HALF_DANE || level === TLS_LEV_DANE || level === TLS_LEV_DANE_ONLY;
+}
+
+/** Whether the certificate has to match at this level. */
+export function mustMatch(level: number): boolean {
+	return level > TLS_LEV_ENCRYPT;
+}
+
+/** What became of a policy. */
+export interface AppliedPolicy {
+	/** The level in effect: without a usable TLSA record, dane becomes encrypt. */
+	readonly level: number;
+	/** Nothing the peer presents may count as a match. */
+	readonly mustFail: boolean;
+}
+
+/**
+ * Why a request cannot be served at its level, if that is so.
+ *
+ * The C program dies of requests without TLSA records at levels that need them.
+ */
+export function policyComplaint(start: ClientStart): string | undefined {
+	const {tls_level: level} = start;
+	if (level < 0 || level > TLS_LEV_SECURE) {
+		return `unknown TLS security level ${level}`;
+	}
+
+	if (!isDaneLevel(level) && level !== TLS_LEV_FPRINT) {
+		return undefined;
+	}
+
+	return recordsOf(start).length > 0 ? undefined : `no TLSA records at TLS security level ${level}`;
+}
+
+/** Configures the digests of TLSA records for a context. Source: tls_dane_init(), postfix src/tls/tls_dane.c. */
+export function prepareDane(ctx: SslCtx, digests: string, fingerprintDigest: EvpMd): boolean {
+	if (SSL_CTX_dane_enable(ctx) <= 0) {
+		warning('OpenSSL DANE initialization failed: disabling TLS support');
+		printErrors();
+		return false;
+	}
+
+	/* Most preferred first; a number that is not listed is off. */
+	const listed = new Map<number, {readonly md: EvpMd | null; readonly order: number}>();
+	const words = wordsOf(digests);
+	for (const [position, word] of words.entries()) {
+		const parsed = parseDigest(word, listed);
+		if (parsed !== undefined) {
+			listed.set(parsed.mtype, {md: parsed.md, order: words.length - position});
+		}
+	}
+
+	for (let mtype = 1; mtype <= Math.max(2, ...listed.keys()); mtype++) {
+		const {md, order} = listed.get(mtype) ?? {md: null, order: 0};
+		setDigest(ctx, md, mtype, order);
+	}
+
+	setDigest(ctx, fingerprintDigest, FINGERPRINT_MTYPE, words.length + 1);
+	return true;
+}
+
+/** Matching type of synthetic records: the digest of fingerprints. Source: DANE_EE fingerprints, tls_dane.c. */
+const FINGERPRINT_MTYPE = 255;
+
+const standardDigests: ReadonlyMap<string, number> = new Map([
+	['sha256', 1],
+	['sha512', 2],
+]);
+
+function parseDigest(
+	word: string,
+	listed: ReadonlyMap<number, unknown>,
+): {readonly mtype: number; readonly md: EvpMd | null} | undefined {
+	const [name = '', number] = word.split('=', 2);
+	const mtype = number === undefined ? standardDigests.get(name.toLowerCase()) : Number(number);
+	if (mtype === undefined) {
+		warning(`tls_dane_digests: digest algorithm ${name} needs an explicit number`);
+	} else if (number !== undefined && (!/^\d+$/.test(number) || mtype > FINGERPRINT_MTYPE)) {
+		warning(`Invalid matching type number in tls_dane_digests: ${name}=${number}`);
+	} else if (mtype === 0 || mtype === FINGERPRINT_MTYPE) {
+		warning(`Reserved matching type number in tls_dane_digests: ${name}=${number}`);
+	} else if (name !== '' && mtype <= 2 && standardDigests.get(name.toLowerCase()) !== mtype) {
+		warning(`tls_dane_digests: matching type ${mtype} can only be ${mtype === 1 ? 'sha256' : 'sha512'}`);
+	} else if (listed.has(mtype)) {
+		warning(`tls_dane_digests: matching type ${mtype} specified more than once`);
+	} else {
+		const md = name === '' ? null : EVP_get_digestbyname(name);
+		if (name !== '' && md === null) {
+			warning(`tls_dane_digests: digest algorithm "${name}"(${mtype}) unknown`);
+		}
+
+		return {mtype, md};
+	}
+
+	return undefined;
+}
+
+function setDigest(ctx: SslCtx, md: EvpMd | null, mtype: number, order: number): void {
+	if (SSL_CTX_dane_mtype_set(ctx, md, mtype, order) <= 0) {
+		warning(`tls_dane_digests: error configuring matching type ${mtype}`);
+		printErrors();
+	}
+}
+
+/**
+ * Tells OpenSSL what the peer has to prove.
+ *
+ * @param name - of the peer, for the log.
+ * @returns undefined when that failed; the reason has been logged, and the session must not start.
+ * Source: tls_client_start(), postfix src/tls/tls_client.c.
+ */
+export function applyPolicy(ssl: Ssl, start: ClientStart, name: string): AppliedPolicy | undefined {
+	const level = start.tls_level;
+	const records = recordsOf(start);
+	const authority = authorityOf(level, records.length > 0);
+
+	/*
+	 * DANE first, names second: SSL_dane_enable() takes the names off the
+	 * connection. In the other order a certificate of the right authority passes
+	 * for every host.
+	 */
+	if (authority.dane !== undefined && !enableDane(ssl, authority, name)) {
+		return undefined;
+	}
+
+	const mustFail = authority.names && !addNames(ssl, start, name);
+	if (records.length === 0) {
+		return {level, mustFail};
+	}
+
+	const usable = addRecords(ssl, records, name);
+	if (usable === undefined) {
+		return {level, mustFail: true};
+	}
+
+	return usable > 0 ? {level, mustFail} : unusable(level, name);
+}
+
+function recordsOf(start: ClientStart): readonly TlsaRecord[] {
+	return (start.dane?.tlsa ?? []).map(({usage, selector, mtype, data}) => ({
+		usage: usage ?? 0,
+		selector: selector ?? 0,
+		mtype: mtype ?? 0,
+		data: data ?? new Uint8Array(0),
+	}));
+}
+
+/* What a level checks: with DANE and under which word in messages, and names. */
+interface Authority {
+	readonly dane:
+		| 'DANE-based certificate validation'
+		| 'fingerprint certificate validation'
+		| 'trust anchors'
+		| undefined;
+	readonly names: boolean;
+}
+
+function authorityOf(level: number, hasRecords: boolean): Authority {
+	switch (level) {
+		case TLS_LEV_HALF_DANE:
+		case TLS_LEV_DANE:
+		case TLS_LEV_DANE_ONLY:
+			return {dane: 'DANE-based certificate validation', names: true};
+		case TLS_LEV_FPRINT:
+			return {dane: 'fingerprint certificate validation', names: false};
+		case TLS_LEV_VERIFY:
+		case TLS_LEV_SECURE:
+			return {dane: hasRecords ? 'trust anchors' : undefined, names: true};
+		default:
+			return {dane: undefined, names: false};
+	}
+}
+
+function enableDane(ssl: Ssl, {dane}: Authority, name: string): boolean {
+	if (SSL_dane_enable(ssl, null) <= 0) {
+		const what = dane === 'trust anchors' ? 'configuring local trust anchors' : `enabling ${dane}`;
+		warning(`${name}: error ${what}`);
+		printErrors();
+		return false;
+	}
+
+	/* A key that DNS or a fingerprint vouches for needs no name; one that an authority signed does. */
+	if (dane !== 'trust anchors') {
+		SSL_dane_set_flags(ssl, DANE_FLAG_NO_DANE_EE_NAMECHECKS);
+	}
+
+	return true;
+}
+
+/* How many records are usable; undefined when loading has to stop. */
+function addRecords(ssl: Ssl, records: readonly TlsaRecord[], name: string): number | undefined {
+	let usable = 0;
+	for (const record of records) {
+		const result = addTlsa(ssl, record);
+		if (result > 0) {
+			usable++;
+		} else if (result === 0) {
+			warning(`${name}: unusable TLSA RR: ${recordText(record)}`);
+		} else {
+			warning(`${name}: error loading trust settings: ${recordText(record)}`);
+			printErrors();
+			return undefined;
+		}
+	}
+
+	return usable;
+}
+
+/** A record for the log: long data are cut in the middle. Source: tlsa_carp(), postfix src/tls/tls_dane.c. */
+export function recordText({usage, selector, mtype, data}: TlsaRecord): string {
+	const MAX_DUMP = 64;
+	const text =
+		data.length > 0 && data.length <= MAX_DUMP
+			? hex(data)
+			: `${hex(data.subarray(0, MAX_DUMP / 2))}...${hex(data.subarray(Math.max(data.length - MAX_DUMP / 2, 0)))}`;
+	return `${usage} ${selector} ${mtype} ${data.length === 0 ? '...' : text}`;
+}
+
+function unusable(level: number, name: string): AppliedPolicy {
+	switch (level) {
+		case TLS_LEV_HALF_DANE:
+		case TLS_LEV_DANE:
+			warning(`${name}: all TLSA records unusable, fallback to unauthenticated TLS`);
+			/* Nothing has to match at that level. */
+			return {level: TLS_LEV_ENCRYPT, mustFail: false};
+		case TLS_LEV_DANE_ONLY:
+			warning(`${name}: all TLSA records unusable`);
+			break;
+		case TLS_LEV_FPRINT:
+			warning(`${name}: all fingerprints unusable`);
+			break;
+		default:
+			warning(`${name}: all trust anchors unusable`);
+	}
+
+	return {level, mustFail: true};
+}
+
+/* Reference identities. False when there is none, and nobody could match. */
+function addNames(ssl: Ssl, start: ClientStart, name: string): boolean {
+	SSL_set_hostflags(ssl, X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS);
+	let added = 0;
+	for (const pattern of start.matchargv) {
+		const identity = identityOf(pattern, start);
+		if (identity === '.') {
+			warning(`${name}: ignoring invalid match name: "."`);
+		} else if (SSL_add1_host(ssl, identity) === 1) {
+			added++;
+		} else {
+			warning(`${name}: error loading match name: "${identity}"`);
+			printErrors();
+		}
+	}
+
+	if (added === 0) {
+		warning(`${name}: could not configure peer name checks`);
+	}
+
+	return added > 0;
+}
+
+function identityOf(pattern: string, start: ClientStart): string {
+	switch (pattern.toLowerCase()) {
+		case 'nexthop':
+			return asciiName(start.nexthop);
+		case 'hostname':
+			return asciiName(start.host);
+		case 'dot-nexthop':
+			return `.${asciiName(start.nexthop)}`;
+		default:
+			return asciiName(pattern);
+	}
+}
+
+/** A name in its ASCII form, with the dot in front that means `any name below`; as it is when there is none. */
+export function asciiName(wire: string): string {
+	const text = Buffer.from(wire, 'latin1').toString();
+	/* Full stops of other scripts. Source: RFC 3490, section 3.1. */
+	const dotted = text.replace(/^[\u3002\uFF0E\uFF61]/, '.');
+	if (/^[\u0021-\u007E]*$/.test(dotted)) {
+		return dotted;
+	}
+
+	const [, dot = '', name = ''] = /^(\.?)(.*)$/.exec(dotted) ?? [];
+	const ascii = domainToASCII(name);
+	return ascii === '' ? text : dot + ascii;
+}
+
+function hex(bytes: Uint8Array): string {
+	return Buffer.from(bytes).toString('hex').toUpperCase();
+}
