@@ -168,7 +168,8 @@ async function configure(sandbox: Sandbox, port: number): Promise<void> {
 		smtp_tls_security_level: 'encrypt',
 		smtp_tls_connection_reuse: 'yes',
 		smtp_tls_loglevel: '1',
-		smtp_connection_cache_destinations: nextHop,
+		/* smtp(8) looks for the host alone here, without brackets and port. */
+		smtp_connection_cache_destinations: '127.0.0.1',
 		smtp_destination_concurrency_limit: String(STREAMS),
 		initial_destination_concurrency: String(STREAMS),
 	};
@@ -259,8 +260,6 @@ function table(stock: boolean, reused: Measurement, single: Measurement): string
 		['handshakes saved', ({delivered, connections}) => String(Math.max(0, delivered - connections))],
 		['messages per second', ({rate}) => rate.toFixed(1)],
 	];
-	const line = (name: string, left: string, right: string) =>
-		`${name.padEnd(30)}${left.padStart(14)}${right.padStart(18)}`;
 	return [
 		'',
 		line(stock ? 'stock tlsproxy(8)' : 'this tlsproxy(8)', 'with reuse', 'without reuse'),
@@ -268,6 +267,10 @@ function table(stock: boolean, reused: Measurement, single: Measurement): string
 		...rows.map(([name, value]) => line(name, value(reused), value(single))),
 		'',
 	].join('\n');
+}
+
+function line(name: string, left: string, right: string): string {
+	return `${name.padEnd(30)}${left.padStart(14)}${right.padStart(18)}`;
 }
 
 function instructions(sandbox: Sandbox): string {

@@ -42,7 +42,7 @@ export interface SinkConnection {
 
 /** One message that was accepted. */
 export interface SinkMessage {
-	/** Index in the list of connections. */
+	/** Index in the list of connections; -1 for one that was made before the last reset(). */
 	readonly connection: number;
 	readonly encrypted: boolean;
 	readonly from: string;

@@ -49,11 +49,10 @@ process.on('message', (request: SinkRequest) => {
 			reply({name: 'done', serial: request.serial, result: {...counts(), connections, messages}});
 			break;
 		case 'reset':
-			/* Connections that are still open go on to be counted where they belong: before. */
+			/* Connections that are still open were made before: they are not counted again. */
 			connections = [];
 			messages = [];
 			failedHandshakes = 0;
-			bySession.clear();
 			reply({name: 'done', serial: request.serial});
 			break;
 		case 'detach':
@@ -115,10 +114,7 @@ function start(options: SinkOptions): void {
 			callback(null, {user});
 		},
 		onData(stream, session, callback) {
-			receive(stream, session).then(
-				() => callback(),
-				(reason: unknown) => callback(reason instanceof Error ? reason : new Error(String(reason))),
-			);
+			void receive(stream, session).then(callback);
 		},
 		onClose(session) {
 			const connection = bySession.get(session.id);
@@ -165,26 +161,31 @@ function connectionOf(session: SMTPServerSession): Seen {
 	return connection;
 }
 
-async function receive(stream: SMTPServerDataStream, session: SMTPServerSession): Promise<void> {
+/* Returns why the message is not accepted: the client went away in the middle of it. */
+async function receive(stream: SMTPServerDataStream, session: SMTPServerSession): Promise<Error | undefined> {
 	const whole = createHash('sha256');
 	const body = createHash('sha256');
 	let bytes = 0;
 	/* The empty line can be cut anywhere: look at the end of what came before, too. */
 	let header: Buffer | undefined = Buffer.alloc(0);
-	for await (const chunk of stream as AsyncIterable<Buffer>) {
-		bytes += chunk.length;
-		whole.update(chunk);
-		if (header === undefined) {
-			body.update(chunk);
-			continue;
-		}
+	try {
+		for await (const chunk of stream as AsyncIterable<Buffer>) {
+			bytes += chunk.length;
+			whole.update(chunk);
+			if (header === undefined) {
+				body.update(chunk);
+				continue;
+			}
 
-		header = Buffer.concat([header, chunk]);
-		const end = header.indexOf('\r\n\r\n');
-		if (end >= 0) {
-			body.update(header.subarray(end + 4));
-			header = undefined;
+			header = Buffer.concat([header, chunk]);
+			const end = header.indexOf('\r\n\r\n');
+			if (end >= 0) {
+				body.update(header.subarray(end + 4));
+				header = undefined;
+			}
 		}
+	} catch (reason) {
+		return reason instanceof Error ? reason : new Error(String(reason));
 	}
 
 	if (delay > 0) {
@@ -204,6 +205,7 @@ async function receive(stream: SMTPServerDataStream, session: SMTPServerSession)
 		bodySha256: body.digest('hex'),
 		arrived: Date.now(),
 	});
+	return undefined;
 }
 
 function counts(): SinkCounts {
