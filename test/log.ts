@@ -98,7 +98,10 @@ test('error ends the process the thirteenth time', t => {
 			t.is(status, 1);
 			t.deepEqual(
 				lines.map(line => (JSON.parse(line) as Sent)[2]),
-				[...Array.from({length: 13}, (_, index) => `number ${index + 1}`), 'too many errors - program terminated'],
+				[
+					...Array.from({length: 13}, (_, index) => `number ${index + 1}`),
+					'too many errors - program terminated',
+				],
 			);
 		},
 	);
@@ -131,9 +134,19 @@ test('replaces C1 controls that came as bytes', cleans, 'a\u0085b', 'a?b');
 test('replaces C1 controls that came as UTF-8', cleans, 'a\u00C2\u0085b', 'a?b');
 test('cuts at 2000 bytes', cleans, 'x'.repeat(2001), 'x'.repeat(2000));
 test('does not cut 2000 bytes', cleans, 'x'.repeat(2000), 'x'.repeat(2000));
-test('drops a character of two bytes that is cut', cleans, `x${'\u00C3\u00BC'.repeat(1000)}`, `x${'ü'.repeat(999)}`);
+test(
+	'drops a character of two bytes that is cut',
+	cleans,
+	`x${'\u00C3\u00BC'.repeat(1000)}`,
+	`x${'ü'.repeat(999)}`,
+);
 test('drops a character of three bytes that is cut', cleans, '東'.repeat(700), '東'.repeat(666));
-test('drops a character of four bytes that is cut', cleans, `xyz${'🔒'.repeat(500)}`, `xyz${'🔒'.repeat(499)}`);
+test(
+	'drops a character of four bytes that is cut',
+	cleans,
+	`xyz${'🔒'.repeat(500)}`,
+	`xyz${'🔒'.repeat(499)}`,
+);
 
 const anyText = fc.oneof(
 	fc.string({unit: 'binary', maxLength: 3000}),

@@ -92,7 +92,7 @@ export function register(text: string, wanted: Registration): Change {
 	const found = findService(lines, wanted.service);
 	if (block !== undefined && found !== undefined && !inside(block, found)) {
 		throw new Refusal(
-			`service ${wanted.service}/unix is defined twice: in the block of this program, and in line ${found.lines[0] + 1}`,
+			`service ${wanted.service}/unix in line ${found.lines[0] + 1} is outside of the block of this program: take out one of them`,
 		);
 	}
 

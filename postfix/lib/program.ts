@@ -14,6 +14,7 @@
 
 import {
 	chmodSync,
+	chownSync,
 	constants,
 	copyFileSync,
 	existsSync,
@@ -137,6 +138,8 @@ export function copyProgram(source: string, target: string): boolean {
 				mkdirSync(to);
 			} else {
 				copyFileSync(from, to, constants.COPYFILE_FICLONE);
+				/* A copy as root gets the owner of the original. */
+				chownSync(to, 0, 0);
 				chmodSync(to, modeOf(stat.mode));
 			}
 		}

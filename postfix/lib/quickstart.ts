@@ -91,13 +91,25 @@ function options(): {
 
 async function demonstrate(keep: boolean, stock: boolean): Promise<void> {
 	await using stack = new AsyncDisposableStack();
-	removeOnSignal(stack);
+	const interrupted = removeOnSignal(stack);
+	try {
+		await compare(stack, keep, stock);
+	} catch (reason) {
+		/* Whatever fails now fails because its ground is being removed; the process ends when that is done. */
+		await interrupted();
+		throw reason;
+	}
+}
 
-	const sandbox = stack.use(await Sandbox.create({tlsproxy: stock ? 'stock' : 'ours', chroot: 'y'}));
+async function compare(stack: AsyncDisposableStack, keep: boolean, stock: boolean): Promise<void> {
+	const sandbox = await acquire(stack, () =>
+		Sandbox.create({tlsproxy: stock ? 'stock' : 'ours', chroot: 'y'}),
+	);
 	console.log(`quickstart: private Postfix in ${sandbox.directory}`);
 	const certificates = join(sandbox.directory, 'sink');
 	mkdirSync(certificates, {mode: 0o700});
-	const sink = stack.use(await Sink.start({hostName: HOST, tls: await makeCertificates(certificates, HOST)}));
+	const tls = await makeCertificates(certificates, HOST);
+	const sink = await acquire(stack, () => Sink.start({hostName: HOST, tls}));
 	await configure(sandbox, sink.port);
 	await sandbox.start();
 
@@ -127,33 +139,53 @@ async function demonstrate(keep: boolean, stock: boolean): Promise<void> {
 	}
 }
 
+/* What is being made when everything is removed gets removed too, as soon as it is there. */
+async function acquire<T extends AsyncDisposable>(
+	stack: AsyncDisposableStack,
+	make: () => Promise<T>,
+): Promise<T> {
+	if (stack.disposed) {
+		throw new Error('interrupted');
+	}
+
+	const making = make();
+	stack.defer(async () => {
+		const made = await making.catch(() => undefined);
+		await made?.[Symbol.asyncDispose]();
+	});
+	return await making;
+}
+
 /*
  * The first signal removes everything; until that is done, others are ignored,
- * so that an impatient user does not leave daemons behind.
+ * so that an impatient user does not leave daemons behind. The result waits
+ * for the end of the process if there was a signal, and for nothing if not.
  */
-function removeOnSignal(stack: AsyncDisposableStack): void {
-	let stopping = false;
+function removeOnSignal(stack: AsyncDisposableStack): () => Promise<void> {
+	let removal: Promise<void> | undefined;
+	const remove = async (status: number): Promise<void> => {
+		console.error('\nquickstart: interrupted, removing everything');
+		try {
+			await stack.disposeAsync();
+			process.exit(status);
+		} catch (reason) {
+			console.error(`quickstart: fatal: ${String(reason)}`);
+			process.exit(1);
+		}
+	};
 	for (const [name, status] of [
 		['SIGINT', 130],
 		['SIGTERM', 143],
 		['SIGHUP', 129],
 	] as const) {
 		process.on(name, () => {
-			if (stopping) {
-				return;
-			}
-
-			stopping = true;
-			console.error('\nquickstart: interrupted, removing everything');
-			stack.disposeAsync().then(
-				() => process.exit(status),
-				(reason: unknown) => {
-					console.error(`quickstart: fatal: ${String(reason)}`);
-					process.exit(1);
-				},
-			);
+			removal ??= remove(status);
 		});
 	}
+
+	return async () => {
+		await removal;
+	};
 }
 
 /*
@@ -171,7 +203,6 @@ async function configure(sandbox: Sandbox, port: number): Promise<void> {
 		/* smtp(8) looks for the host alone here, without brackets and port. */
 		smtp_connection_cache_destinations: '127.0.0.1',
 		smtp_destination_concurrency_limit: String(STREAMS),
-		initial_destination_concurrency: String(STREAMS),
 	};
 	for (const [name, value] of Object.entries(parameters)) {
 		await sandbox.postconf(name, value);

@@ -91,6 +91,7 @@ export class Sandbox implements AsyncDisposable {
 	readonly submissionPort: number;
 	#keep: boolean;
 	#starting: Promise<unknown> | undefined;
+	#stopped = false;
 
 	private constructor(directory: string, submissionPort: number, keep: boolean) {
 		this.directory = directory;
@@ -148,6 +149,10 @@ export class Sandbox implements AsyncDisposable {
 
 	/** Starts the instance; it accepts mail when this is done. */
 	async start(): Promise<void> {
+		if (this.#stopped) {
+			throw new Error('the sandbox was stopped');
+		}
+
 		this.#starting = this.#postfix('start').catch(async (reason: unknown) => {
 			throw new Error(`the sandbox does not start: ${String(reason)}\n${await this.log()}`, {cause: reason});
 		});
@@ -156,6 +161,7 @@ export class Sandbox implements AsyncDisposable {
 
 	/** Ends all processes of the instance, within ten seconds, and removes the directory unless it is to be kept. */
 	async stop(): Promise<void> {
+		this.#stopped = !this.#keep;
 		/* A start that is under way may be about to write the lock file. */
 		await this.#starting?.catch(() => undefined);
 		const master = this.#master();

@@ -114,7 +114,7 @@ function start(options: SinkOptions): void {
 			callback(null, {user});
 		},
 		onData(stream, session, callback) {
-			void receive(stream, session).then(callback);
+			void acknowledge(stream, session, callback);
 		},
 		onClose(session) {
 			const connection = bySession.get(session.id);
@@ -159,6 +159,14 @@ function connectionOf(session: SMTPServerSession): Seen {
 	connections.push(connection);
 	bySession.set(session.id, connection);
 	return connection;
+}
+
+async function acknowledge(
+	stream: SMTPServerDataStream,
+	session: SMTPServerSession,
+	callback: (error?: Error) => void,
+): Promise<void> {
+	callback(await receive(stream, session));
 }
 
 /* Returns why the message is not accepted: the client went away in the middle of it. */

@@ -99,7 +99,7 @@ export class Reactor implements Disposable {
 	#soon: Task[] = [];
 	#tasks: Task[] = [];
 	#next = 0;
-	#continuing = false;
+	#continuing: NodeJS.Immediate | undefined;
 	#turning = false;
 
 	/** @param close - closes a descriptor. */
@@ -157,6 +157,7 @@ export class Reactor implements Disposable {
 	}
 
 	[Symbol.dispose](): void {
+		clearImmediate(this.#continuing);
 		this.#poll.close();
 		this.#epoll[Symbol.dispose]();
 	}
@@ -231,13 +232,10 @@ export class Reactor implements Disposable {
 
 	/* Tasks are no events of libuv's: somebody has to come back for them. */
 	#continue(): void {
-		if (!this.#continuing) {
-			this.#continuing = true;
-			setImmediate(() => {
-				this.#continuing = false;
-				this.#turn();
-			});
-		}
+		this.#continuing ??= setImmediate(() => {
+			this.#continuing = undefined;
+			this.#turn();
+		});
 	}
 
 	#serve(): void {

@@ -1,0 +1,239 @@
+import {once} from 'node:events';
+import {mkdtempSync} from 'node:fs';
+import {rm} from 'node:fs/promises';
+import {createServer} from 'node:net';
+import {tmpdir} from 'node:os';
+import {join} from 'node:path';
+import test from 'ava';
+import {
+	acceptConnection,
+	BUFFER_SIZE,
+	buffer,
+	ownFd,
+	readStream,
+	receiveDescriptor,
+	writeStream,
+} from '../../src/event/stream.ts';
+import {
+	AF_UNIX,
+	close,
+	connect,
+	errorNumber,
+	read,
+	SOCK_CLOEXEC,
+	SOCK_STREAM,
+	send,
+	socket,
+	unixAddress,
+} from '../../src/ffi/libc.ts';
+import {sendDescriptors} from '../../src/ffi/message.ts';
+import {END, FAILED, WANT_READ, WANT_WRITE} from '../../src/step.ts';
+import type {Fd} from '../../src/units.ts';
+import {flagsOf, openDescriptors, referenceOf, socketPair} from '../ffi/_descriptors.ts';
+
+const O_NONBLOCK = 0o4000;
+const O_CLOEXEC = 0o2000000;
+
+test('readStream reads into the shared buffer', t => {
+	const [mine, theirs] = socketPair(t);
+	send(theirs.fd, Buffer.from('hello'), 5, 0);
+	t.is(readStream(mine.fd), 5);
+	t.is(Buffer.from(buffer.bytes.subarray(0, 5)).toString(), 'hello');
+});
+
+test('readStream reads one buffer full at most', t => {
+	const [mine, theirs] = socketPair(t);
+	const block = Buffer.alloc(BUFFER_SIZE + 1, 'z');
+	let sent = 0;
+	while (sent < block.length) {
+		sent += send(theirs.fd, block, block.length - sent, 0);
+	}
+
+	let received = readStream(mine.fd);
+	t.true(received <= BUFFER_SIZE);
+	while (received < block.length) {
+		const size = readStream(mine.fd);
+		t.true(size > 0 && size <= BUFFER_SIZE);
+		received += size;
+	}
+
+	t.is(received, block.length);
+});
+
+test('readStream wants to read when there is nothing', t => {
+	const [mine] = socketPair(t);
+	t.is(readStream(mine.fd), WANT_READ);
+});
+
+test('readStream tells the end from data before it', t => {
+	const [mine, theirs] = socketPair(t);
+	send(theirs.fd, Buffer.from('x'), 1, 0);
+	theirs.close();
+	t.is(readStream(mine.fd), 1);
+	t.is(readStream(mine.fd), END);
+	t.is(readStream(mine.fd), END);
+});
+
+test('readStream and writeStream fail on what is no open connection', t => {
+	t.is(readStream(-1 as Fd), FAILED);
+	t.is(writeStream(-1 as Fd, buffer.address, 1), FAILED);
+});
+
+test('writeStream writes from the shared buffer and from bytes of the caller', t => {
+	const [mine, theirs] = socketPair(t);
+	buffer.bytes.set(Buffer.from('shared'));
+	t.is(writeStream(mine.fd, buffer.address, 6), 6);
+	t.is(writeStream(mine.fd, Buffer.from(' own bytes').subarray(0, 4), 4), 4);
+	const block = Buffer.alloc(128);
+	t.is(block.toString('latin1', 0, read(theirs.fd, block, block.length)), 'shared own');
+});
+
+test('writeStream takes what fits, then wants to write', t => {
+	const [mine, theirs] = socketPair(t);
+	let total = 0;
+	let count = writeStream(mine.fd, buffer.address, BUFFER_SIZE);
+	for (; count > 0; count = writeStream(mine.fd, buffer.address, BUFFER_SIZE)) {
+		total += count;
+	}
+
+	t.is(count, WANT_WRITE);
+	t.true(total > 0);
+	const block = Buffer.alloc(BUFFER_SIZE);
+	while (read(theirs.fd, block, block.length) > 0);
+	t.true(writeStream(mine.fd, buffer.address, BUFFER_SIZE) > 0);
+});
+
+test('writeStream fails, without a signal, when nobody is there', t => {
+	const [mine, theirs] = socketPair(t);
+	theirs.close();
+	t.is(writeStream(mine.fd, buffer.address, 1), FAILED);
+});
+
+test('ownFd closes the descriptor once', t => {
+	const [mine, theirs] = socketPair(t);
+	const owned = mine.move();
+	const taken = ownFd(owned.value);
+	taken[Symbol.dispose]();
+	t.is(readStream(theirs.fd), END);
+	t.throws(() => taken.value);
+});
+
+test('receiveDescriptor takes one descriptor, non-blocking and close-on-exec', t => {
+	const [mine, theirs] = socketPair(t);
+	const [passed, other] = socketPair(t);
+	t.is(sendDescriptors(theirs.fd, [passed.fd]), 1);
+	passed.close();
+	const result = receiveDescriptor(mine.fd);
+	if (result.kind !== 'descriptor') {
+		t.fail(result.kind);
+		return;
+	}
+
+	t.is(flagsOf(result.fd.value) & (O_NONBLOCK | O_CLOEXEC), O_NONBLOCK | O_CLOEXEC);
+	t.is(writeStream(result.fd.value, buffer.address, 1), 1);
+	t.is(readStream(other.fd), 1);
+	result.fd[Symbol.dispose]();
+	t.is(readStream(other.fd), END);
+});
+
+test('receiveDescriptor makes a blocking descriptor non-blocking', t => {
+	const [mine, theirs] = socketPair(t);
+	const blocking = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0) as Fd;
+	sendDescriptors(theirs.fd, [blocking]);
+	close(blocking);
+	const result = receiveDescriptor(mine.fd);
+	if (result.kind !== 'descriptor') {
+		t.fail(result.kind);
+		return;
+	}
+
+	t.is(flagsOf(result.fd.value) & O_NONBLOCK, O_NONBLOCK);
+	result.fd[Symbol.dispose]();
+});
+
+test('receiveDescriptor takes one message and leaves the next', t => {
+	const [mine, theirs] = socketPair(t);
+	const [passed] = socketPair(t);
+	sendDescriptors(theirs.fd, [passed.fd]);
+	send(theirs.fd, Buffer.from('EHLO'), 4, 0);
+	const result = receiveDescriptor(mine.fd);
+	t.is(result.kind, 'descriptor');
+	if (result.kind === 'descriptor') {
+		result.fd[Symbol.dispose]();
+	}
+
+	t.is(readStream(mine.fd), 4);
+});
+
+test('receiveDescriptor waits when there is nothing', t => {
+	const [mine] = socketPair(t);
+	t.deepEqual(receiveDescriptor(mine.fd), {kind: 'want-read'});
+});
+
+test('receiveDescriptor says that the client has gone', t => {
+	const [mine, theirs] = socketPair(t);
+	theirs.close();
+	t.deepEqual(receiveDescriptor(mine.fd), {kind: 'none', why: 'Connection closed by client'});
+});
+
+test('receiveDescriptor says that data came instead', t => {
+	const [mine, theirs] = socketPair(t);
+	send(theirs.fd, Buffer.from('x'), 1, 0);
+	t.deepEqual(receiveDescriptor(mine.fd), {kind: 'none', why: 'data without a descriptor'});
+});
+
+test('receiveDescriptor says that the connection is broken', t => {
+	t.deepEqual(receiveDescriptor(-1 as Fd), {kind: 'none', why: 'Connection reset by peer'});
+});
+
+for (const count of [2, 3, 12, 13, 20]) {
+	test.serial(`receiveDescriptor refuses ${count} descriptors and closes all of them`, t => {
+		const [mine, theirs] = socketPair(t);
+		const [passed] = socketPair(t);
+		const before = openDescriptors();
+		t.is(
+			sendDescriptors(
+				theirs.fd,
+				Array.from({length: count}, () => passed.fd),
+			),
+			1,
+		);
+		t.deepEqual(receiveDescriptor(mine.fd), {kind: 'none', why: 'more than one descriptor'});
+		t.is(openDescriptors(), before);
+	});
+}
+
+test('acceptConnection finds nobody, then a connection that is non-blocking and close-on-exec', async t => {
+	const directory = mkdtempSync(join(tmpdir(), 'accept-'));
+	t.teardown(() => rm(directory, {recursive: true}));
+	const path = join(directory, 'socket');
+	/* Node.js only binds and listens: it is told to accept nothing. */
+	const server = createServer({pauseOnConnect: true}).listen(path);
+	await once(server, 'listening');
+	const listener = (server as unknown as {_handle: {fd: Fd; unref(): void}})._handle.fd;
+	t.teardown(() => server.close());
+	t.deepEqual(acceptConnection(listener), {kind: 'nobody'});
+
+	const client = ownFd(socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0) as Fd);
+	const address = unixAddress(path) ?? new Uint8Array();
+	t.is(connect(client.value, address, address.length), 0);
+	const accepted = acceptConnection(listener);
+	if (accepted.kind !== 'connection') {
+		t.fail(accepted.kind);
+		return;
+	}
+
+	t.regex(referenceOf(accepted.fd.value), /^socket:/);
+	t.is(flagsOf(accepted.fd.value) & (O_NONBLOCK | O_CLOEXEC), O_NONBLOCK | O_CLOEXEC);
+	t.is(writeStream(accepted.fd.value, buffer.address, 1), 1);
+	t.is(readStream(client.value), 1);
+	accepted.fd[Symbol.dispose]();
+	t.is(readStream(client.value), END);
+	client[Symbol.dispose]();
+});
+
+test('acceptConnection reports the error number when the descriptor cannot listen', t => {
+	const [mine] = socketPair(t);
+	t.deepEqual(acceptConnection(mine.fd), {kind: 'error', code: errorNumber('EINVAL')});
+	t.deepEqual(acceptConnection(-1 as Fd), {kind: 'error', code: errorNumber('EBADF')});
+});

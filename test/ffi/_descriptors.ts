@@ -1,0 +1,65 @@
+import {readdirSync, readFileSync, readlinkSync} from 'node:fs';
+import type {ExecutionContext} from 'ava';
+import {
+	AF_UNIX,
+	allocate,
+	close,
+	SOCK_CLOEXEC,
+	SOCK_NONBLOCK,
+	SOCK_STREAM,
+	socketpair,
+} from '../../src/ffi/libc.ts';
+import {Owned} from '../../src/owned.ts';
+import type {Fd} from '../../src/units.ts';
+
+const page = allocate(8);
+
+/** A descriptor that the test closes, or that is closed when the test ends. */
+export class Held {
+	readonly #owned: Owned<Fd>;
+
+	constructor(t: ExecutionContext, fd: Fd) {
+		this.#owned = new Owned(fd, close);
+		t.teardown(() => this.close());
+	}
+
+	get fd(): Fd {
+		return this.#owned.value;
+	}
+
+	/** Moves the descriptor to the code under test. */
+	move(): Owned<Fd> {
+		return this.#owned.move();
+	}
+
+	close(): void {
+		this.#owned[Symbol.dispose]();
+	}
+}
+
+/** Two connected stream sockets, non-blocking and close-on-exec. */
+export function socketPair(t: ExecutionContext, type = SOCK_STREAM): readonly [Held, Held] {
+	if (socketpair(AF_UNIX, type | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, page.address) !== 0) {
+		throw new Error('socketpair');
+	}
+
+	return [new Held(t, page.view.getInt32(0, true) as Fd), new Held(t, page.view.getInt32(4, true) as Fd)];
+}
+
+/** How many descriptors this process has open. Comparable only between two synchronous calls. */
+export function openDescriptors(): number {
+	return readdirSync('/proc/self/fd').length;
+}
+
+/** Flags of the open file and of the descriptor, as open(2) has them. */
+export function flagsOf(fd: number): number {
+	return Number.parseInt(
+		/^flags:\s*([0-7]+)$/m.exec(readFileSync(`/proc/self/fdinfo/${fd}`, 'utf8'))?.[1] ?? '',
+		8,
+	);
+}
+
+/** What a descriptor refers to, such as `socket:[1234]`. */
+export function referenceOf(fd: number): string {
+	return readlinkSync(`/proc/self/fd/${fd}`);
+}

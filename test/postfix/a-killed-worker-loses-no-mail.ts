@@ -1,0 +1,41 @@
+/*
+ * Availability is confidentiality: when the program dies in the middle of work,
+ * mail at level encrypt is deferred and delivered later, and never in cleartext.
+ */
+import test from 'ava';
+import {inject} from '../../postfix/lib/inject.ts';
+import {messages, Pair} from '../helpers/postfix.ts';
+
+test.serial('SIGKILL in the middle of 500 deliveries: all arrive, none in cleartext', async t => {
+	await using pair = await Pair.start(
+		{main: {minimal_backoff_time: '1s', maximal_backoff_time: '2s'}},
+		{delay: 20},
+	);
+	const all = messages(500);
+	const submitted = inject(pair.sandbox.submissionPort, all, 20);
+	t.true(await pair.sandbox.waitFor(async () => (await pair.sink.counts()).encryptedMessages > 50, 30_000));
+	const [worker] = pair.sandbox.tlsproxyWorkers();
+	t.truthy(worker);
+	if (worker !== undefined) {
+		process.kill(worker, 'SIGKILL');
+	}
+
+	await submitted;
+	t.true(
+		await pair.sandbox.waitFor(async () => {
+			await pair.sandbox.flush();
+			return await pair.arrived(500, 1000);
+		}, 90_000),
+		await pair.sandbox.log(),
+	);
+
+	/* What was under way may arrive twice, as with any connection that is lost after the last dot. */
+	const report = await pair.sink.report();
+	t.is(report.clearMessages, 0);
+	const recipients = new Set(report.messages.flatMap(({to}) => to));
+	t.is(recipients.size, 500);
+	t.false(pair.sandbox.tlsproxyWorkers().includes(worker ?? 0));
+	const exits = await pair.sandbox.logLines(/process .*tlsproxy pid \d+ exit status 1/);
+	t.is(exits.length, 1);
+	t.deepEqual(await pair.sandbox.logLines(/throttling|panic|fatal/), []);
+});
