@@ -18,6 +18,7 @@
 
 import type {Configuration} from './conf/configuration.ts';
 import {facilityNumber} from './conf/facility.ts';
+import {compareReleases} from './conf/parameters.ts';
 import {readConfiguration} from './conf/postconf.ts';
 import {ConfigurationError} from './errors.ts';
 import {DeadlineClock} from './event/deadline.ts';
@@ -77,6 +78,11 @@ export async function serve(
 	}
 
 	process.chdir(configuration.string('queue_directory'));
+	/* Later releases say so when somebody asks. */
+	if (!serverRoleEnabled(configuration) && compareReleases(configuration.release, '3.11') < 0) {
+		log.warning('TLS server role is disabled with tlsproxy_tls_security_level or tlsproxy_use_tls');
+	}
+
 	const applications = new ApplicationCache(APPLICATION_LIMIT);
 	const enabled = clientRoleEnabled(configuration);
 	if (enabled) {
@@ -103,6 +109,10 @@ export async function serve(
 			return applicationFor(settings, profile, applications);
 		},
 		serverRole() {
+			if (!serverRoleEnabled(configuration)) {
+				return false;
+			}
+
 			log.warning(
 				'the TLS server role is not implemented by this program: use stock tlsproxy(8) for postscreen(8)',
 			);
@@ -167,6 +177,14 @@ function clientRoleEnabled(configuration: Configuration): boolean {
 	}
 
 	return configuration.string('tlsproxy_client_per_site') !== '' || configuration.string(policyName) !== '';
+}
+
+/* Source: pre_jail_init_server(), postfix src/tlsproxy/tlsproxy.c. */
+function serverRoleEnabled(configuration: Configuration): boolean {
+	const level = configuration.string('tlsproxy_tls_security_level').toLowerCase();
+	return level === ''
+		? configuration.boolean('tlsproxy_use_tls') || configuration.boolean('tlsproxy_enforce_tls')
+		: level !== 'none';
 }
 
 function loadOwnApplication(

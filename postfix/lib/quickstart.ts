@@ -153,7 +153,12 @@ async function acquire<T extends AsyncDisposable>(
 		const made = await making.catch(() => undefined);
 		await made?.[Symbol.asyncDispose]();
 	});
-	return await making;
+	const made = await making;
+	if (stack.disposed) {
+		throw new Error('interrupted');
+	}
+
+	return made;
 }
 
 /*

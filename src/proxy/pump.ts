@@ -32,7 +32,7 @@ import type {Connection} from '../tls/connection.ts';
 import type {Fd} from '../units.ts';
 
 /** Nothing more can be done now: readiness will come. */
-export const WAITING = 0;
+const WAITING = 0;
 /** This session's share is used up, and there is more to do. */
 export const MORE = 1;
 /** The client has finished, or is gone; what it wrote has been sent. */

@@ -13,7 +13,7 @@
 import {warning} from '../log.ts';
 
 /* Bits of a mask. Source: postfix src/tls/tls.h. */
-export const TLS_LOG_NONE = 1;
+const TLS_LOG_NONE = 1;
 export const TLS_LOG_SUMMARY = 2;
 export const TLS_LOG_UNTRUSTED = 4;
 export const TLS_LOG_PEERCERT = 8;

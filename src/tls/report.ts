@@ -255,7 +255,7 @@ function digestName(nid: number | undefined): string {
  *
  * Source: tls_log_summary(), postfix src/tls/tls_misc.c.
  */
-export function summary(direction: 'to' | 'from', context: TlsContext): string {
+function summary(direction: 'to' | 'from', context: TlsContext): string {
 	const {peer_status: status} = context;
 	const verdict =
 		(status & TLS_CERT_FLAG_PRESENT) === 0

@@ -21,7 +21,7 @@ import type {Profile} from './release.ts';
 const lateConfig = {since: '3.5.20', except: ['3.6', '3.8.0']} as const;
 
 /** TLS_CLIENT_PARAMS, in wire order. Source: tls_proxy_client_param_print(). */
-export const clientParamsFields = [
+const clientParamsFields = [
 	{attr: 'config_file', type: 'string', ...lateConfig},
 	{attr: 'config_name', type: 'string', ...lateConfig},
 	{attr: 'tls_high_cipherlist', type: 'string'},
@@ -47,7 +47,7 @@ export const clientParamsFields = [
 ] as const satisfies readonly Field[];
 
 /** TLS_CLIENT_INIT_PROPS, in wire order. Source: tls_proxy_client_init_print(). */
-export const clientInitFields = [
+const clientInitFields = [
 	{attr: 'log_param', type: 'string'},
 	{attr: 'log_level', type: 'string'},
 	{attr: 'verifydepth', type: 'int'},
@@ -103,7 +103,7 @@ const tlsrpt = [
 ] as const satisfies readonly Field[];
 
 /** TLS_CLIENT_START_PROPS, in wire order. Source: tls_proxy_client_start_print(). */
-export const clientStartFields = [
+const clientStartFields = [
 	{attr: 'log_param', type: 'string', since: '3.12'},
 	{attr: 'log_level', type: 'string', since: '3.12'},
 	{attr: 'timeout', type: 'int'},

@@ -24,18 +24,7 @@ import {Panic, PeerError} from '../errors.ts';
 import type {AttributeList, WireText} from './attr.ts';
 
 /** Formats of the protocol, oldest first, each named after the release that began it. */
-export const formats = [
-	'3.4',
-	'3.5.20',
-	'3.6',
-	'3.6.10',
-	'3.8.0',
-	'3.8.1',
-	'3.9',
-	'3.10',
-	'3.11',
-	'3.12',
-] as const;
+const formats = ['3.4', '3.5.20', '3.6', '3.6.10', '3.8.0', '3.8.1', '3.9', '3.10', '3.11', '3.12'] as const;
 
 /** A format of the protocol. */
 export type Format = (typeof formats)[number];
@@ -144,7 +133,7 @@ export class AttributeReader {
 }
 
 /** Whether a format has a field. */
-export function isPresent({since, until, except}: Presence, format: Format): boolean {
+function isPresent({since, until, except}: Presence, format: Format): boolean {
 	const at = formats.indexOf(format);
 	return (
 		(since === undefined || at >= formats.indexOf(since)) &&

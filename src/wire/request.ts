@@ -17,13 +17,13 @@ import {AttributeReader, type Field, print, scan} from './field.ts';
 import type {Profile} from './release.ts';
 
 /* Bits of the `flags` attribute. Source: postfix src/tls/tls_proxy.h. */
-export const TLS_PROXY_FLAG_ROLE_SERVER = 0x1;
-export const TLS_PROXY_FLAG_ROLE_CLIENT = 0x2;
-export const TLS_PROXY_FLAG_SEND_CONTEXT = 0x4;
-export const TLS_PROXY_FLAG_PROBE_ONLY = 0x8;
+const TLS_PROXY_FLAG_ROLE_SERVER = 0x1;
+const TLS_PROXY_FLAG_ROLE_CLIENT = 0x2;
+const TLS_PROXY_FLAG_SEND_CONTEXT = 0x4;
+const TLS_PROXY_FLAG_PROBE_ONLY = 0x8;
 
 /** The part that we play towards the remote peer. */
-export type Role = 'client' | 'server';
+type Role = 'client' | 'server';
 
 /** What a client asks for. */
 export interface Request {

@@ -54,9 +54,9 @@ export class Pair implements AsyncDisposable {
 	}
 
 	/** Submits messages and waits until as many have arrived. */
-	async deliver(messages: readonly Outgoing[], streams: number, limit = 60_000): Promise<boolean> {
-		await inject(this.sandbox.submissionPort, messages, streams);
-		return await this.arrived(messages.length, limit);
+	async deliver(outgoing: readonly Outgoing[], streams: number, limit = 60_000): Promise<boolean> {
+		await inject(this.sandbox.submissionPort, outgoing, streams);
+		return await this.arrived(outgoing.length, limit);
 	}
 
 	/** Waits until that many messages have arrived and nothing is queued. */

@@ -17,7 +17,11 @@ test.serial(
 		t.true(counts.handshakes <= 30, `${counts.handshakes} handshakes`);
 		const sent = await pair.sandbox.logLines(/postfix\/smtp\[\d+\]: .* status=sent/);
 		t.is(sent.length, 200);
-		t.deepEqual(await pair.sandbox.logLines(/warning|error|fatal|panic/), []);
+		const trouble = await pair.sandbox.logLines(/warning|error|fatal|panic/);
+		t.true(
+			trouble.every(line => line.includes('TLS server role is disabled')),
+			trouble.join('\n'),
+		);
 	},
 );
 
