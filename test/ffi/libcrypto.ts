@@ -99,7 +99,9 @@ function objectsOf(text: string): {readonly objects: readonly PemObject[]; reado
 }
 
 const pem = (label: string, der: Uint8Array): string =>
-	`-----BEGIN ${label}-----\n${Buffer.from(der).toString('base64').replaceAll(/.{64}/g, '$&\n')}\n-----END ${label}-----\n`;
+	`-----BEGIN ${label}-----\n${Buffer.from(der)
+		.toString('base64')
+		.replaceAll(/.{64}(?=.)/g, '$&\n')}\n-----END ${label}-----\n`;
 
 test('nonNull passes a pointer on', t => {
 	t.is(nonNull(5n, 'SSL_new'), 5n);

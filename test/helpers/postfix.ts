@@ -39,7 +39,8 @@ export class Pair implements AsyncDisposable {
 			smtp_tls_security_level: 'encrypt',
 			smtp_tls_connection_reuse: 'yes',
 			smtp_tls_loglevel: '1',
-			smtp_connection_cache_destinations: `[127.0.0.1]:${sink.port}`,
+			/* Without brackets and port: that is what smtp(8) looks up. */
+			smtp_connection_cache_destinations: '127.0.0.1, localhost',
 			smtp_connection_cache_time_limit: '10s',
 		};
 		for (const [name, value] of Object.entries(usual)) {

@@ -36,7 +36,6 @@ test.serial(
 	'two destinations on one server with different TLS policies never share a connection',
 	async t => {
 		await using pair = await Pair.start();
-		const nexthop = `127.0.0.1:${pair.sink.port}`;
 		await pair.sandbox.postconf(
 			'transport_maps',
 			await table(
@@ -53,10 +52,6 @@ test.serial(
 				'policy',
 				`[127.0.0.1]:${pair.sink.port} encrypt\n[localhost]:${pair.sink.port} may protocols=TLSv1.2\n`,
 			),
-		);
-		await pair.sandbox.postconf(
-			'smtp_connection_cache_destinations',
-			`[${nexthop.split(':')[0]}]:${pair.sink.port}, [localhost]:${pair.sink.port}`,
 		);
 		await pair.sandbox.reload();
 		t.true(
@@ -95,10 +90,6 @@ test.serial('mail with SASL credentials and mail without never share a connectio
 	await pair.sandbox.postconf(
 		'smtp_sasl_password_maps',
 		await table(pair, 'sasl', `[127.0.0.1]:${port} user:secret\n`),
-	);
-	await pair.sandbox.postconf(
-		'smtp_connection_cache_destinations',
-		`[127.0.0.1]:${port}, [localhost]:${port}`,
 	);
 	await pair.sandbox.reload();
 	t.true(
