@@ -7,6 +7,10 @@
 /*	Collects bytes from a local client until the request and, where
 /*	the role has them, the settings are complete. The client waits for
 /*	our status then, so bytes behind the last list are not its due.
+/*
+/*	A client that is still sending when its limits pass costs its own
+/*	session only; the C program blocks in the middle of a list, and its
+/*	watchdog ends the process.
 /* DIAGNOSTICS
 /*	PeerError: what came is not what a client of this release sends,
 /*	or is larger than any client's. The message says which attribute.
@@ -15,11 +19,25 @@
 /*--*/
 
 import {PeerError} from '../errors.ts';
+import {buffer, readStream} from '../event/stream.ts';
+import {info, warning} from '../log.ts';
+import {END, WANT_READ} from '../step.ts';
+import type {Fd} from '../units.ts';
 import {AttributeFramer, type AttributeList} from '../wire/attr.ts';
 import {type ClientSettings, parseClientSettings} from '../wire/client.ts';
 import type {Profile} from '../wire/release.ts';
-import {parseRequest, type Request} from '../wire/request.ts';
+import {BadFlagsError, parseRequest, type Request} from '../wire/request.ts';
 import {parseServerSettings} from '../wire/server.ts';
+
+/** How far a hand-off has come. */
+export type Progress =
+	/** Nothing, or not all of it, has come. */
+	| 'more'
+	| 'complete'
+	/** It asks for what nobody can do, and is to be answered with status 0. */
+	| 'refused'
+	/** It is malformed, or the client is gone: there is nothing to answer. */
+	| 'failed';
 
 /** Collects one hand-off. */
 export class Handoff {
@@ -28,6 +46,8 @@ export class Handoff {
 	#request: Request | undefined;
 	#settings: ClientSettings | undefined;
 	#complete = false;
+
+	#announced = false;
 
 	/** @param profile - of the release that the clients belong to. */
 	constructor(profile: Profile) {
@@ -42,6 +62,43 @@ export class Handoff {
 	/** The settings of the client role; undefined until complete, and in the server role. */
 	get settings(): ClientSettings | undefined {
 		return this.#settings;
+	}
+
+	/** Whether some of it has come. */
+	get begun(): boolean {
+		return this.#request !== undefined || this.#framer.pending;
+	}
+
+	/**
+	 * Reads what the client has sent, until there is no more or the hand-off is complete, and logs what a
+	 * stock daemon would.
+	 *
+	 * @param socket - of the client, non-blocking; borrowed.
+	 */
+	receive(socket: Fd): Progress {
+		for (;;) {
+			const size = readStream(socket);
+			if (size === WANT_READ) {
+				return 'more';
+			}
+
+			try {
+				if (size < 0) {
+					throw new PeerError(size === END ? 'Connection closed by client' : 'Connection reset by peer');
+				}
+
+				if (this.push(buffer.bytes.subarray(0, size))) {
+					this.#announce();
+					return 'complete';
+				}
+			} catch (reason) {
+				if (reason instanceof PeerError) {
+					return this.#complain(reason);
+				}
+
+				throw reason;
+			}
+		}
 	}
 
 	/**
@@ -85,5 +142,27 @@ export class Handoff {
 		}
 
 		this.#complete = true;
+	}
+
+	/* CONNECT is logged as soon as the request list is complete, whatever follows. */
+	#announce(): void {
+		if (this.#request !== undefined && !this.#announced) {
+			this.#announced = true;
+			const {role, remoteEndpoint} = this.#request;
+			info(`CONNECT ${role === 'server' ? 'from' : 'to'} ${remoteEndpoint}`);
+		}
+	}
+
+	#complain(reason: PeerError): Progress {
+		if (reason instanceof BadFlagsError) {
+			info(`CONNECT (bogus_direction) ${reason.remoteEndpoint}`);
+			warning(`tlsp_get_request_event: ${reason.message}`);
+			return 'refused';
+		}
+
+		this.#announce();
+		const part = this.#request === undefined ? 'request attributes' : `${this.#request.role} TLS settings`;
+		warning(`tlsp_get_request_event: receive ${part}: ${reason.message}`);
+		return 'failed';
 	}
 }

@@ -18,10 +18,10 @@
 import {PeerError} from '../errors.ts';
 import type {Deadline, DeadlineClock} from '../event/deadline.ts';
 import type {Reactor, Task, Watcher} from '../event/reactor.ts';
-import {buffer, readStream, receiveDescriptor, writeStream} from '../event/stream.ts';
+import {readStream, receiveDescriptor, writeStream} from '../event/stream.ts';
 import {info, warning} from '../log.ts';
 import type {Owned} from '../owned.ts';
-import {END, WANT_READ, WANT_WRITE} from '../step.ts';
+import {WANT_READ, WANT_WRITE} from '../step.ts';
 import type {Application} from '../tls/application.ts';
 import {type Connection, DONE, openClientConnection} from '../tls/connection.ts';
 import {clientReport} from '../tls/report.ts';
@@ -29,10 +29,10 @@ import {type Fd, type Milliseconds, type Seconds, toMilliseconds} from '../units
 import type {ClientSettings} from '../wire/client.ts';
 import {printContext} from '../wire/context.ts';
 import type {Profile} from '../wire/release.ts';
-import {BadFlagsError, greeting, printStatus, type Request} from '../wire/request.ts';
+import {greeting, printStatus, type Request} from '../wire/request.ts';
 import {Handoff} from './handoff.ts';
 import {CIPHERTEXT_ENDED, MORE, PLAINTEXT_ENDED, Pump} from './pump.ts';
-import {type Event, next, type State} from './state.ts';
+import {type Action, type Event, next, type State} from './state.ts';
 
 /** What sessions need of the process that they run in. */
 export interface SessionHost {
@@ -71,6 +71,7 @@ export class Session implements Task {
 	#connection: Connection | undefined;
 	#pump: Pump | undefined;
 	#queued = false;
+	#begun = false;
 
 	/**
 	 * Greets a client and waits for its request. From then on the session keeps itself alive: the reactor
@@ -87,11 +88,7 @@ export class Session implements Task {
 		this.#plaintext = this.#resources.use(plaintext.move()).value;
 		this.#deadline = this.#resources.use(host.clock.deadline(() => this.#expire()));
 		this.#handoff = new Handoff(host.profile);
-		const watcher: Watcher = {
-			ready: (readable, writable) => this.#plaintextReady(readable, writable),
-			fault: reason => this.fault(reason),
-		};
-		this.#resources.use(host.reactor.watch(this.#plaintext, watcher));
+		this.#watch(this.#plaintext, (readable, writable) => this.#plaintextReady(readable, writable));
 		this.#deadline.arm(SETUP_LIMIT);
 	}
 
@@ -126,101 +123,57 @@ export class Session implements Task {
 		this.#happened('failure');
 	}
 
-	/** Ends the session at once. */
-	close(): void {
-		this.#happened('failure');
-	}
-
 	/* Performs what state(3) decides. */
 	#happened(event: Event): void {
 		const {state, actions} = next(this.#state, event);
 		this.#state = state;
 		for (const action of actions) {
-			switch (action) {
-				case 'send-status-1':
-					this.#sendStatus(1);
-					break;
-				case 'send-status-0':
-					this.#sendStatus(0);
-					break;
-				case 'start-handshake':
-					this.#handshake();
-					break;
-				case 'send-report':
-					this.#sendReport();
-					break;
-				case 'open-plaintext':
-					this.#move();
-					break;
-				case 'shutdown':
-					this.#shutdown();
-					break;
-				case 'release':
-					this.#release();
-					break;
-				default:
-					action satisfies never;
-			}
+			this.#perform[action]();
 		}
 	}
 
+	readonly #perform: Readonly<Record<Action, () => void>> = {
+		'send-status-1': () => this.#sendStatus(1),
+		'send-status-0': () => this.#sendStatus(0),
+		'start-handshake': () => this.#handshake(),
+		'send-report': () => this.#sendReport(),
+		'open-plaintext': () => this.#move(),
+		shutdown: () => this.#shutdown(),
+		release: () => this.#release(),
+	};
+
+	/*
+	 * During the handshake the client has to wait: what it sends, or that it leaves,
+	 * is found when the pump starts, which assumes that there is some.
+	 */
 	#plaintextReady(readable: boolean, writable: boolean): void {
-		switch (this.#state) {
-			case 'awaiting-request':
-				if (readable) {
-					this.#receiveRequest();
-				}
-
-				break;
-			case 'awaiting-descriptor':
-				if (readable) {
-					this.#receiveDescriptor();
-				}
-
-				break;
-			case 'refusing':
-				if (readable && readStream(this.#plaintext) !== WANT_READ) {
-					this.#happened('plaintext-end');
-				}
-
-				break;
-			case 'proxying':
-				this.#pump?.plaintextReady(readable, writable);
-				this.#move();
-				break;
-			/*
-			 * During the handshake the client has to wait: what it sends, or that it
-			 * leaves, is found when the pump starts, which assumes that there is some.
-			 */
-			case 'handshaking':
-			case 'closing':
-			case 'closed':
-				break;
-			default:
-				this.#state satisfies never;
+		if (this.#state === 'proxying') {
+			this.#pump?.plaintextReady(readable, writable);
+			this.#move();
+		} else if (!readable) {
+			return;
+		} else if (this.#state === 'awaiting-request') {
+			this.#receiveRequest();
+		} else if (this.#state === 'awaiting-descriptor') {
+			this.#receiveDescriptor();
+		} else if (this.#state === 'refusing' && readStream(this.#plaintext) !== WANT_READ) {
+			this.#happened('plaintext-end');
 		}
 	}
 
 	#ciphertextReady(readable: boolean, writable: boolean): void {
-		switch (this.#state) {
-			case 'handshaking':
-				this.#queue();
-				break;
-			case 'proxying':
-				this.#pump?.ciphertextReady(readable, writable);
-				this.#move();
-				break;
-			case 'closing':
-				this.#shutdown();
-				break;
-			case 'awaiting-request':
-			case 'awaiting-descriptor':
-			case 'refusing':
-			case 'closed':
-				break;
-			default:
-				this.#state satisfies never;
+		if (this.#state === 'handshaking') {
+			this.#queue();
+		} else if (this.#state === 'proxying') {
+			this.#pump?.ciphertextReady(readable, writable);
+			this.#move();
+		} else if (this.#state === 'closing') {
+			this.#shutdown();
 		}
+	}
+
+	#watch(fd: Fd, ready: Watcher['ready']): void {
+		this.#resources.use(this.#host.reactor.watch(fd, {ready, fault: reason => this.fault(reason)}));
 	}
 
 	#queue(): void {
@@ -233,55 +186,29 @@ export class Session implements Task {
 	/* Request */
 
 	#receiveRequest(): void {
-		/* Readiness is told once: read until there is nothing. */
-		while (this.#state === 'awaiting-request') {
-			const size = readStream(this.#plaintext);
-			if (size === WANT_READ) {
-				return;
-			}
-
-			try {
-				if (size < 0) {
-					throw new PeerError(size === END ? 'Connection closed by client' : 'Connection reset by peer');
-				}
-
-				if (this.#handoff.push(buffer.bytes.subarray(0, size))) {
-					this.#announce();
-					this.#decide();
-				} else {
+		const progress = this.#handoff.receive(this.#plaintext);
+		this.#request = this.#handoff.request;
+		switch (progress) {
+			case 'more':
+				/* Once: a client that sends a byte now and then gains no time by it. */
+				if (this.#handoff.begun && !this.#begun) {
+					this.#begun = true;
 					this.#deadline.arm(REQUEST_LIMIT);
 				}
-			} catch (reason) {
-				this.#badRequest(reason);
-			}
-		}
-	}
 
-	/* CONNECT is logged as soon as the request list is complete, whatever follows. */
-	#announce(): void {
-		if (this.#request === undefined && this.#handoff.request !== undefined) {
-			this.#request = this.#handoff.request;
-			const {role, remoteEndpoint} = this.#request;
-			info(`CONNECT ${role === 'server' ? 'from' : 'to'} ${remoteEndpoint}`);
+				break;
+			case 'complete':
+				this.#decide();
+				break;
+			case 'refused':
+				this.#happened('refused');
+				break;
+			case 'failed':
+				this.#happened('failure');
+				break;
+			default:
+				progress satisfies never;
 		}
-	}
-
-	#badRequest(reason: unknown): void {
-		if (reason instanceof BadFlagsError) {
-			info(`CONNECT (bogus_direction) ${reason.remoteEndpoint}`);
-			warning(`tlsp_get_request_event: ${reason.message}`);
-			this.#happened('refused');
-			return;
-		}
-
-		this.#announce();
-		if (!(reason instanceof PeerError)) {
-			throw reason;
-		}
-
-		const part = this.#request === undefined ? 'request attributes' : 'client TLS settings';
-		warning(`tlsp_get_request_event: receive ${part}: ${reason.message}`);
-		this.#happened('failure');
 	}
 
 	#decide(): void {
@@ -351,11 +278,7 @@ export class Session implements Task {
 		}
 
 		this.#connection = this.#resources.use(connection);
-		const watcher: Watcher = {
-			ready: (readable, writable) => this.#ciphertextReady(readable, writable),
-			fault: reason => this.fault(reason),
-		};
-		this.#resources.use(this.#host.reactor.watch(ciphertext, watcher));
+		this.#watch(ciphertext, (readable, writable) => this.#ciphertextReady(readable, writable));
 		this.#happened('descriptor');
 	}
 
