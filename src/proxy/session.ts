@@ -128,18 +128,18 @@ export class Session implements Task {
 		const {state, actions} = next(this.#state, event);
 		this.#state = state;
 		for (const action of actions) {
-			this.#perform[action]();
+			Session.#perform[action](this);
 		}
 	}
 
-	readonly #perform: Readonly<Record<Action, () => void>> = {
-		'send-status-1': () => this.#sendStatus(1),
-		'send-status-0': () => this.#sendStatus(0),
-		'start-handshake': () => this.#handshake(),
-		'send-report': () => this.#sendReport(),
-		'open-plaintext': () => this.#move(),
-		shutdown: () => this.#shutdown(),
-		release: () => this.#release(),
+	static readonly #perform: Readonly<Record<Action, (session: Session) => void>> = {
+		'send-status-1': session => session.#sendStatus(1),
+		'send-status-0': session => session.#sendStatus(0),
+		'start-handshake': session => session.#handshake(),
+		'send-report': session => session.#sendReport(),
+		'open-plaintext': session => session.#move(),
+		shutdown: session => session.#shutdown(),
+		release: session => session.#release(),
 	};
 
 	/*
