@@ -30,11 +30,14 @@
 /*	Problems and transactions are logged to syslogd(8) or postlogd(8),
 /*	in the words of the program that this one replaces.
 /* BUGS
-/*	Client role: security levels may and encrypt. Requests for other
-/*	levels, and for the server role, are refused.
+/*	The server role is not implemented: requests for it are refused.
 /*
 /*	TLS sessions are not resumed: a connection is reused as a whole,
 /*	or made anew.
+/*
+/*	Files that a request names and that are not those of this
+/*	service's own parameters are opened without privileges, in the
+/*	jail if there is one.
 /* CONFIGURATION PARAMETERS
 /*	Parameters are read when a process starts; processes end after
 /*	max_use sessions or max_idle seconds, and at "postfix reload".
