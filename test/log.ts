@@ -92,18 +92,17 @@ const ends = test.macro({
 test(ends, "log.fatal('no configuration');", [[2, 'fatal: ', 'no configuration']]);
 test(ends, "log.panic('impossible');", [[2, 'panic: ', 'impossible']]);
 
-test('error ends the process the thirteenth time', t => {
-	return run("for (let count = 1; count <= 20; count++) log.error('number ' + count);").then(
-		({lines, status}) => {
-			t.is(status, 1);
-			t.deepEqual(
-				lines.map(line => (JSON.parse(line) as Sent)[2]),
-				[
-					...Array.from({length: 13}, (_, index) => `number ${index + 1}`),
-					'too many errors - program terminated',
-				],
-			);
-		},
+test('error ends the process the thirteenth time', async t => {
+	const {lines, status} = await run(
+		"for (let count = 1; count <= 20; count++) log.error('number ' + count);",
+	);
+	t.is(status, 1);
+	t.deepEqual(
+		lines.map(line => (JSON.parse(line) as Sent)[2]),
+		[
+			...Array.from({length: 13}, (_, index) => `number ${index + 1}`),
+			'too many errors - program terminated',
+		],
 	);
 });
 

@@ -278,12 +278,13 @@ test('what a watcher throws comes back to it and does not reach another', async 
 	t.is(log.length, before + 5);
 });
 
+function fail(): never {
+	throw new Error('trouble');
+}
+
 test('what a task throws comes back to it and does not reach the next', async t => {
 	const reactor = reactorFor(t);
 	const log: string[] = [];
-	const fail = (): never => {
-		throw new Error('trouble');
-	};
 	reactor.queue(noted(log, 'one', fail));
 	reactor.queue(noted(log, 'two'));
 	reactor.soon(noted(log, 'three', fail));

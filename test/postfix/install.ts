@@ -277,12 +277,16 @@ test('unregister restores any file after any registrations', t => {
 	);
 });
 
+function ended(text: string): string {
+	return text === '' || text.endsWith('\n') ? text : `${text}\n`;
+}
+
 test('unregister reverts only its block when the rest was edited', t => {
 	fc.assert(
 		fc.property(file, part, part, (text, before, behind) => {
-			/* Nothing else adds a newline to the end of the file than a block that stands there. */
-			const after = registered(text);
-			const rest = after.endsWith('\n') && text !== '' && !text.endsWith('\n') ? `${text}\n` : text;
+			/* Whoever appends to the file ends its last line first: without, he would change that line. */
+			const rest = ended(text);
+			const after = ended(registered(text));
 			t.is(unregister(before + after + behind, 'tlsproxy')?.text, before + rest + behind);
 		}),
 	);
