@@ -1,0 +1,295 @@
+import {execFileSync, spawn} from 'node:child_process';
+import {once} from 'node:events';
+import {mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync} from 'node:fs';
+import {tmpdir} from 'node:os';
+import {join} from 'node:path';
+import {setTimeout as delay} from 'node:timers/promises';
+import type {ExecutionContext} from 'ava';
+import {close, connect, SOCK_CLOEXEC, SOCK_STREAM, setNonBlocking, socket} from '../../src/ffi/libc.ts';
+import {type LogTransport, openLog} from '../../src/log.ts';
+import {Owned} from '../../src/owned.ts';
+import {WANT_READ, WANT_WRITE} from '../../src/step.ts';
+import {type Application, clientApplication} from '../../src/tls/application.ts';
+import {type Connection, openClientConnection} from '../../src/tls/connection.ts';
+import type {Fd} from '../../src/units.ts';
+import type {ClientInit, ClientParams, ClientStart} from '../../src/wire/client.ts';
+
+/** What is logged from here on, with labels. One test at a time: the log belongs to the process. */
+export function collectLog(): string[] {
+	const lines: string[] = [];
+	const transport: LogTransport = {
+		send(_severity, label, text) {
+			lines.push(label + text);
+		},
+	};
+	openLog(transport);
+	return lines;
+}
+
+/** Runs openssl(1). */
+export function openssl(...words: readonly string[]): string {
+	return execFileSync('openssl', words, {encoding: 'utf8', stdio: 'pipe'});
+}
+
+/** What a certificate is to be. */
+export interface Wanted {
+	/** Words of `openssl genpkey`. */
+	readonly key?: readonly string[];
+	readonly subject?: string;
+	/** Lines of an extension section. */
+	readonly extensions?: readonly string[];
+	readonly notBefore?: string;
+	readonly notAfter?: string;
+	/** Name of the issuer; its own when absent. */
+	readonly issuer?: string;
+}
+
+export const rsa = ['-algorithm', 'RSA', '-pkeyopt', 'rsa_keygen_bits:2048'] as const;
+export const ecdsa = ['-algorithm', 'EC', '-pkeyopt', 'ec_paramgen_curve:P-256'] as const;
+export const ed25519 = ['-algorithm', 'ED25519'] as const;
+
+/** Certificates that are made when a test file starts, and gone when it ends. */
+export class CertificateStore implements Disposable {
+	readonly directory = mkdtempSync(join(tmpdir(), 'tls-'));
+
+	path(name: string): string {
+		return join(this.directory, name);
+	}
+
+	/** Writes a file that is put together from others. */
+	write(name: string, ...parts: readonly string[]): string {
+		writeFileSync(this.path(name), parts.join(''));
+		return this.path(name);
+	}
+
+	read(name: string): string {
+		return readFileSync(this.path(name), 'utf8');
+	}
+
+	/** Makes NAME.key and NAME.cert. */
+	make(
+		name: string,
+		{key = ecdsa, subject = `/CN=${name}.example.com`, extensions = [], ...wanted}: Wanted,
+	): void {
+		openssl('genpkey', ...key, '-out', this.path(`${name}.key`));
+		openssl(
+			'req',
+			'-new',
+			'-utf8',
+			'-config',
+			this.write('req.conf', '[req]\ndistinguished_name=dn\n[dn]\n'),
+			'-key',
+			this.path(`${name}.key`),
+			'-subj',
+			subject,
+			'-out',
+			this.path(`${name}.req`),
+		);
+		const issuer = wanted.issuer ?? name;
+		const work = join(this.directory, `work-${name}`);
+		mkdirSync(work);
+		writeFileSync(join(work, 'index'), '');
+		const configuration = this.write(
+			`${name}.conf`,
+			`[ca]\ndefault_ca=d\n[d]\ndatabase=${work}/index\nnew_certs_dir=${work}\nrand_serial=yes\n`,
+			'default_md=default\npolicy=p\nx509_extensions=e\npreserve=yes\nunique_subject=no\n',
+			`[p]\ncommonName=optional\norganizationName=optional\n[e]\n${extensions.join('\n')}\n`,
+		);
+		openssl(
+			'ca',
+			'-batch',
+			'-notext',
+			'-utf8',
+			'-config',
+			configuration,
+			'-in',
+			this.path(`${name}.req`),
+			...(wanted.issuer === undefined
+				? ['-selfsign', '-keyfile', this.path(`${name}.key`)]
+				: ['-keyfile', this.path(`${issuer}.key`), '-cert', this.path(`${issuer}.cert`)]),
+			'-startdate',
+			wanted.notBefore ?? '20200101000000Z',
+			'-enddate',
+			wanted.notAfter ?? '20991231000000Z',
+			'-out',
+			this.path(`${name}.cert`),
+		);
+	}
+
+	[Symbol.dispose](): void {
+		rmSync(this.directory, {recursive: true});
+	}
+}
+
+/** A process that serves TLS, until the test ends. */
+export interface PeerServer {
+	readonly port: number;
+	/** What it has printed so far. */
+	readonly output: () => string;
+	/** Ends it at once. */
+	readonly stop: () => Promise<void>;
+}
+
+/** Starts `openssl s_server`. */
+export async function sServer(t: ExecutionContext, ...words: readonly string[]): Promise<PeerServer> {
+	const child = spawn('openssl', ['s_server', '-accept', '127.0.0.1:0', ...words], {
+		stdio: ['pipe', 'pipe', 'pipe'],
+	});
+	let output = '';
+	child.stdout.setEncoding('utf8').on('data', (text: string) => {
+		output += text;
+	});
+	child.stderr.setEncoding('utf8').on('data', (text: string) => {
+		output += text;
+	});
+	/* After the pipe is broken by its end. */
+	child.stdin.on('error', () => undefined);
+	const ended = once(child, 'exit');
+	const stop = async (): Promise<void> => {
+		child.kill('SIGKILL');
+		await ended;
+	};
+	t.teardown(stop);
+	for (;;) {
+		const port = /ACCEPT 127\.0\.0\.1:(\d+)/.exec(output)?.[1];
+		if (port !== undefined) {
+			return {port: Number(port), output: () => output, stop};
+		}
+
+		if (child.exitCode !== null) {
+			throw new Error(`openssl s_server: ${output}`);
+		}
+
+		await delay(5);
+	}
+}
+
+const AF_INET = 2;
+
+/** A connection to a port of this host, non-blocking; closed when the test ends. */
+export function connectTo(t: ExecutionContext, port: number): Owned<Fd> {
+	const fd = new Owned(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0) as Fd, close);
+	t.teardown(() => fd[Symbol.dispose]());
+	const address = new Uint8Array(128);
+	const view = new DataView(address.buffer);
+	view.setUint16(0, AF_INET, true);
+	view.setUint16(2, port);
+	address.set([127, 0, 0, 1], 4);
+	if (connect(fd.value, address, 16) !== 0) {
+		throw new Error(`connect to port ${port}`);
+	}
+
+	setNonBlocking(fd.value);
+	return fd;
+}
+
+/** Settings of a client as smtp(8) of Postfix 3.7 has them by default. */
+export const defaultParams: ClientParams = {
+	config_file: 'default',
+	config_name: '',
+	tls_high_cipherlist: 'aNULL:-aNULL:HIGH:@STRENGTH',
+	tls_medium_cipherlist: 'aNULL:-aNULL:HIGH:MEDIUM:+RC4:@STRENGTH',
+	tls_low_cipherlist: 'aNULL:-aNULL:HIGH:MEDIUM:LOW:+RC4:@STRENGTH',
+	tls_export_cipherlist: 'aNULL:-aNULL:HIGH:MEDIUM:LOW:EXPORT:+RC4:@STRENGTH',
+	tls_null_cipherlist: 'eNULL:!aNULL',
+	tls_eecdh_auto_curves: 'X25519 X448 prime256v1 secp521r1 secp384r1',
+	tls_eecdh_strong_curve: 'prime256v1',
+	tls_eecdh_ultra_curve: 'secp384r1',
+	tls_ffdhe_auto_groups: '',
+	tls_disable_workarounds: '',
+	tls_ssl_options: '',
+	tls_dane_digests: 'sha512 sha256',
+	tlsmgr_service_name: 'tlsmgr',
+	tls_session_ticket_cipher: 'aes-256-cbc',
+	tls_daemon_random_bytes: 32,
+	tls_append_default_CA: 0,
+	tls_legacy_public_key_fingerprints: 0,
+	tls_preempt_cipherlist: 0,
+	tls_wildcard_matches_multiple_labels: 1,
+	tls_fast_shutdown_enable: 1,
+};
+export const defaultInit: ClientInit = {
+	log_param: 'smtp_tls_loglevel',
+	log_level: '1',
+	verifydepth: 9,
+	cache_type: 'smtp',
+	chain_files: '',
+	cert_file: '',
+	key_file: '',
+	dcert_file: '',
+	dkey_file: '',
+	eccert_file: '',
+	eckey_file: '',
+	CAfile: '',
+	CApath: '',
+	mdalg: 'sha256',
+};
+export const defaultStart: ClientStart = {
+	log_param: 'smtp_tls_loglevel',
+	log_level: '1',
+	timeout: 300,
+	enable_rpk: 0,
+	tls_level: 2,
+	nexthop: 'example.com',
+	host: 'mx.example.com',
+	namaddr: 'MX.example.com[127.0.0.1]:25',
+	sni: '',
+	serverid: 'smtp:example.com',
+	helo: 'client.example.com',
+	protocols: '>=TLSv1',
+	cipher_grade: 'medium',
+	cipher_exclusions: '',
+	matchargv: [],
+	mdalg: 'sha256',
+	dane: undefined,
+	tlsrpt: undefined,
+	forced_failure_type: '',
+	trace_size_limit: 0,
+	trace_peer: '',
+};
+
+/** An application that is there; it goes when the test ends. */
+export function applicationFor(
+	t: ExecutionContext,
+	init: Partial<ClientInit> = {},
+	params: Partial<ClientParams> = {},
+): Application {
+	const application = clientApplication({...defaultParams, ...params}, {...defaultInit, ...init});
+	if (application === undefined) {
+		throw new Error('no application');
+	}
+
+	t.teardown(() => application[Symbol.dispose]());
+	return application;
+}
+
+/** A connection before its handshake; it goes when the test ends. */
+export function connectionTo(
+	t: ExecutionContext,
+	port: number,
+	application: Application,
+	start: Partial<ClientStart> = {},
+): Connection {
+	const fd = connectTo(t, port);
+	const connection = openClientConnection(application, {...defaultStart, ...start}, fd.value);
+	if (connection === undefined) {
+		throw new Error('no connection');
+	}
+
+	t.teardown(() => connection[Symbol.dispose]());
+	return connection;
+}
+
+/** Repeats a step until it comes to something, up to five seconds. */
+export async function finish(step: () => number): Promise<number> {
+	for (const limit = performance.now() + 5000; performance.now() < limit; ) {
+		const result = step();
+		if (result !== WANT_READ && result !== WANT_WRITE) {
+			return result;
+		}
+
+		await delay(1);
+	}
+
+	throw new Error('nothing came of it in five seconds');
+}
