@@ -64,6 +64,11 @@ export class Handoff {
 		return this.#settings;
 	}
 
+	/** What has not come, or not all of it: for the log. */
+	get missing(): string {
+		return this.#request === undefined ? 'request attributes' : `${this.#request.role} TLS settings`;
+	}
+
 	/** Whether some of it has come. */
 	get begun(): boolean {
 		return this.#request !== undefined || this.#framer.pending;
@@ -87,8 +92,9 @@ export class Handoff {
 					throw new PeerError(size === END ? 'Connection closed by client' : 'Connection reset by peer');
 				}
 
-				if (this.push(buffer.bytes.subarray(0, size))) {
-					this.#announce();
+				const complete = this.push(buffer.bytes.subarray(0, size));
+				this.#announce();
+				if (complete) {
 					return 'complete';
 				}
 			} catch (reason) {
@@ -161,8 +167,7 @@ export class Handoff {
 		}
 
 		this.#announce();
-		const part = this.#request === undefined ? 'request attributes' : `${this.#request.role} TLS settings`;
-		warning(`tlsp_get_request_event: receive ${part}: ${reason.message}`);
+		warning(`tlsp_get_request_event: receive ${this.missing}: ${reason.message}`);
 		return 'failed';
 	}
 }

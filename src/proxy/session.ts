@@ -366,8 +366,8 @@ export class Session implements Task {
 	}
 
 	#expired(): void {
-		if (this.#state === 'awaiting-request' && this.#request === undefined) {
-			warning('tlsp_get_request_event: receive request attributes: Connection timed out');
+		if (this.#state === 'awaiting-request') {
+			warning(`tlsp_get_request_event: receive ${this.#handoff.missing}: Connection timed out`);
 		} else if (this.#connection !== undefined) {
 			warning(`ciphertext read/write timeout for ${this.#request?.remoteEndpoint ?? ''}`);
 		}

@@ -6,7 +6,7 @@ import {Reactor, type Task, type Watcher} from '../../src/event/reactor.ts';
 import {readStream} from '../../src/event/stream.ts';
 import {close, read, send} from '../../src/ffi/libc.ts';
 import type {Fd} from '../../src/units.ts';
-import {Held, openDescriptors, socketPair} from '../ffi/_descriptors.ts';
+import {Held, openDescriptors, socketPair} from '../helpers/descriptors.ts';
 
 /** Time in which a reactor has told all there is to tell. */
 const settled = (): Promise<void> => delay(30);

@@ -29,7 +29,7 @@ import {
 import {sendDescriptors} from '../../src/ffi/message.ts';
 import {END, FAILED, WANT_READ, WANT_WRITE} from '../../src/step.ts';
 import type {Fd} from '../../src/units.ts';
-import {flagsOf, openDescriptors, referenceOf, socketPair} from '../ffi/_descriptors.ts';
+import {flagsOf, openDescriptors, referenceOf, socketPair} from '../helpers/descriptors.ts';
 
 const O_NONBLOCK = 0o4000;
 const O_CLOEXEC = 0o2000000;

@@ -27,7 +27,7 @@ import {
 	write,
 } from '../../src/ffi/libc.ts';
 import type {Fd} from '../../src/units.ts';
-import {flagsOf, openDescriptors, socketPair} from './_descriptors.ts';
+import {flagsOf, openDescriptors, socketPair} from '../helpers/descriptors.ts';
 
 const O_NONBLOCK = 0o4000;
 const O_CLOEXEC = 0o2000000;

@@ -2,7 +2,7 @@ import test from 'ava';
 import {close, errno, errorNumber, read, SOCK_DGRAM, send} from '../../src/ffi/libc.ts';
 import {receiveDescriptors, sendDescriptors} from '../../src/ffi/message.ts';
 import type {Fd} from '../../src/units.ts';
-import {flagsOf, openDescriptors, referenceOf, socketPair} from './_descriptors.ts';
+import {flagsOf, openDescriptors, referenceOf, socketPair} from '../helpers/descriptors.ts';
 
 const O_CLOEXEC = 0o2000000;
 

@@ -13,7 +13,7 @@ import {
 	defaultParams,
 	finish,
 	sServer,
-} from './_openssl.ts';
+} from '../helpers/openssl.ts';
 
 const store = new CertificateStore();
 test.after.always(() => store[Symbol.dispose]());

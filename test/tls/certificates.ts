@@ -5,8 +5,8 @@ import koffi from 'koffi';
 import {derOfCertificate, drainErrors, nonNull, type X509} from '../../src/ffi/libcrypto.ts';
 import {SSL_CTX_free, SSL_CTX_new, type SslCtx, TLS_client_method} from '../../src/ffi/libssl.ts';
 import {type IdentityFiles, loadAuthorities, loadIdentity, namedFiles} from '../../src/tls/certificates.ts';
-import {openDescriptors} from '../ffi/_descriptors.ts';
-import {CertificateStore, collectLog, ecdsa, ed25519, openssl, rsa} from './_openssl.ts';
+import {openDescriptors} from '../helpers/descriptors.ts';
+import {CertificateStore, collectLog, ecdsa, ed25519, openssl, rsa} from '../helpers/openssl.ts';
 
 /* What only a test wants to know of a context. */
 const libssl = koffi.load('libssl.so.3', {deep: true});

@@ -9,7 +9,7 @@ import {SSL_CIPHER_get_name, SSL_get_current_cipher, SSL_get_version} from '../.
 import {END, FAILED, WANT_READ} from '../../src/step.ts';
 import {type Connection, DONE, openClientConnection} from '../../src/tls/connection.ts';
 import type {ClientInit, ClientParams, ClientStart} from '../../src/wire/client.ts';
-import {openDescriptors, socketPair} from '../ffi/_descriptors.ts';
+import {openDescriptors, socketPair} from '../helpers/descriptors.ts';
 import {
 	applicationFor,
 	CertificateStore,
@@ -21,7 +21,7 @@ import {
 	type PeerServer,
 	rsa,
 	sServer,
-} from './_openssl.ts';
+} from '../helpers/openssl.ts';
 
 const store = new CertificateStore();
 test.after.always(() => store[Symbol.dispose]());
@@ -69,7 +69,6 @@ for (const protocol of ['tls1_2', 'tls1_3'] as const) {
 		const log = collectLog();
 		const {port} = await server(t, '-rev', `-${protocol}`);
 		const connection = connectionTo(t, port, applicationFor(t));
-		t.is(connection.connect(), WANT_READ, 'the first step cannot be the last');
 		t.is(await finish(() => connection.connect()), DONE);
 		t.is(connection.connect(), DONE, 'once done it stays done');
 		t.is(connection.read(block.address, 65_536), WANT_READ);

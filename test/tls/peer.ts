@@ -16,7 +16,7 @@ import {
 	keyFingerprint,
 	subjectCommonName,
 } from '../../src/tls/peer.ts';
-import {CertificateStore, collectLog, ecdsa, ed25519, rsa} from './_openssl.ts';
+import {CertificateStore, collectLog, ecdsa, ed25519, rsa} from '../helpers/openssl.ts';
 
 /*
  * A certificate with any name in it. openssl(1) would not make one with bad

@@ -12,7 +12,7 @@ import {
 	setGroups,
 	wordsOf,
 } from '../../src/tls/settings.ts';
-import {collectLog} from './_openssl.ts';
+import {collectLog} from '../helpers/openssl.ts';
 
 /* Source: openssl/ssl.h of OpenSSL 3.0. */
 const NO_SSLv3 = 0x02000000;

@@ -1,0 +1,338 @@
+/*
+ * What local clients do when they are broken, or killed. Stock trusts them: one
+ * that stops in the middle of its request makes the watchdog end the process, and
+ * all of its sessions.
+ */
+
+import {open} from 'node:fs/promises';
+import {createServer, type Socket} from 'node:net';
+import {join} from 'node:path';
+import {setTimeout as delay} from 'node:timers/promises';
+import test, {type ExecutionContext} from 'ava';
+import type {Fd, Seconds} from '../../src/units.ts';
+import type {LocalClient} from '../helpers/client.ts';
+import {Daemon, type HandedOff, statusOf} from '../helpers/daemon.ts';
+import {socketPair} from '../helpers/descriptors.ts';
+import {CertificateStore, connectTo, ecdsa} from '../helpers/openssl.ts';
+import {tcpPeer, tlsPeer} from '../helpers/peer.ts';
+
+const store = new CertificateStore();
+test.after.always(() => store[Symbol.dispose]());
+store.make('peer', {key: ecdsa});
+const good = {key: store.read('peer.key'), cert: store.read('peer.cert')};
+
+/* Sessions of one process: more than the default. */
+let daemon: Daemon;
+test.before(async () => {
+	daemon = await Daemon.start('ours', {main: {max_use: '10000'}});
+});
+test.after.always(async () => await daemon[Symbol.asyncDispose]());
+
+function echo(socket: Socket): void {
+	socket.pipe(socket);
+}
+
+async function stillServes(t: ExecutionContext, {client}: HandedOff): Promise<void> {
+	await client.send('still there?');
+	t.is(String(await client.bytes(12)), 'still there?');
+}
+
+/** What a client does until its session is over. */
+type Hostile = (t: ExecutionContext, client: LocalClient) => Promise<void>;
+
+/* Runs hostile sessions while another is served: what the log says about them, DISCONNECT apart. */
+async function run(t: ExecutionContext, hostile: Hostile): Promise<readonly string[]> {
+	const witness = await daemon.handOff(t, await tlsPeer(t, good, echo));
+	const {pid} = daemon;
+	const before = daemon.descriptors();
+	const known = (await daemon.lines()).length;
+	await hostile(t, await daemon.greeted(t));
+	t.true(await daemon.sandbox.waitFor(() => daemon.descriptors() === before), 'descriptors are left over');
+	t.is(daemon.pid, pid);
+	await stillServes(t, witness);
+	return (await daemon.lines()).slice(known).filter(line => line.startsWith('warning: '));
+}
+
+const warns = test.macro<[what: string, hostile: Hostile, warning: string | RegExp]>({
+	async exec(t, _, hostile, warning) {
+		const warnings = await run(t, async (context, client) => {
+			await hostile(context, client);
+			t.is(String(await client.rest()), '');
+		});
+		t.is(warnings.length, 1, warnings.join('\n'));
+		const [text = ''] = warnings;
+		if (typeof warning === 'string') {
+			t.is(text, `warning: tlsp_get_request_event: ${warning}`);
+		} else {
+			t.regex(text, warning);
+		}
+	},
+	title(_, what) {
+		return `a client that ${what} ends its own session, with a clear warning`;
+	},
+});
+
+const endpoint = '[192.0.2.1]:25';
+const format = (): string => daemon.profile.name.slice(1);
+const both = (): readonly [Uint8Array, Uint8Array] => daemon.messages(endpoint);
+const briefly = (): readonly [Uint8Array, Uint8Array] =>
+	daemon.messages(endpoint, {request: {handshakeTimeout: 1 as Seconds}});
+const request = (): Uint8Array => both()[0];
+const settings = (): Uint8Array => both()[1];
+
+test.serial(
+	warns,
+	'stops in the middle of its request',
+	async (_, client) => await client.send(request().subarray(0, 20)),
+	'receive request attributes: Connection timed out',
+);
+test.serial(
+	warns,
+	'sends a byte of its request now and then',
+	async (_, client) => {
+		for (const byte of request()) {
+			if (client.ended) {
+				break;
+			}
+
+			await client.send(Uint8Array.of(byte));
+			await delay(400);
+		}
+	},
+	'receive request attributes: Connection timed out',
+);
+test.serial(
+	warns,
+	'stops in the middle of its settings',
+	async (_, client) => {
+		await client.send(request());
+		await client.send(settings().subarray(0, 500));
+	},
+	/^warning: tlsp_get_request_event: receive client TLS settings: Connection timed out$/,
+);
+test.serial(
+	warns,
+	'sends a megabyte in one attribute',
+	async (_, client) => {
+		await client.send(`remote_endpoint\0${'x'.repeat(1_048_576)}\0\0`);
+	},
+	'receive request attributes: attribute name or value exceeds 65536 bytes',
+);
+test.serial(
+	warns,
+	'sends a megabyte without an end',
+	async (_, client) => {
+		await client.send(Buffer.alloc(1_048_576, 'x'));
+	},
+	'receive request attributes: attribute name or value exceeds 65536 bytes',
+);
+test.serial(
+	warns,
+	'sends a million attributes',
+	async (_, client) => {
+		await client.send('a\0b\0'.repeat(1_000_000));
+	},
+	'receive request attributes: attribute list exceeds 1048576 bytes or 4096 attributes',
+);
+test.serial(
+	warns,
+	'sends a megabyte in its settings',
+	async (_, client) => {
+		await client.send(request());
+		await client.send(`config_file\0${'x'.repeat(1_048_576)}\0\0`);
+	},
+	'receive client TLS settings: attribute name or value exceeds 65536 bytes',
+);
+test.serial(
+	warns,
+	'speaks SMTP',
+	async (_, client) => await client.send('EHLO client.example\r\n\0\0\0'),
+	/^warning: tlsp_get_request_event: receive request attributes: request: wanted "remote_endpoint", got "EHLO client\.example\?+" \(format /,
+);
+test.serial(
+	warns,
+	'sends a number that is none',
+	async (_, client) => await client.send('remote_endpoint\0x\0flags\0six\0\0'),
+	'receive request attributes: request: flags: "six" is not a number',
+);
+test.serial(
+	warns,
+	'goes on behind its settings',
+	async (_, client) => await client.send(Buffer.concat([...both(), Buffer.from('QUIT\r\n')])),
+	'receive client TLS settings: 6 bytes behind the request',
+);
+test.serial('a client of another release is told so, by attribute and format', async t => {
+	const warnings = await run(t, async (_, client) => {
+		await client.send(request());
+		await client.send('config_file\0default\0tls_new_in_release_4\0\0\0');
+		t.is(String(await client.rest()), '');
+	});
+	t.regex(
+		warnings.join('\n'),
+		/receive client TLS settings: client_params: wanted "\w+", got "\w+" \(format [\d.]+\)$/,
+	);
+	t.true(warnings.join('\n').includes(`(format ${format()})`));
+});
+
+/* A client that has been told to go on, and what it passes then. */
+function passes(pass: (t: ExecutionContext, client: LocalClient) => Promise<void> | void): Hostile {
+	return async (t, client) => {
+		await client.send(Buffer.concat(both()));
+		t.is(statusOf(await client.list()), 1);
+		await pass(t, client);
+	};
+}
+
+const received = (why: string): RegExp =>
+	new RegExp(`^warning: tlsp_get_fd_event: receive remote SMTP peer file descriptor: ${why}$`);
+
+test.serial(
+	warns,
+	'sends a byte and no descriptor',
+	passes(async (_, client) => await client.send(Uint8Array.of(0))),
+	received('data without a descriptor'),
+);
+test.serial(
+	warns,
+	'passes two descriptors',
+	passes(async (t, client) => {
+		const port = await tcpPeer(t, () => undefined);
+		client.pass(connectTo(t, port).value, connectTo(t, port).value);
+	}),
+	received('more than one descriptor'),
+);
+test.serial(
+	warns,
+	'passes twenty descriptors',
+	passes(async (t, client) => {
+		const port = await tcpPeer(t, () => undefined);
+		const fd = connectTo(t, port).value;
+		client.pass(fd, fd, fd, fd, fd, fd, fd, fd, fd, fd, fd, fd, fd, fd, fd, fd, fd, fd, fd, fd);
+	}),
+	received('more than one descriptor'),
+);
+test.serial(
+	warns,
+	'leaves instead of passing a descriptor',
+	passes((_, client) => {
+		client.socket.end();
+	}),
+	received('Connection closed by client'),
+);
+
+/* Descriptors that are no connection. */
+for (const [what, path, flags] of [
+	['a file', '/etc/passwd', 'r'],
+	['a device', '/dev/zero', 'r'],
+	['a directory', '/', 'r'],
+] as const) {
+	test.serial(
+		warns,
+		`passes ${what}`,
+		passes(async (t, client) => {
+			const file = await open(path, flags);
+			client.pass(file.fd as Fd);
+			await file.close();
+			t.pass();
+		}),
+		/^warning: session \[192\.0\.2\.1\]:25: epoll_ctl: Operation not permitted$/,
+	);
+}
+
+test.serial('a client that passes the other end of a pair, and closes it, ends its own session', async t => {
+	const warnings = await run(t, async (context, client) => {
+		const [mine, theirs] = socketPair(context);
+		await client.send(Buffer.concat(both()));
+		t.is(statusOf(await client.list()), 1);
+		client.pass(theirs.fd);
+		theirs.close();
+		mine.close();
+		t.is(String(await client.rest()), '');
+	});
+	t.deepEqual(warnings, []);
+});
+
+/* Neither says anything, to the library it looks as if it were still to connect. */
+test.serial('a client that passes its own connection ends its own session', async t => {
+	await run(t, async (_, client) => {
+		await client.send(Buffer.concat(briefly()));
+		t.is(statusOf(await client.list()), 1);
+		client.pass(client.fd);
+		t.is(String(await client.rest()), '');
+	});
+});
+
+test.serial('a client that passes a socket that listens ends its own session', async t => {
+	await run(t, async (context, client) => {
+		const server = createServer().listen(join(store.directory, 'listener'));
+		context.teardown(() => server.close());
+		await client.send(Buffer.concat(briefly()));
+		t.is(statusOf(await client.list()), 1);
+		client.pass((server as unknown as {_handle: {fd: Fd}})._handle.fd);
+		t.is(String(await client.rest()), '');
+	});
+});
+
+test.serial('clients that are gone after any number of bytes leave nothing behind', async t => {
+	const bytes = Buffer.concat(both());
+	const cuts = [0, 1, 2, 15, 16, 17, request().length - 1, request().length, request().length + 1];
+	for (let cut = 40; cut < bytes.length; cut += 53) {
+		cuts.push(cut);
+	}
+
+	const warnings = await run(t, async (context, first) => {
+		first.socket.destroy();
+		for (const cut of cuts) {
+			const client = await daemon.greeted(context);
+			await client.send(bytes.subarray(0, cut));
+			client.socket.destroy();
+		}
+	});
+	/* Whoever says nothing at all has only looked whether we are there. */
+	t.true(warnings.length >= cuts.length - 1);
+	t.true(
+		warnings.every(text =>
+			/^warning: tlsp_get_request_event: receive (request attributes|client TLS settings): Connection closed by client$/.test(
+				text,
+			),
+		),
+		warnings.join('\n'),
+	);
+});
+
+test.serial('clients that are gone at any moment of a handshake leave nothing behind', async t => {
+	const port = await tlsPeer(t, good, echo);
+	await run(t, async (context, first) => {
+		first.socket.destroy();
+		for (let pause = 0; pause < 20; pause++) {
+			const client = await daemon.greeted(context);
+			const fd = connectTo(context, port);
+			await client.send(Buffer.concat(both()));
+			await client.list();
+			client.pass(fd.value);
+			fd[Symbol.dispose]();
+			if (pause > 0) {
+				await delay(pause / 2);
+			}
+
+			client.socket.destroy();
+		}
+	});
+});
+
+test.serial('clients that are gone while data flows leave nothing behind', async t => {
+	const port = await tlsPeer(t, good, socket => {
+		const timer = setInterval(() => socket.write(Buffer.alloc(100_000)), 1);
+		socket.resume();
+		socket.once('close', () => clearInterval(timer));
+	});
+	await run(t, async (context, first) => {
+		first.socket.destroy();
+		for (let pause = 0; pause < 10; pause++) {
+			const {client} = await daemon.handOff(context, port);
+			client.socket.write(Buffer.alloc(1_000_000));
+			await delay(pause);
+			client.socket.destroy();
+		}
+	});
+});

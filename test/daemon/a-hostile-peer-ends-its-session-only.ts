@@ -1,0 +1,184 @@
+/*
+ * What remote servers do, out of malice or because they are broken. smtp(8) must
+ * get end-of-file at once, the log must say what stock's says, and whoever else is
+ * served must not notice.
+ */
+import type {Socket} from 'node:net';
+import {setTimeout as delay} from 'node:timers/promises';
+import type {TLSSocket} from 'node:tls';
+import test, {type ExecutionContext} from 'ava';
+import type {Seconds} from '../../src/units.ts';
+import {Daemon, type HandedOff, type Wish} from '../helpers/daemon.ts';
+import {CertificateStore, ecdsa} from '../helpers/openssl.ts';
+import {relay, tcpPeer, tlsPeer} from '../helpers/peer.ts';
+
+const store = new CertificateStore();
+test.after.always(() => store[Symbol.dispose]());
+store.make('peer', {key: ecdsa});
+const good = {key: store.read('peer.key'), cert: store.read('peer.cert')};
+
+/** Alert record: fatal, handshake_failure. */
+const ALERT = Buffer.from([0x15, 3, 3, 0, 2, 2, 40]);
+/** Head of a handshake record of 16 kilobytes. */
+const RECORD_HEAD = Buffer.from([0x16, 3, 3, 0x40, 0]);
+
+/** Both programs, each with a session that is busy with something else. */
+interface Bystander {
+	readonly daemon: Daemon;
+	readonly session: HandedOff;
+}
+
+let daemons: {readonly ours: Daemon; readonly stock: Daemon};
+test.before(async () => {
+	const [ours, stock] = await Promise.all([Daemon.start('ours'), Daemon.start('stock')]);
+	daemons = {ours, stock};
+});
+test.after.always(async () => {
+	await Promise.all([daemons.ours[Symbol.asyncDispose](), daemons.stock[Symbol.asyncDispose]()]);
+});
+
+function echo(socket: Socket): void {
+	socket.pipe(socket);
+}
+
+async function bystander(t: ExecutionContext, daemon: Daemon): Promise<Bystander> {
+	const session = await daemon.handOff(t, await tlsPeer(t, good, echo));
+	t.truthy(session.context);
+	return {daemon, session};
+}
+
+async function stillServes(t: ExecutionContext, {session}: Bystander): Promise<void> {
+	await session.client.send('still there?');
+	t.is(String(await session.client.bytes(12)), 'still there?');
+}
+
+/* Runs a hostile session with one program: what the log says about it. */
+async function run(
+	t: ExecutionContext,
+	daemon: Daemon,
+	hostile: (daemon: Daemon) => Promise<HandedOff>,
+): Promise<readonly string[]> {
+	const witness = await bystander(t, daemon);
+	const {pid} = daemon;
+	const before = daemon.descriptors();
+	const {client, endpoint} = await hostile(daemon);
+	t.is(String(await client.rest()), '', 'nothing that did not come from the peer');
+	t.true(client.ended);
+	const lines = await daemon.linesOf(endpoint);
+	t.is(daemon.pid, pid);
+	t.true(await daemon.sandbox.waitFor(() => daemon.descriptors() === before), 'descriptors are left over');
+	await stillServes(t, witness);
+	return lines;
+}
+
+/* Numbers of lines in OpenSSL's source are those of the library that both use. */
+async function compare(t: ExecutionContext, hostile: (daemon: Daemon) => Promise<HandedOff>): Promise<void> {
+	const stock = await run(t, daemons.stock, hostile);
+	t.true(stock.length >= 2);
+	t.deepEqual(await run(t, daemons.ours, hostile), stock);
+}
+
+const inHandshake = test.macro<[how: string, behave: (socket: Socket) => void, wish?: Wish]>({
+	async exec(t, _, behave, wish = {}) {
+		await compare(t, async daemon => {
+			const result = await daemon.handOff(t, await tcpPeer(t, behave), wish);
+			t.is(result.status, 1);
+			t.is(result.context, undefined);
+			return result;
+		});
+	},
+	title(_, how) {
+		return `in the handshake a peer ${how}: end-of-file for the client, and the lines of stock`;
+	},
+});
+
+test.serial(inHandshake, 'closes', socket => socket.end());
+test.serial(inHandshake, 'closes when it has heard us', socket => {
+	socket.once('data', () => socket.end());
+});
+test.serial(inHandshake, 'resets', socket => socket.resetAndDestroy());
+test.serial(inHandshake, 'resets when it has heard us', socket => {
+	socket.once('data', () => socket.resetAndDestroy());
+});
+test.serial(inHandshake, 'sends an SMTP greeting', socket => {
+	socket.write('220 peer.example ESMTP\r\n');
+});
+test.serial(inHandshake, 'sends a million zero bytes', socket => {
+	socket.write(Buffer.alloc(1_000_000));
+});
+test.serial(inHandshake, 'sends an alert', socket => {
+	socket.write(ALERT);
+});
+test.serial(inHandshake, 'closes in the middle of a record', socket => {
+	socket.end(Buffer.concat([RECORD_HEAD, Buffer.alloc(100)]));
+});
+test.serial(inHandshake, 'sends a handshake message that is none', socket => {
+	socket.write(Buffer.concat([RECORD_HEAD, Buffer.alloc(0x4000, 7)]));
+});
+
+const briefly: Wish = {request: {handshakeTimeout: 1 as Seconds}};
+test.serial(inHandshake, 'stays silent up to the time limit', () => undefined, briefly);
+test.serial(
+	inHandshake,
+	'stops in the middle of a record up to the time limit',
+	socket => {
+		socket.write(RECORD_HEAD);
+	},
+	briefly,
+);
+
+test.serial('a peer that stays silent is given the whole handshake time limit', async t => {
+	const {ours} = daemons;
+	await bystander(t, ours);
+	const port = await tcpPeer(t, () => undefined);
+	const started = performance.now();
+	const {context} = await ours.handOff(t, port, briefly);
+	t.is(context, undefined);
+	const waited = performance.now() - started;
+	t.true(waited >= 950, `${waited} ms`);
+});
+
+const afterwards = test.macro<
+	[how: string, behave: (ends: {peer: TLSSocket; raw: Socket}) => void, wish?: Wish]
+>({
+	async exec(t, _, behave, wish = {}) {
+		await compare(t, async daemon => {
+			let peer: TLSSocket | undefined;
+			const behind = await tlsPeer(t, good, socket => {
+				peer = socket;
+				socket.resume();
+			});
+			const {port, ends} = await relay(t, behind);
+			const result = await daemon.handOff(t, port, wish);
+			t.truthy(result.context);
+			await result.client.send('first');
+			await daemon.sandbox.waitFor(() => (peer?.bytesRead ?? 0) > 0);
+			/* Session tickets are under way behind the handshake. */
+			await delay(50);
+			if (peer !== undefined && ends.client !== undefined) {
+				behave({peer, raw: ends.client});
+			}
+
+			return result;
+		});
+	},
+	title(_, how) {
+		return `after the handshake a peer ${how}: end-of-file for the client, and the lines of stock`;
+	},
+});
+
+test.serial(afterwards, 'says goodbye', ({peer}) => peer.end());
+test.serial(afterwards, 'closes without a goodbye', ({raw}) => {
+	raw.unpipe();
+	raw.end();
+});
+test.serial(afterwards, 'resets', ({raw}) => raw.resetAndDestroy());
+test.serial(afterwards, 'sends what is no record', ({raw}) => {
+	raw.write('250 ok\r\n');
+});
+test.serial(afterwards, 'sends a record that does not decrypt', ({raw}) => {
+	raw.write(Buffer.concat([Buffer.from([0x17, 3, 3, 0, 64]), Buffer.alloc(64, 9)]));
+});
+test.serial(afterwards, 'sends an alert in cleartext', ({raw}) => {
+	raw.write(ALERT);
+});

@@ -1,0 +1,92 @@
+/*
+ * smtp(8) must learn of it before it passes the connection, and the administrator
+ * must find the reason where he looks for it: in stock's words.
+ */
+import test, {type ExecutionContext} from 'ava';
+import {printList} from '../../src/wire/attr.ts';
+import {Daemon, statusOf, type Wish} from '../helpers/daemon.ts';
+import {CertificateStore, ecdsa} from '../helpers/openssl.ts';
+import {tlsPeer} from '../helpers/peer.ts';
+
+const store = new CertificateStore();
+test.after.always(() => store[Symbol.dispose]());
+store.make('peer', {key: ecdsa});
+const good = {key: store.read('peer.key'), cert: store.read('peer.cert')};
+
+let ours: Daemon;
+let stock: Daemon;
+test.before(async () => {
+	[ours, stock] = await Promise.all([Daemon.start('ours'), Daemon.start('stock')]);
+});
+test.after.always(async () => {
+	await Promise.all([ours[Symbol.asyncDispose](), stock[Symbol.asyncDispose]()]);
+});
+
+/** What the client and the administrator see. */
+interface Seen {
+	readonly status: number;
+	readonly context: boolean;
+	readonly rest: string;
+	readonly lines: readonly string[];
+}
+
+async function see(t: ExecutionContext, daemon: Daemon, wish: Wish): Promise<Seen> {
+	const {client, endpoint, status, context} = await daemon.handOff(
+		t,
+		await tlsPeer(t, good, () => undefined),
+		wish,
+	);
+	client.socket.end();
+	const rest = String(await client.rest());
+	return {status, context: context !== undefined, rest, lines: await daemon.linesOf(endpoint)};
+}
+
+/* The same file names differ by the directory that OpenSSL does not even print. */
+const likeStock = test.macro<[what: string, wish: Wish, expected: {status: number; context?: boolean}]>({
+	async exec(t, _, wish, expected) {
+		const wanted = await see(t, stock, wish);
+		t.like(wanted, {context: false, ...expected});
+		const seen = await see(t, ours, wish);
+		t.deepEqual(seen, wanted);
+	},
+	title(_, what) {
+		return `${what}: what stock does, and its lines`;
+	},
+});
+
+test.serial(likeStock, 'an unknown protocol', {start: {protocols: 'TLSv9'}}, {status: 1});
+test.serial(likeStock, 'protocols that leave none', {start: {protocols: '>=TLSv1.3 <=TLSv1.2'}}, {status: 1});
+test.serial(likeStock, 'an unknown cipher grade', {start: {cipher_grade: 'excellent'}}, {status: 1});
+test.serial(likeStock, 'a malformed cipher exclusion', {start: {cipher_exclusions: '!MD5'}}, {status: 1});
+test.serial(likeStock, 'exclusions that leave no cipher', {start: {cipher_exclusions: 'ALL'}}, {status: 1});
+test.serial(likeStock, 'a server name that is too long', {start: {sni: 'x'.repeat(256)}}, {status: 1});
+test.serial(likeStock, 'an unknown digest', {init: {mdalg: 'crc32'}, start: {mdalg: 'crc32'}}, {status: 0});
+test.serial(likeStock, 'a request that asks for no report', {request: {sendContext: false}}, {status: 1});
+
+/* The endpoint of such a request is not even logged when it ends. */
+test.serial('a request for no role and one for both: status 0, and the lines of stock', async t => {
+	for (const flags of [0, 3, 4]) {
+		const seen: string[][] = [];
+		for (const daemon of [stock, ours]) {
+			const known = (await daemon.lines()).length;
+			const client = await daemon.greeted(t);
+			await client.send(
+				printList([
+					['remote_endpoint', '[192.0.2.1]:25'],
+					['flags', String(flags)],
+					['timeout', '10'],
+					['timeout', '10'],
+					['serverid', 'test'],
+				]),
+			);
+			t.is(statusOf(await client.list()), 0);
+			client.socket.end();
+			t.is(String(await client.rest()), '');
+			const since = async (): Promise<string[]> => (await daemon.lines()).slice(known);
+			t.true(await daemon.sandbox.waitFor(async () => (await since()).length >= 2));
+			seen.push(await since());
+		}
+
+		t.deepEqual(seen[1], seen[0]);
+	}
+});

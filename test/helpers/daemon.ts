@@ -1,0 +1,191 @@
+/*
+ * tlsproxy(8) under a real master(8), ours or stock, with nothing but a test in
+ * front of it. What one does the other has to do: the same hand-offs go to both.
+ */
+import {existsSync, readdirSync, readFileSync} from 'node:fs';
+import {join} from 'node:path';
+import type {ExecutionContext} from 'ava';
+import {execa} from 'execa';
+import {Sandbox, type SandboxOptions} from '../../postfix/lib/sandbox.ts';
+import type {Seconds} from '../../src/units.ts';
+import type {AttributeList} from '../../src/wire/attr.ts';
+import type {ClientInit, ClientParams, ClientSettings, ClientStart} from '../../src/wire/client.ts';
+import {printClientSettings} from '../../src/wire/client.ts';
+import {parseContext, type TlsContext} from '../../src/wire/context.ts';
+import {type Profile, profileOf} from '../../src/wire/release.ts';
+import {printRequest, type Request} from '../../src/wire/request.ts';
+import {LocalClient, recordedSettings} from './client.ts';
+import {connectTo} from './openssl.ts';
+
+/** How a hand-off differs from that of smtp(8) at level encrypt. */
+export interface Wish {
+	readonly request?: Partial<Request>;
+	readonly params?: Partial<ClientParams>;
+	readonly init?: Partial<ClientInit>;
+	readonly start?: Partial<ClientStart>;
+}
+
+/** A hand-off that has come as far as its context. */
+export interface HandedOff {
+	readonly client: LocalClient;
+	readonly endpoint: string;
+	readonly status: number;
+	/** Undefined when the daemon closed the stream instead. */
+	readonly context: TlsContext | undefined;
+}
+
+/** Which program. */
+export type Which = 'ours' | 'stock';
+
+/** One tlsproxy(8) service. Disposal ends it. */
+export class Daemon implements AsyncDisposable {
+	readonly sandbox: Sandbox;
+	readonly profile: Profile;
+
+	private constructor(sandbox: Sandbox, profile: Profile) {
+		this.sandbox = sandbox;
+		this.profile = profile;
+	}
+
+	/** Starts one. Whoever connects first has it start a process. */
+	static async start(which: Which, options: SandboxOptions = {}): Promise<Daemon> {
+		await using stack = new AsyncDisposableStack();
+		const sandbox = stack.use(
+			await Sandbox.create({
+				...options,
+				tlsproxy: which,
+				...(which === 'ours' ? {processLimit: 1} : {}),
+				main: {smtp_tls_security_level: 'encrypt', smtp_tls_loglevel: '1', ...options.main},
+			}),
+		);
+		await sandbox.start();
+		const {stdout} = await execa`postconf -dh mail_version`;
+		stack.move();
+		return new Daemon(sandbox, profileOf(stdout));
+	}
+
+	async connect(): Promise<LocalClient> {
+		return await LocalClient.connect(join(this.sandbox.queueDirectory, 'private', 'tlsproxy'));
+	}
+
+	/** Connects and reads the greeting; the client goes when the test ends. */
+	async greeted(t: ExecutionContext): Promise<LocalClient> {
+		const client = await this.connect();
+		t.teardown(() => client[Symbol.dispose]());
+		if (this.profile.greeting) {
+			await client.list();
+		}
+
+		return client;
+	}
+
+	/** Bytes of a request and of its settings. */
+	messages(endpoint: string, wish: Wish = {}): readonly [request: Uint8Array, settings: Uint8Array] {
+		const request: Request = {
+			remoteEndpoint: endpoint,
+			role: 'client',
+			sendContext: true,
+			probeOnly: false,
+			handshakeTimeout: 10 as Seconds,
+			sessionTimeout: 30 as Seconds,
+			serverId: 'smtp:test.example',
+			...wish.request,
+		};
+		return [
+			printRequest(request, this.profile),
+			printClientSettings(this.settings(endpoint, wish), this.profile),
+		];
+	}
+
+	settings(endpoint: string, wish: Wish = {}): ClientSettings {
+		const {params, init, start} = recordedSettings(this.profile);
+		return {
+			params: {...params, ...wish.params},
+			init: {...init, log_param: 'smtp_tls_loglevel', log_level: '1', ...wish.init},
+			start: {
+				...start,
+				nexthop: 'test.example',
+				host: 'test.example',
+				namaddr: `test.example${endpoint}`,
+				...wish.start,
+			},
+		};
+	}
+
+	/** Hands off a new connection to a port of this host, as smtp(8) does. */
+	async handOff(t: ExecutionContext, port: number, wish: Wish = {}): Promise<HandedOff> {
+		const client = await this.greeted(t);
+		const fd = connectTo(t, port);
+		const endpoint = `[127.0.0.1]:${port}`;
+		for (const message of this.messages(endpoint, wish)) {
+			await client.send(message);
+		}
+
+		const status = statusOf(await client.list());
+		let context: TlsContext | undefined;
+		if (status === 1) {
+			client.pass(fd.value);
+			fd[Symbol.dispose]();
+			if (wish.request?.sendContext !== false) {
+				const list = await client.list();
+				context = list === undefined ? undefined : parseContext(list, this.profile);
+			}
+		}
+
+		return {client, endpoint, status, context};
+	}
+
+	/** The process that serves. */
+	get pid(): number {
+		const [pid, ...others] = this.sandbox.tlsproxyWorkers();
+		if (pid === undefined || others.length > 0) {
+			throw new Error(`${others.length} more than one process`);
+		}
+
+		return pid;
+	}
+
+	/** What the process has open, without what its runtime has. */
+	descriptors(): number {
+		return readdirSync(`/proc/${this.pid}/fd`).length;
+	}
+
+	/** Resident memory of the process, in bytes. */
+	memory(): number {
+		const status = readFileSync(`/proc/${this.pid}/status`, 'utf8');
+		return Number(/^VmRSS:\s+(\d+) kB$/m.exec(status)?.[1]) * 1024;
+	}
+
+	/** Whether a process lives. */
+	lives(pid: number): boolean {
+		return existsSync(`/proc/${pid}`);
+	}
+
+	/** What tlsproxy has logged, without time, host and process id; what differs from run to run is masked. */
+	async lines(): Promise<readonly string[]> {
+		const lines = await this.sandbox.logLines(/postfix\/tlsproxy\[/);
+		return lines.map(line => line.replace(/^.*? postfix\/tlsproxy\[\d+\]: /, ''));
+	}
+
+	/** Lines from the beginning of a session up to its end. */
+	async linesOf(endpoint: string): Promise<readonly string[]> {
+		const last = `DISCONNECT ${endpoint}`;
+		if (!(await this.sandbox.waitFor(async () => (await this.lines()).includes(last)))) {
+			throw new Error(`no end of ${endpoint}:\n${await this.sandbox.log()}`);
+		}
+
+		const lines = await this.lines();
+		const first = lines.findIndex(line => line.startsWith('CONNECT ') && line.endsWith(endpoint));
+		return lines.slice(first, lines.indexOf(last) + 1).map(line => line.replaceAll(endpoint, '[PEER]'));
+	}
+
+	async [Symbol.asyncDispose](): Promise<void> {
+		await this.sandbox.stop();
+	}
+}
+
+/** The value of a status list; -1 when there is none. */
+export function statusOf(list: AttributeList | undefined): number {
+	const [status] = list ?? [];
+	return status?.[0] === 'status' ? Number(status[1]) : -1;
+}

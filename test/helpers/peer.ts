@@ -1,0 +1,75 @@
+/*
+ * Remote servers, good ones and others, until the test ends.
+ */
+import {once} from 'node:events';
+import {connect, createServer, type Server, type Socket} from 'node:net';
+import {createServer as createTlsServer, type TLSSocket, type TlsOptions} from 'node:tls';
+import type {ExecutionContext} from 'ava';
+
+/** Starts a TCP server that does something of its own with each connection. Returns its port. */
+export async function tcpPeer(t: ExecutionContext, run: (socket: Socket) => void): Promise<number> {
+	return await listen(
+		t,
+		createServer({allowHalfOpen: true}, socket => {
+			socket.on('error', () => undefined);
+			run(socket);
+		}),
+	);
+}
+
+/** Starts a TLS server; `run` gets each connection after its handshake. Returns its port. */
+export async function tlsPeer(
+	t: ExecutionContext,
+	options: TlsOptions,
+	run: (socket: TLSSocket) => void,
+): Promise<number> {
+	const server = createTlsServer({allowHalfOpen: true, ...options}, socket => {
+		socket.on('error', () => undefined);
+		run(socket);
+	});
+	server.on('tlsClientError', () => undefined);
+	return await listen(t, server);
+}
+
+/** A path to another server that a test can disturb. */
+export interface Relay {
+	readonly port: number;
+	/** The relay's ends of the last connection. */
+	readonly ends: {client?: Socket; server?: Socket};
+}
+
+/** Starts a relay to a port. */
+export async function relay(t: ExecutionContext, port: number): Promise<Relay> {
+	const ends: Relay['ends'] = {};
+	const listening = await tcpPeer(t, client => {
+		const server = connect({port, host: '127.0.0.1', allowHalfOpen: true});
+		server.on('error', () => undefined);
+		client.pipe(server).pipe(client);
+		t.teardown(() => server.destroy());
+		ends.client = client;
+		ends.server = server;
+	});
+	return {port: listening, ends};
+}
+
+async function listen(t: ExecutionContext, server: Server): Promise<number> {
+	const sockets = new Set<Socket>();
+	server.on('connection', (socket: Socket) => {
+		sockets.add(socket);
+		socket.once('close', () => sockets.delete(socket));
+	});
+	t.teardown(() => {
+		server.close();
+		for (const socket of sockets) {
+			socket.destroy();
+		}
+	});
+	server.listen(0, '127.0.0.1');
+	await once(server, 'listening');
+	const address = server.address();
+	if (address === null || typeof address === 'string') {
+		throw new Error('no port');
+	}
+
+	return address.port;
+}
