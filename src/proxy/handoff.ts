@@ -39,14 +39,17 @@ export type Progress =
 	/** It is malformed, or the client is gone: there is nothing to answer. */
 	| 'failed';
 
+/** How the log calls a hand-off. */
+export type Names = Pick<Request, 'remoteEndpoint' | 'serverId'>;
+
 /** Collects one hand-off. */
 export class Handoff {
 	readonly #profile: Profile;
 	readonly #framer = new AttributeFramer();
 	#request: Request | undefined;
 	#settings: ClientSettings | undefined;
+	#names: Names | undefined;
 	#complete = false;
-
 	#announced = false;
 
 	/** @param profile - of the release that the clients belong to. */
@@ -57,6 +60,11 @@ export class Handoff {
 	/** What the client asks for; undefined until that list is complete. */
 	get request(): Request | undefined {
 		return this.#request;
+	}
+
+	/** Names of the request, even when it cannot be served; undefined until its list is complete. */
+	get names(): Names | undefined {
+		return this.#names;
 	}
 
 	/** The settings of the client role; undefined until complete, and in the server role. */
@@ -136,6 +144,7 @@ export class Handoff {
 		if (this.#request === undefined) {
 			const request = parseRequest(list, this.#profile);
 			this.#request = request;
+			this.#names = request;
 			/* The server role has settings in later releases only, a probe never has. */
 			this.#complete = request.probeOnly || (request.role === 'server' && !this.#profile.serverSettings);
 			return;
@@ -161,7 +170,8 @@ export class Handoff {
 
 	#complain(reason: PeerError): Progress {
 		if (reason instanceof BadFlagsError) {
-			info(`CONNECT (bogus_direction) ${reason.remoteEndpoint}`);
+			this.#names = reason;
+			info(`CONNECT ${reason.bogusDirection ? '(bogus_direction)' : 'from'} ${reason.remoteEndpoint}`);
 			warning(`tlsp_get_request_event: ${reason.message}`);
 			return 'refused';
 		}

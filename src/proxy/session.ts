@@ -118,7 +118,9 @@ export class Session implements Task {
 
 		const what = reason instanceof Error ? reason.message : String(reason);
 		warning(
-			reason instanceof PeerError ? what : `session ${this.#request?.remoteEndpoint ?? 'unknown'}: ${what}`,
+			reason instanceof PeerError
+				? what
+				: `session ${this.#handoff.names?.remoteEndpoint ?? 'unknown'}: ${what}`,
 		);
 		this.#happened('failure');
 	}
@@ -377,8 +379,8 @@ export class Session implements Task {
 
 	#release(): void {
 		this.#resources.dispose();
-		if (this.#request !== undefined) {
-			const {remoteEndpoint, serverId} = this.#request;
+		if (this.#handoff.names !== undefined) {
+			const {remoteEndpoint, serverId} = this.#handoff.names;
 			if (this.#pump === undefined) {
 				info(`TLS handshake failed for service=${serverId} peer=${remoteEndpoint}`);
 			}

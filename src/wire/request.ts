@@ -45,10 +45,14 @@ export class BadFlagsError extends PeerError {
 	readonly remoteEndpoint: WireText;
 	readonly serverId: WireText;
 
+	/** No role at all was asked for, rather than both. */
+	readonly bogusDirection: boolean;
+
 	constructor(flags: number, remoteEndpoint: WireText, serverId: WireText) {
 		super(`bad request flags: 0x${(flags >>> 0).toString(16)}`);
 		this.remoteEndpoint = remoteEndpoint;
 		this.serverId = serverId;
+		this.bogusDirection = (flags & TLS_PROXY_FLAG_ROLE_SERVER) === 0;
 	}
 }
 
