@@ -1,0 +1,84 @@
+/*
+ * Attachments of 100 megabytes, twenty at a time: what arrives has to be what was
+ * sent, and the process must not grow with it.
+ */
+import {createHash, randomBytes} from 'node:crypto';
+import {readFileSync} from 'node:fs';
+import {setTimeout as delay} from 'node:timers/promises';
+import test from 'ava';
+import {inject, type Outgoing} from '../../postfix/lib/inject.ts';
+import {Pair} from '../helpers/postfix.ts';
+
+const COUNT = 20;
+const SIZE = 100_000_000;
+/** Of the whole process. Without a session it has 75; a session may keep two buffers of 64 kilobytes. */
+const MEMORY_LIMIT = 128 * 1024 * 1024;
+
+/* Lines of 76 characters, as an attachment has them. */
+const attachment = Buffer.from(
+	randomBytes(1_140_000).toString('base64').replaceAll(/.{76}/g, '$&\n'),
+	'latin1',
+);
+
+function bodyOf(index: number): Buffer {
+	const first = Buffer.from(`attachment ${index}\n`);
+	return Buffer.concat([
+		first,
+		...Array.from({length: Math.ceil(SIZE / attachment.length)}, () => attachment),
+	]);
+}
+
+function* large(): Iterable<Outgoing> {
+	for (let index = 0; index < COUNT; index++) {
+		yield {
+			from: 'sender@sandbox.example',
+			to: `u${index}@large.example`,
+			text: Buffer.concat([Buffer.from(`Subject: message ${index}\n\n`), bodyOf(index)]),
+		};
+	}
+}
+
+/* SMTP ends lines in CR and LF. */
+function digestOf(body: Buffer): string {
+	return createHash('sha256').update(body.toString('latin1').replaceAll('\n', '\r\n')).digest('hex');
+}
+
+function residentSize(pid: number): number {
+	return Number(/^VmRSS:\s+(\d+) kB$/m.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1]) * 1024;
+}
+
+test.serial('20 messages of 100 MB, all at a time, arrive whole', async t => {
+	await using pair = await Pair.start({
+		processLimit: 1,
+		main: {
+			defer_transports: 'smtp',
+			initial_destination_concurrency: String(COUNT),
+			smtp_destination_concurrency_limit: String(COUNT),
+		},
+	});
+	const {sandbox, sink} = pair;
+	await inject(sandbox.submissionPort, large(), 1);
+	await sandbox.postconf('defer_transports', '');
+	await sandbox.reload();
+	await sandbox.flush();
+	let peak = 0;
+	const arrived = await sandbox.waitFor(async () => {
+		for (const pid of sandbox.tlsproxyWorkers()) {
+			peak = Math.max(peak, residentSize(pid));
+		}
+
+		await delay(50);
+		return (await sink.counts()).encryptedMessages >= COUNT;
+	}, 240_000);
+	t.true(arrived, await sandbox.log());
+	const report = await sink.report();
+	t.is(report.clearMessages, 0);
+	t.is(report.handshakes, COUNT);
+	const digests = new Map(report.messages.map(({to, bodySha256}) => [to[0], bodySha256]));
+	for (let index = 0; index < COUNT; index++) {
+		t.is(digests.get(`u${index}@large.example`), digestOf(bodyOf(index)));
+	}
+
+	t.log(`at most ${Math.round(peak / 1024)} kB of memory`);
+	t.true(peak < MEMORY_LIMIT);
+});
