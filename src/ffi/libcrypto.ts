@@ -33,6 +33,8 @@ export type EvpPkey = Pointer<'EVP_PKEY'>;
 export type EvpMd = Pointer<'EVP_MD'>;
 type EvpMdCtx = Pointer<'EVP_MD_CTX'>;
 export type Bio = Pointer<'BIO'>;
+/** A function of ours that C may call: callback(3). */
+export type BioCallback = Pointer<'BIO callback'>;
 export type StackOfX509 = Pointer<'STACK_OF(X509)'>;
 export type InitSettings = Pointer<'OPENSSL_INIT_SETTINGS'>;
 type Pkcs8 = Pointer<'PKCS8_PRIV_KEY_INFO'>;
@@ -145,7 +147,6 @@ const EVP_DigestFinal_ex: (ctx: EvpMdCtx, md: Address, size: null) => number = l
 export const EVP_PKEY_RSA = 6;
 export const EVP_PKEY_DH = 28;
 export const EVP_PKEY_EC = 408;
-export const EVP_PKEY_RSA_PSS = 912;
 export const EVP_PKEY_KEYMGMT = -1;
 export const EVP_PKEY_free: (key: EvpPkey) => void = libcrypto.func('void EVP_PKEY_free(void *key)');
 export const EVP_PKEY_get_id: (key: EvpPkey) => number = libcrypto.func(
@@ -261,6 +262,9 @@ function takeBuffer(produce: (out: Address) => number): Buffer | undefined {
 /* bio.h, pem.h: certificates and keys in files */
 export const BIO_new_file: (path: string, mode: string) => Bio | null = libcrypto.func(
 	'void *BIO_new_file(const char *path, const char *mode)',
+);
+export const BIO_set_callback_ex: (bio: Bio, callback: BioCallback | null) => void = libcrypto.func(
+	'void BIO_set_callback_ex(void *bio, void *callback)',
 );
 export const BIO_free: (bio: Bio) => number = libcrypto.func('int BIO_free(void *bio)');
 const PEM_read_bio: (bio: Bio, name: Address, header: Address, data: Address, length: Address) => number =

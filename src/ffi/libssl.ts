@@ -15,14 +15,15 @@
 import koffi from 'koffi';
 import type {Fd} from '../units.ts';
 import {type Address, allocate} from './libc.ts';
-import type {EvpMd, EvpPkey, InitSettings, Pointer, StackOfX509, X509, X509StoreCtx} from './libcrypto.ts';
+import type {Bio, EvpMd, EvpPkey, InitSettings, Pointer, StackOfX509, X509} from './libcrypto.ts';
 
 export type SslMethod = Pointer<'SSL_METHOD'>;
 export type SslCtx = Pointer<'SSL_CTX'>;
 export type Ssl = Pointer<'SSL'>;
 export type SslCipher = Pointer<'SSL_CIPHER'>;
-/** The address of a function that C may call. */
-export type Callback = Pointer<'callback'>;
+/** Functions of ours that C may call: callback(3). */
+export type VerifyCallback = Pointer<'verify callback'>;
+export type InfoCallback = Pointer<'info callback'>;
 
 const libssl = koffi.load('libssl.so.3', {deep: true});
 const scratch = allocate(64);
@@ -48,7 +49,7 @@ export const SSL_CTX_set_security_level: (ctx: SslCtx, level: number) => void = 
 export const SSL_CTX_set_verify_depth: (ctx: SslCtx, depth: number) => void = libssl.func(
 	'void SSL_CTX_set_verify_depth(void *ctx, int depth)',
 );
-export const SSL_CTX_set_info_callback: (ctx: SslCtx, callback: Callback) => void = libssl.func(
+export const SSL_CTX_set_info_callback: (ctx: SslCtx, callback: InfoCallback) => void = libssl.func(
 	'void SSL_CTX_set_info_callback(void *ctx, void *cb)',
 );
 export const SSL_CTX_load_verify_locations: (
@@ -176,7 +177,7 @@ export function SSL_get_peer_signature_nid(ssl: Ssl): number | undefined {
 export const SSL_set_security_level: (ssl: Ssl, level: number) => void = libssl.func(
 	'void SSL_set_security_level(void *ssl, int level)',
 );
-export const SSL_set_verify: (ssl: Ssl, mode: number, callback: Callback | null) => void = libssl.func(
+export const SSL_set_verify: (ssl: Ssl, mode: number, callback: VerifyCallback | null) => void = libssl.func(
 	'void SSL_set_verify(void *ssl, int mode, void *cb)',
 );
 
@@ -320,9 +321,6 @@ export const SSL_get_certificate: (ssl: Ssl) => X509 | null = libssl.func(
 export const SSL_get0_peername: (ssl: Ssl) => string | null = libssl.func(
 	'const char *SSL_get0_peername(void *ssl)',
 );
-export const SSL_get_verify_depth: (ssl: Ssl) => number = libssl.func(
-	'int SSL_get_verify_depth(const void *ssl)',
-);
 
 /* Callbacks */
 export const SSL_CB_LOOP = 0x01;
@@ -341,19 +339,7 @@ export const SSL_alert_type_string_long: (value: number) => string = libssl.func
 export const SSL_alert_desc_string_long: (value: number) => string = libssl.func(
 	'const char *SSL_alert_desc_string_long(int value)',
 );
+export const SSL_get_rbio: (ssl: Ssl) => Bio | null = libssl.func('void *SSL_get_rbio(const void *ssl)');
 export const SSL_get_ex_data_X509_STORE_CTX_idx: () => number = libssl.func(
 	'int SSL_get_ex_data_X509_STORE_CTX_idx(void)',
 );
-
-const VerifyCallback = koffi.proto('int VerifyCallback(int ok, void *ctx)');
-const InfoCallback = koffi.proto('void InfoCallback(const void *ssl, int where, int ret)');
-
-/** Registers a verify callback for the life of the process. It must not throw. */
-export function registerVerifyCallback(run: (ok: number, ctx: X509StoreCtx) => number): Callback {
-	return koffi.register(run, koffi.pointer(VerifyCallback)) as Callback;
-}
-
-/** Registers an info callback for the life of the process. It must not throw. */
-export function registerInfoCallback(run: (ssl: Ssl, where: number, result: number) => void): Callback {
-	return koffi.register(run, koffi.pointer(InfoCallback)) as Callback;
-}

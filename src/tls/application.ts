@@ -228,8 +228,12 @@ export function clientApplication(params: ClientParams, init: ClientInit): Appli
 	return new Application(ctx, params, init, mask, digest);
 }
 
-/* Source: tls_validate_digest(), postfix src/tls/tls_misc.c. */
-function fingerprintDigest(name: string): EvpMd | undefined {
+/**
+ * The digest of a name; undefined when it cannot be used, and the log says why.
+ *
+ * Source: tls_validate_digest(), postfix src/tls/tls_misc.c.
+ */
+export function fingerprintDigest(name: string): EvpMd | undefined {
 	const MAX_DIGEST_SIZE = 64;
 	const digest = EVP_get_digestbyname(name);
 	if (digest === null) {

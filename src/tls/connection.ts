@@ -17,7 +17,7 @@
 /*--*/
 
 import type {Address} from '../ffi/libc.ts';
-import {ERR_clear_error} from '../ffi/libcrypto.ts';
+import {BIO_set_callback_ex, ERR_clear_error, type EvpMd} from '../ffi/libcrypto.ts';
 import {
 	SSL_connect,
 	SSL_ERROR_SSL,
@@ -25,6 +25,7 @@ import {
 	SSL_ERROR_WANT_WRITE,
 	SSL_free,
 	SSL_get_error,
+	SSL_get_rbio,
 	SSL_new,
 	SSL_OP_NO_SSLv3,
 	SSL_read,
@@ -46,9 +47,16 @@ import {Owned} from '../owned.ts';
 import {END, FAILED, WANT_READ, WANT_WRITE} from '../step.ts';
 import type {Fd} from '../units.ts';
 import type {ClientStart} from '../wire/client.ts';
-import type {Application} from './application.ts';
+import {type Application, fingerprintDigest} from './application.ts';
+import {dumpCallback} from './debug.ts';
 import {printErrors} from './library.ts';
-import {TLS_LOG_DEBUG, TLS_LOG_UNTRUSTED, TLS_LOG_VERBOSE} from './log-mask.ts';
+import {
+	TLS_LOG_ALLPKTS,
+	TLS_LOG_DEBUG,
+	TLS_LOG_TLSPKTS,
+	TLS_LOG_UNTRUSTED,
+	TLS_LOG_VERBOSE,
+} from './log-mask.ts';
 import {type AppliedPolicy, applyPolicy, asciiName, isDaneLevel, mustMatch} from './policy.ts';
 import {cipherList, type ProtocolRange, parseProtocols} from './settings.ts';
 import {takeNotes, type VerifyNotes, verifyCallback} from './verify.ts';
@@ -63,6 +71,8 @@ export class Connection implements Disposable {
 	readonly notes: VerifyNotes;
 	/** Security level in effect. */
 	readonly level: number;
+	/** The digest of fingerprints. */
+	readonly digest: EvpMd;
 	readonly #ssl: Owned<Ssl>;
 	readonly #resources: Disposable;
 
@@ -71,6 +81,7 @@ export class Connection implements Disposable {
 		start: ClientStart,
 		notes: VerifyNotes,
 		level: number,
+		digest: EvpMd,
 		ssl: Owned<Ssl>,
 		resources: Disposable,
 	) {
@@ -78,6 +89,7 @@ export class Connection implements Disposable {
 		this.start = start;
 		this.notes = notes;
 		this.level = level;
+		this.digest = digest;
 		this.#ssl = ssl;
 		this.#resources = resources;
 	}
@@ -85,6 +97,14 @@ export class Connection implements Disposable {
 	/** Borrowed. */
 	get ssl(): Ssl {
 		return this.#ssl.value;
+	}
+
+	/** Only the handshake is to be logged octet by octet, unless the log level asks for all. */
+	endDump(): void {
+		const bio = SSL_get_rbio(this.#ssl.value);
+		if (bio !== null && (this.application.logMask & TLS_LOG_ALLPKTS) === 0) {
+			BIO_set_callback_ex(bio, null);
+		}
 	}
 
 	/** One step of the handshake: {@link DONE}, or what to wait for, or why it ends. */
@@ -163,6 +183,11 @@ export function openClientConnection(
 		return undefined;
 	}
 
+	const digest = start.mdalg === application.init.mdalg ? application.digest : fingerprintDigest(start.mdalg);
+	if (digest === undefined) {
+		return undefined;
+	}
+
 	const made = SSL_new(application.ctx);
 	if (made === null) {
 		warning("Could not allocate 'TLScontext->con' with SSL_new()");
@@ -201,8 +226,13 @@ export function openClientConnection(
 		return undefined;
 	}
 
+	const bio = SSL_get_rbio(made);
+	if (bio !== null && (application.logMask & TLS_LOG_TLSPKTS) !== 0) {
+		BIO_set_callback_ex(bio, dumpCallback);
+	}
+
 	stack.use(takeNotes(made, notes));
-	return new Connection(application, start, notes, policy.level, ssl, stack.move());
+	return new Connection(application, start, notes, policy.level, digest, ssl, stack.move());
 }
 
 /*
@@ -289,7 +319,6 @@ function setServerName(application: Application, ssl: Ssl, start: ClientStart, n
 
 	if (SSL_set_tlsext_host_name(ssl, sni) !== 1) {
 		warning(`${name}: error setting SNI hostname to: ${sni}`);
-		printErrors();
 		return false;
 	}
 

@@ -21,8 +21,8 @@ export const TLS_LOG_CERTMATCH = 16;
 export const TLS_LOG_VERBOSE = 32;
 export const TLS_LOG_CACHE = 64;
 export const TLS_LOG_DEBUG = 128;
-const TLS_LOG_TLSPKTS = 256;
-const TLS_LOG_ALLPKTS = 512;
+export const TLS_LOG_TLSPKTS = 256;
+export const TLS_LOG_ALLPKTS = 512;
 const TLS_LOG_DANE = 1024;
 
 const routine = TLS_LOG_SUMMARY;

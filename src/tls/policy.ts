@@ -16,6 +16,7 @@
 /*	postfix src/tls/tls_dane.c, src/tls/tls_client.c
 /*--*/
 
+import {isUtf8} from 'node:buffer';
 import {domainToASCII} from 'node:url';
 import {EVP_get_digestbyname, type EvpMd} from '../ffi/libcrypto.ts';
 import {
@@ -67,7 +68,9 @@ export interface AppliedPolicy {
 /**
  * Why a request cannot be served at its level, if that is so.
  *
- * The C program dies of requests without TLSA records at levels that need them.
+ * The C program dies of requests without a DANE block at the levels of DNS. A block without records is
+ * another matter: then an authority has to vouch for the name. But to have one vouch for a peer that is
+ * known by its fingerprint alone, and has no name to be checked, would let every peer pass.
  */
 export function policyComplaint(start: ClientStart): string | undefined {
 	const {tls_level: level} = start;
@@ -75,11 +78,13 @@ export function policyComplaint(start: ClientStart): string | undefined {
 		return `unknown TLS security level ${level}`;
 	}
 
-	if (!isDaneLevel(level) && level !== TLS_LEV_FPRINT) {
-		return undefined;
+	if (level === TLS_LEV_FPRINT && recordsOf(start).length === 0) {
+		return 'no fingerprints at TLS security level fingerprint';
 	}
 
-	return recordsOf(start).length > 0 ? undefined : `no TLSA records at TLS security level ${level}`;
+	return start.dane === undefined && isDaneLevel(level)
+		? `no TLSA records at TLS security level ${level}`
+		: undefined;
 }
 
 /** Configures the digests of TLSA records for a context. Source: tls_dane_init(), postfix src/tls/tls_dane.c. */
@@ -186,13 +191,16 @@ export function applyPolicy(ssl: Ssl, start: ClientStart, name: string): Applied
 	return usable > 0 ? {level, mustFail} : unusable(level, name);
 }
 
+/* Clients send the list from its end: the log has the records in the client's own order. */
 function recordsOf(start: ClientStart): readonly TlsaRecord[] {
-	return (start.dane?.tlsa ?? []).map(({usage, selector, mtype, data}) => ({
-		usage: usage ?? 0,
-		selector: selector ?? 0,
-		mtype: mtype ?? 0,
-		data: data ?? new Uint8Array(0),
-	}));
+	return (start.dane?.tlsa ?? [])
+		.map(({usage, selector, mtype, data}) => ({
+			usage: usage ?? 0,
+			selector: selector ?? 0,
+			mtype: mtype ?? 0,
+			data: data ?? new Uint8Array(0),
+		}))
+		.toReversed();
 }
 
 /* What a level checks: with DANE and under which word in messages, and names. */
@@ -324,7 +332,15 @@ function identityOf(pattern: string, start: ClientStart): string {
 
 /** A name in its ASCII form, with the dot in front that means `any name below`; as it is when there is none. */
 export function asciiName(wire: string): string {
-	const text = Buffer.from(wire, 'latin1').toString();
+	const bytes = Buffer.from(wire, 'latin1');
+	if (!isUtf8(bytes)) {
+		warning(
+			`midna_domain_to_ascii_create: Problem translating domain "${wire.slice(0, 100)}" to ASCII form: malformed UTF-8`,
+		);
+		return wire;
+	}
+
+	const text = bytes.toString();
 	/* Full stops of other scripts. Source: RFC 3490, section 3.1. */
 	const dotted = text.replace(/^[\u3002\uFF0E\uFF61]/, '.');
 	if (/^[\u0021-\u007E]*$/.test(dotted)) {

@@ -21,7 +21,6 @@ import {
 	EVP_PKEY_get0_type_name,
 	EVP_PKEY_KEYMGMT,
 	EVP_PKEY_RSA,
-	EVP_PKEY_RSA_PSS,
 	type EvpPkey,
 	groupNameOf,
 	NID_undef,
@@ -77,6 +76,7 @@ const TLS_CERT_FLAG_SECURED = 16;
 export function clientReport(connection: Connection): TlsContext {
 	const {level, notes, ssl} = connection;
 	const {logMask} = notes;
+	connection.endDump();
 	const reused = SSL_session_reused(ssl) === 1;
 	if (reused && (logMask & TLS_LOG_CACHE) !== 0) {
 		info(`${notes.namaddr}: Reusing old session`);
@@ -90,12 +90,6 @@ export function clientReport(connection: Connection): TlsContext {
 	 */
 	const trusted = certificate !== null && !notes.mustFail && SSL_get_verify_result(ssl) === X509_V_OK;
 	const matched = trusted && mustMatch(level);
-	if (certificate !== null && (logMask & (TLS_LOG_CERTMATCH | TLS_LOG_VERBOSE | TLS_LOG_PEERCERT)) !== 0) {
-		info(
-			`${notes.namaddr}: subject_CN=${names.peer_CN}, issuer_CN=${names.issuer_CN}, fingerprint=${names.peer_fingerprint}, pkey_fingerprint=${names.peer_pubkey_fingerprint}`,
-		);
-	}
-
 	if (matched && (logMask & (TLS_LOG_CERTMATCH | TLS_LOG_VERBOSE | TLS_LOG_PEERCERT)) !== 0) {
 		logMatch(connection);
 	}
@@ -106,8 +100,14 @@ export function clientReport(connection: Connection): TlsContext {
 				`${notes.namaddr}: re-using session with untrusted certificate, look for details earlier in the log`,
 			);
 		} else if (!reused) {
-			logVerifyError(ssl, notes);
+			logVerifyError(notes);
 		}
+	}
+
+	if (certificate !== null && (logMask & (TLS_LOG_CERTMATCH | TLS_LOG_VERBOSE | TLS_LOG_PEERCERT)) !== 0) {
+		info(
+			`${notes.namaddr}: subject_CN=${names.peer_CN}, issuer_CN=${names.issuer_CN}, fingerprint=${names.peer_fingerprint}, pkey_fingerprint=${names.peer_pubkey_fingerprint}`,
+		);
 	}
 
 	const cipher = SSL_get_current_cipher(ssl);
@@ -168,7 +168,7 @@ function logMatch({level, notes, ssl}: Connection): void {
 }
 
 function peerNames(connection: Connection, certificate: X509 | null) {
-	const {application, notes, ssl} = connection;
+	const {digest, notes, ssl} = connection;
 	if (certificate === null) {
 		return {peer_CN: '', issuer_CN: '', peer_fingerprint: '', peer_pubkey_fingerprint: ''};
 	}
@@ -178,8 +178,8 @@ function peerNames(connection: Connection, certificate: X509 | null) {
 	return {
 		peer_CN: subject === '' ? (SSL_get0_peername(ssl) ?? '') : subject,
 		issuer_CN: issuerCommonName(certificate, notes.namaddr),
-		peer_fingerprint: certificateFingerprint(certificate, application.digest),
-		peer_pubkey_fingerprint: key === null ? '' : keyFingerprint(key, application.digest),
+		peer_fingerprint: certificateFingerprint(certificate, digest),
+		peer_pubkey_fingerprint: key === null ? '' : keyFingerprint(key, digest),
 	};
 }
 
@@ -233,7 +233,6 @@ function signatureOf(key: EvpPkey): typeof noSignature {
 	switch (id) {
 		/* TLS 1.3 has only one way to sign with an RSA key. */
 		case EVP_PKEY_RSA:
-		case EVP_PKEY_RSA_PSS:
 			return {name: 'RSA-PSS', curve: '', bits: EVP_PKEY_get_bits(key)};
 		case EVP_PKEY_EC:
 			return {name: 'ECDSA', curve: groupNameOf(key), bits: 0};

@@ -14,6 +14,7 @@
 /*	postfix src/tls/tls_verify.c
 /*--*/
 
+import {registerVerifyCallback} from '../ffi/callback.ts';
 import {
 	oneline,
 	X509_get_issuer_name,
@@ -26,13 +27,7 @@ import {
 	X509_verify_cert_error_string,
 	type X509StoreCtx,
 } from '../ffi/libcrypto.ts';
-import {
-	type Callback,
-	registerVerifyCallback,
-	SSL_get_ex_data_X509_STORE_CTX_idx,
-	SSL_get_verify_depth,
-	type Ssl,
-} from '../ffi/libssl.ts';
+import {SSL_get_ex_data_X509_STORE_CTX_idx, type Ssl, type VerifyCallback} from '../ffi/libssl.ts';
 import {info} from '../log.ts';
 import {TLS_LOG_VERBOSE} from './log-mask.ts';
 
@@ -59,7 +54,7 @@ export function takeNotes(ssl: Ssl, notes: VerifyNotes): Disposable {
 }
 
 /** For SSL_CTX_set_verify(). Registered for the life of the process. */
-export const verifyCallback: Callback = registerVerifyCallback(note);
+export const verifyCallback: VerifyCallback = registerVerifyCallback(note);
 
 let sslIndex: number | undefined;
 
@@ -111,7 +106,7 @@ const ERROR_IN_CERT_NOT_AFTER = 14;
  *
  * Source: tls_log_verify_error(), postfix src/tls/tls_verify.c.
  */
-export function logVerifyError(ssl: Ssl, notes: VerifyNotes): void {
+export function logVerifyError(notes: VerifyNotes): void {
 	if (notes.error === undefined) {
 		return;
 	}
@@ -142,7 +137,7 @@ export function logVerifyError(ssl: Ssl, notes: VerifyNotes): void {
 			info(`${failure}: not designated for use as a ${purpose} certificate`);
 			break;
 		case 22:
-			info(`${failure}: certificate chain longer than limit(${SSL_get_verify_depth(ssl) - 1})`);
+			info(`${failure}: certificate chain longer than limit(${depth - 1})`);
 			break;
 		default:
 			info(`${purpose} ${failure}: num=${code}:${X509_verify_cert_error_string(code)}`);

@@ -35,6 +35,12 @@ export function openssl(...words: readonly string[]): string {
 export interface Wanted {
 	/** Words of `openssl genpkey`. */
 	readonly key?: readonly string[];
+	/** Name of another certificate, whose key it shares. */
+	readonly keyOf?: string;
+	/** Message digest of the signature. */
+	readonly digest?: string;
+	/** string_mask of the request: which string types names are made of. */
+	readonly strings?: string;
 	readonly subject?: string;
 	/** Lines of an extension section. */
 	readonly extensions?: readonly string[];
@@ -71,13 +77,21 @@ export class CertificateStore implements Disposable {
 		name: string,
 		{key = ecdsa, subject = `/CN=${name}.example.com`, extensions = [], ...wanted}: Wanted,
 	): void {
-		openssl('genpkey', ...key, '-out', this.path(`${name}.key`));
+		if (wanted.keyOf === undefined) {
+			openssl('genpkey', ...key, '-out', this.path(`${name}.key`));
+		} else {
+			this.write(`${name}.key`, this.read(`${wanted.keyOf}.key`));
+		}
+
 		openssl(
 			'req',
 			'-new',
 			'-utf8',
 			'-config',
-			this.write('req.conf', '[req]\ndistinguished_name=dn\n[dn]\n'),
+			this.write(
+				'req.conf',
+				`[req]\ndistinguished_name=dn\nstring_mask=${wanted.strings ?? 'utf8only'}\n[dn]\n`,
+			),
 			'-key',
 			this.path(`${name}.key`),
 			'-subj',
@@ -92,7 +106,8 @@ export class CertificateStore implements Disposable {
 		const configuration = this.write(
 			`${name}.conf`,
 			`[ca]\ndefault_ca=d\n[d]\ndatabase=${work}/index\nnew_certs_dir=${work}\nrand_serial=yes\n`,
-			'default_md=default\npolicy=p\nx509_extensions=e\npreserve=yes\nunique_subject=no\n',
+			`default_md=${wanted.digest ?? 'default'}\n`,
+			'policy=p\nx509_extensions=e\npreserve=yes\nunique_subject=no\n',
 			`[p]\ncommonName=optional\norganizationName=optional\n[e]\n${extensions.join('\n')}\n`,
 		);
 		openssl(
@@ -131,7 +146,10 @@ export interface PeerServer {
 }
 
 /** Starts `openssl s_server`. */
-export async function sServer(t: ExecutionContext, ...words: readonly string[]): Promise<PeerServer> {
+export async function sServer(
+	t: Pick<ExecutionContext, 'teardown'>,
+	...words: readonly string[]
+): Promise<PeerServer> {
 	const child = spawn('openssl', ['s_server', '-accept', '127.0.0.1:0', ...words], {
 		stdio: ['pipe', 'pipe', 'pipe'],
 	});

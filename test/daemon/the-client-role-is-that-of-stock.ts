@@ -1,0 +1,110 @@
+/*
+ * The differential suite of the client role: verdict, report, log lines, what the
+ * server sees. What an administrator has learned from stock has to hold with us.
+ */
+import {readFileSync} from 'node:fs';
+import test from 'ava';
+import {Daemon} from '../helpers/daemon.ts';
+import {type Case, Peers, put} from '../helpers/differential.ts';
+import {makeLab} from '../helpers/lab.ts';
+
+const cases = JSON.parse(
+	readFileSync(new URL('../fixtures/client-role.json', import.meta.url), 'utf8'),
+) as readonly Case[];
+
+const cleanup: Array<() => unknown> = [];
+const lab = makeLab();
+const peers = new Peers({teardown: run => cleanup.push(run)}, lab);
+
+let ours: Daemon;
+let stock: Daemon;
+test.before(async () => {
+	const main = {max_use: '100000'};
+	[ours, stock] = await Promise.all([Daemon.start('ours', {main}), Daemon.start('stock', {main})]);
+});
+test.after.always(async () => {
+	await Promise.all(cleanup.map(run => run()));
+	await Promise.all([ours[Symbol.asyncDispose](), stock[Symbol.asyncDispose]()]);
+	lab[Symbol.dispose]();
+});
+
+/* What is meant to differ, why, and what is right. */
+interface Difference {
+	readonly reason: string;
+	readonly status: number;
+	/** Of the peer, when there is a report. */
+	readonly peerStatus?: number;
+	/** All that is warned of. */
+	readonly warnings: readonly string[];
+}
+
+const PEER = 'mx.example.com[127.0.0.1]:25';
+const crash = 'stock dies of it, with all its sessions';
+const noBlock = (level: number): Difference => ({
+	reason: crash,
+	status: 0,
+	warnings: [`warning: ${PEER}: no TLSA records at TLS security level ${level}`],
+});
+const noData = (peerStatus: number, ...warnings: readonly string[]): Difference => ({
+	reason: crash,
+	status: 1,
+	peerStatus,
+	warnings: [`warning: ${PEER}: unusable TLSA RR: 3 1 1 ...`, ...warnings],
+});
+const noFingerprints: Difference = {
+	reason: 'stock verifies a peer without a fingerprint when any authority vouches for any name',
+	status: 0,
+	warnings: [`warning: ${PEER}: no fingerprints at TLS security level fingerprint`],
+};
+const fallback = `warning: ${PEER}: all TLSA records unusable, fallback to unauthenticated TLS`;
+
+const differences: Readonly<Record<string, Difference>> = {
+	'A-secure-nomatchlist': {
+		reason: crash,
+		status: 1,
+		peerStatus: 1,
+		warnings: [`warning: ${PEER}: could not configure peer name checks`],
+	},
+	'Z-half-dane': noBlock(4),
+	'Z-dane': noBlock(5),
+	'Z-dane-only': noBlock(6),
+	'Z-fingerprint-nodata': noData(1, `warning: ${PEER}: all fingerprints unusable`),
+	'Z-half-dane-nodata': noData(5, fallback),
+	'Z-dane-nodata': noData(5, fallback),
+	'Z-dane-only-nodata': noData(1, `warning: ${PEER}: all TLSA records unusable`),
+	'Z-fingerprint': noFingerprints,
+	'E-fingerprint': noFingerprints,
+	'E-fingerprint-wrong': noFingerprints,
+};
+
+for (const item of cases) {
+	const difference = differences[item.id];
+	const title = `${item.id}: ${item.level}, server ${item.server}`;
+	if (difference === undefined) {
+		test.serial(title, async t => {
+			const wanted = await put(t, stock, peers, lab, item);
+			t.deepEqual(await put(t, ours, peers, lab, item), wanted);
+		});
+	} else {
+		const {reason, status, peerStatus, warnings} = difference;
+		test.serial(`${title} - ${reason}`, async t => {
+			const {pid} = ours;
+			const outcome = await put(t, ours, peers, lab, item);
+			t.is(outcome.status, status);
+			t.is(outcome.context?.peer_status, peerStatus);
+			t.deepEqual(
+				outcome.lines.filter(line => line.startsWith('warning: ')),
+				warnings,
+			);
+			t.is(ours.pid, pid);
+		});
+	}
+}
+
+test('every difference has a case', t => {
+	const ids = new Set(cases.map(({id}) => id));
+	t.deepEqual(
+		Object.keys(differences).filter(id => !ids.has(id)),
+		[],
+	);
+});

@@ -1,0 +1,247 @@
+/*
+ * The same case for stock and for us: the same peer, the same request, and then
+ * everything that can be seen of it.
+ */
+import {createHash, X509Certificate} from 'node:crypto';
+import {connect} from 'node:net';
+import type {ExecutionContext} from 'ava';
+import type {ClientInit, ClientStart} from '../../src/wire/client.ts';
+import type {TlsContext} from '../../src/wire/context.ts';
+import {type ClientHello, parseClientHello} from './client-hello.ts';
+import type {Daemon} from './daemon.ts';
+import {type CertificateStore, type PeerServer, sServer} from './openssl.ts';
+import {tcpPeer} from './peer.ts';
+
+/** A request, and the server that it meets. */
+export interface Case {
+	readonly id: string;
+	readonly level: keyof typeof levels;
+	/** Name of a certificate; `none`: the server has none. */
+	readonly server: string;
+	/** More words for openssl s_server. */
+	readonly arguments?: string;
+	readonly match?: readonly string[];
+	/** Usage, selector, matching type, data: `full|sha256|sha512(cert|spki NAME)` or `hex(...)`. */
+	readonly tlsa?: readonly string[];
+	/** TLSA base domain. */
+	readonly domain?: string;
+	readonly protocols?: string;
+	readonly cipher_grade?: string;
+	readonly cipher_exclusions?: string;
+	readonly sni?: string;
+	/** Names of files are those of the lab. */
+	readonly init?: Partial<ClientInit>;
+}
+
+const levels = {
+	may: 1,
+	encrypt: 2,
+	fingerprint: 3,
+	'half-dane': 4,
+	dane: 5,
+	'dane-only': 6,
+	verify: 7,
+	secure: 8,
+} as const;
+
+/** What can be seen of a case. */
+export interface Outcome {
+	readonly status: number;
+	readonly context: TlsContext | undefined;
+	/** What came behind the context. */
+	readonly rest: string;
+	readonly lines: readonly string[];
+	readonly hello: ClientHello | undefined;
+	/** Whether octets are logged up to the line about the connection, and behind it. */
+	readonly dumps: readonly [boolean, boolean];
+	/** What the server says of the client. */
+	readonly server: readonly string[];
+}
+
+/** Servers of one test file, each started when it is first needed. */
+export class Peers {
+	readonly #t: Pick<ExecutionContext, 'teardown'>;
+	readonly #lab: CertificateStore;
+	readonly #servers = new Map<string, Promise<PeerServer>>();
+
+	constructor(t: Pick<ExecutionContext, 'teardown'>, lab: CertificateStore) {
+		this.#t = t;
+		this.#lab = lab;
+	}
+
+	/** The server of a case. */
+	async serverOf({server, arguments: words = ''}: Case): Promise<PeerServer> {
+		const key = `${server} ${words}`;
+		const lab = this.#lab;
+		const own =
+			server === 'none' ? [] : ['-cert', lab.path(`${server}.cert`), '-key', lab.path(`${server}.key`)];
+		if (server !== 'none' && lab.read(`${server}.chain`) !== '') {
+			own.push('-cert_chain', lab.path(`${server}.chain`));
+		}
+
+		const known =
+			this.#servers.get(key) ??
+			sServer(this.#t, '-rev', ...own, ...words.split(' ').filter(word => word !== ''));
+		this.#servers.set(key, known);
+		return await known;
+	}
+}
+
+/** Puts a case to a daemon. */
+export async function put(
+	t: ExecutionContext,
+	daemon: Daemon,
+	peers: Peers,
+	lab: CertificateStore,
+	item: Case,
+): Promise<Outcome> {
+	const server = await peers.serverOf(item);
+	const before = server.output().length;
+	const sent: Buffer[] = [];
+	const port = await tcpPeer(t, client => {
+		const behind = connect({port: server.port, host: '127.0.0.1', allowHalfOpen: true});
+		behind.on('error', () => client.destroy());
+		client.on('data', (bytes: Buffer) => sent.push(bytes));
+		client.pipe(behind).pipe(client);
+		client.once('close', () => behind.destroy());
+	});
+	const known = (await daemon.lines()).length;
+	const {client, endpoint, status, context} = await daemon.handOff(t, port, {
+		start: startOf(item, lab),
+		init: initOf(item, lab),
+	});
+	/* When that comes back, what the server sends behind the handshake has come too. */
+	await client.send(context === undefined ? '' : 'hello\n');
+	const answer = context === undefined ? '' : String(await client.bytes(6));
+	client.socket.end();
+	const rest = answer + String(await client.rest());
+	const end = `DISCONNECT ${endpoint}`;
+	const since = async () => (await daemon.lines()).slice(known);
+	if (!(await daemon.sandbox.waitFor(async () => (await since()).includes(end)))) {
+		throw new Error(`${item.id} does not end: ${(await since()).join('\n')}`);
+	}
+
+	/* The server says what it has to say before it accepts the next connection. */
+	const said = () => server.output().slice(before);
+	if (context !== undefined) {
+		await daemon.sandbox.waitFor(() => /^Ciphersuite: /m.test(said()));
+	}
+
+	const lines = (await since()).map(line => mask(line, endpoint, lab));
+	const summary = lines.findIndex(line => line.includes(' TLS connection established '));
+	const middle = summary < 0 ? lines.length : summary;
+	return {
+		status,
+		context,
+		rest,
+		lines: lines
+			.filter(line => !aside.test(line) && !dumped.test(line))
+			/* A step that has to wait says again where it is: lines that repeat themselves count once. */
+			.filter((line, index, all) => line !== all[index - 1]),
+		dumps: [
+			lines.slice(0, middle).some(line => dumped.test(line)),
+			lines.slice(middle).some(line => dumped.test(line)),
+		],
+		hello: parseClientHello(Buffer.concat(sent)),
+		server: said()
+			.split('\n')
+			.filter(line => serverSays.test(line)),
+	};
+}
+
+/*
+ * Lines that are not about the session. Stock says in several lines how a request
+ * differs from its own parameters; we do what the request says, and only warn of
+ * files. What a process says when it starts depends on when that was.
+ */
+const aside =
+	/^warning: (request from tlsproxy client with unexpected settings|\(server\) '|files are opened without privileges|to avoid this|TLS server role is disabled)/;
+
+/* What is in a dump is random, and how many there are; only whether there are any can be compared. */
+const dumped = /^[\da-f]{4} ([\da-f]{2} |- <)|^(read from|write to) [\dA-F]{8,} \[/;
+
+const serverSays =
+	/^(Protocol version|Client cipher list|Ciphersuite|Peer certificate|Hash used|Signature type|Verif|Supported|depth=|verify |Peer Temp Key)/;
+
+function mask(line: string, endpoint: string, lab: CertificateStore): string {
+	return line.replaceAll(endpoint, '[PEER]').replaceAll(`${lab.directory}/`, '');
+}
+
+function startOf(item: Case, lab: CertificateStore): Partial<ClientStart> {
+	const level = levels[item.level];
+	const usual = level > levels.encrypt ? 'aNULL' : level === levels.encrypt ? 'eNULL' : '';
+	return {
+		tls_level: level,
+		nexthop: 'example.com',
+		host: 'mx.example.com',
+		namaddr: 'mx.example.com[127.0.0.1]:25',
+		helo: 'mx.example.com',
+		protocols: item.protocols ?? '>=TLSv1',
+		cipher_grade: item.cipher_grade ?? 'medium',
+		cipher_exclusions: item.cipher_exclusions ?? usual,
+		sni: wireText(item.sni ?? ''),
+		matchargv: (item.match ?? []).map(wireText),
+		dane:
+			item.tlsa === undefined
+				? undefined
+				: {
+						domain: item.domain ?? (item.level.includes('dane') ? 'mx.example.com' : ''),
+						tlsa: item.tlsa.map(text => tlsaRecord(text, lab)),
+					},
+	};
+}
+
+/* UTF-8, a character per byte. */
+function wireText(text: string): string {
+	return Buffer.from(text).toString('latin1');
+}
+
+type TlsaRecord = {usage: number; selector: number; mtype: number; data: Uint8Array};
+
+function tlsaRecord(text: string, lab: CertificateStore): TlsaRecord {
+	const [usage = '', selector = '', mtype = '', ...rest] = text.split(' ');
+	return {
+		usage: Number(usage),
+		selector: Number(selector),
+		mtype: Number(mtype),
+		data: tlsaData(rest.join(' '), lab),
+	};
+}
+
+function tlsaData(text: string, lab: CertificateStore): Uint8Array {
+	const [, how = '', what = ''] = /^(\w+)\((.*)\)$/.exec(text) ?? [];
+	if (how === 'hex') {
+		return Buffer.from(what, 'hex');
+	}
+
+	const [part, name = ''] = what.split(' ');
+	const certificate = new X509Certificate(lab.read(`${name}.cert`));
+	const bytes =
+		part === 'spki' ? certificate.publicKey.export({type: 'spki', format: 'der'}) : certificate.raw;
+	return how === 'full' ? bytes : createHash(how).update(bytes).digest();
+}
+
+const fileFields = [
+	'chain_files',
+	'cert_file',
+	'key_file',
+	'dcert_file',
+	'dkey_file',
+	'eccert_file',
+	'eckey_file',
+	'CAfile',
+	'CApath',
+] as const;
+
+function initOf(item: Case, lab: CertificateStore): Partial<ClientInit> {
+	const init: Partial<ClientInit> = {log_level: '1', verifydepth: 9, CAfile: 'root.cert', ...item.init};
+	const files = fileFields.map(name => [
+		name,
+		(init[name] ?? '')
+			.split(' ')
+			.filter(word => word !== '')
+			.map(word => lab.path(word))
+			.join(' '),
+	]);
+	return {...init, ...(Object.fromEntries(files) as Partial<ClientInit>)};
+}

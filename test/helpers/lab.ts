@@ -1,0 +1,179 @@
+/*
+ * Certificates of servers, good and bad in each way that a verdict depends on. All
+ * of them for mx.example.com, issued by an intermediate of one root, unless the
+ * name says something else.
+ */
+import {chmodSync} from 'node:fs';
+import {CertificateStore, ed25519, rsa, type Wanted} from './openssl.ts';
+
+const ec = (curve: string) => ['-algorithm', 'EC', '-pkeyopt', `ec_paramgen_curve:${curve}`];
+const CA = 'basicConstraints=critical,CA:TRUE';
+const NO_CA = 'basicConstraints=CA:FALSE';
+const SERVER = 'extendedKeyUsage=serverAuth';
+const names = (...list: readonly string[]) => `subjectAltName=${list.join(',')}`;
+const MX = 'DNS:mx.example.com';
+const usual = [NO_CA, SERVER, names(MX)];
+
+const authorities: Readonly<Record<string, Wanted>> = {
+	root: {key: rsa, subject: '/CN=Lab Root CA/O=Lab', extensions: [CA]},
+	other: {key: rsa, subject: '/CN=Other Root', extensions: [CA]},
+	int: {key: rsa, subject: '/CN=Lab Intermediate CA/O=Lab', extensions: [CA], issuer: 'root'},
+	int2: {key: rsa, subject: '/CN=Lab Int2/O=Lab', extensions: [CA], issuer: 'int'},
+	int3: {keyOf: 'int2', subject: '/CN=Lab Int3/O=Lab', extensions: [CA], issuer: 'int2'},
+	int4: {keyOf: 'int2', subject: '/CN=Lab Int4/O=Lab', extensions: [CA], issuer: 'int3'},
+	oldint: {
+		keyOf: 'int2',
+		subject: '/CN=Lab Old/O=Lab',
+		extensions: [CA],
+		issuer: 'root',
+		notAfter: '20250101000000Z',
+	},
+	noint: {keyOf: 'int2', subject: '/CN=Lab No CA/O=Lab', extensions: [NO_CA], issuer: 'root'},
+	shortint: {keyOf: 'int2', subject: '/CN=Lab Short/O=Lab', extensions: [`${CA},pathlen:0`], issuer: 'root'},
+	shortint2: {keyOf: 'int2', subject: '/CN=Lab Short 2/O=Lab', extensions: [CA], issuer: 'shortint'},
+	limited: {
+		keyOf: 'int2',
+		subject: '/CN=Lab Limited/O=Lab',
+		extensions: [CA, 'nameConstraints=critical,permitted;DNS:example.com'],
+		issuer: 'root',
+	},
+	mislimited: {
+		keyOf: 'int2',
+		subject: '/CN=Lab Mislimited/O=Lab',
+		extensions: [CA, 'nameConstraints=critical,permitted;DNS:example.org'],
+		issuer: 'root',
+	},
+};
+
+/** A server's certificate, and what it sends behind it. */
+interface Leaf extends Wanted {
+	readonly chain?: readonly string[];
+}
+
+const IDN = 'xn--bcher-kva.example';
+
+const leaves: Readonly<Record<string, Leaf>> = {
+	good: {key: rsa},
+	goodroot: {keyOf: 'good', chain: ['int', 'root']},
+	goodnoint: {keyOf: 'good', chain: []},
+	goodec: {key: ec('P-256')},
+	ec384: {key: ec('P-384')},
+	ec521: {key: ec('P-521')},
+	ed: {key: ed25519},
+	ed448: {key: ['-algorithm', 'ED448']},
+	pss: {key: ['-algorithm', 'RSA-PSS', '-pkeyopt', 'rsa_keygen_bits:2048']},
+	rsa4096: {key: ['-algorithm', 'RSA', '-pkeyopt', 'rsa_keygen_bits:4096']},
+	weak: {key: ['-algorithm', 'RSA', '-pkeyopt', 'rsa_keygen_bits:1024']},
+	sha1: {keyOf: 'good', digest: 'sha1'},
+	wrong: {
+		key: rsa,
+		subject: '/CN=wrong.example.org',
+		extensions: [NO_CA, SERVER, names('DNS:wrong.example.org')],
+	},
+	cnonly: {keyOf: 'good', extensions: [NO_CA, SERVER]},
+	cnsan: {keyOf: 'good', extensions: [NO_CA, SERVER, names('DNS:other.example.org')]},
+	nocn: {keyOf: 'good', subject: '/O=NoCN only'},
+	expired: {key: rsa, notAfter: '20250101000000Z'},
+	future: {keyOf: 'good', notBefore: '20900101000000Z'},
+	selfs: {key: rsa, issuer: '', chain: []},
+	selfexp: {key: rsa, issuer: '', chain: [], notAfter: '20250101000000Z'},
+	clientonly: {keyOf: 'good', extensions: [NO_CA, 'extendedKeyUsage=clientAuth', names(MX)]},
+	anyeku: {keyOf: 'good', extensions: [NO_CA, 'extendedKeyUsage=anyExtendedKeyUsage', names(MX)]},
+	codeeku: {keyOf: 'good', extensions: [NO_CA, 'extendedKeyUsage=codeSigning', names(MX)]},
+	keyusage: {keyOf: 'good', extensions: [...usual, 'keyUsage=critical,keyCertSign']},
+	fromroot: {keyOf: 'good', issuer: 'root', chain: []},
+	untrusted: {keyOf: 'good', issuer: 'other', chain: []},
+	untrustedroot: {keyOf: 'good', issuer: 'other', chain: ['other']},
+	deep: {keyOf: 'good', issuer: 'int2', chain: ['int2', 'int']},
+	deep3: {keyOf: 'good', issuer: 'int3', chain: ['int3', 'int2', 'int']},
+	deep4: {keyOf: 'good', issuer: 'int4', chain: ['int4', 'int3', 'int2', 'int']},
+	expiredint: {keyOf: 'good', issuer: 'oldint', chain: ['oldint']},
+	noca: {keyOf: 'good', issuer: 'noint', chain: ['noint']},
+	pathlen: {keyOf: 'good', issuer: 'shortint2', chain: ['shortint2', 'shortint']},
+	constrained: {keyOf: 'good', issuer: 'limited', chain: ['limited']},
+	misconstrained: {keyOf: 'good', issuer: 'mislimited', chain: ['mislimited']},
+	/* Names of a chain that goes in a circle. */
+	selfissued: {keyOf: 'good', subject: '/CN=Lab Intermediate CA/O=Lab'},
+	subdom: {
+		keyOf: 'good',
+		subject: '/CN=a.b.example.com',
+		extensions: [NO_CA, SERVER, names('DNS:a.b.example.com')],
+	},
+	multi: {keyOf: 'good', extensions: [NO_CA, SERVER, names('DNS:foo.example.net', MX)]},
+	manysans: {
+		keyOf: 'good',
+		extensions: [
+			NO_CA,
+			SERVER,
+			names(...Array.from({length: 200}, (_, index) => `DNS:n${index}.example.net`), MX),
+		],
+	},
+	wild: {keyOf: 'good', subject: '/CN=wild', extensions: [NO_CA, SERVER, names('DNS:*.example.com')]},
+	wildpartial: {keyOf: 'good', subject: '/CN=wild', extensions: [NO_CA, SERVER, names('DNS:m*.example.com')]},
+	wildtop: {keyOf: 'good', subject: '/CN=wild', extensions: [NO_CA, SERVER, names('DNS:*.com')]},
+	wilddeep: {keyOf: 'good', subject: '/CN=wild', extensions: [NO_CA, SERVER, names('DNS:mx.*.com')]},
+	uppersan: {keyOf: 'good', extensions: [NO_CA, SERVER, names('DNS:MX.Example.COM')]},
+	trailingdot: {keyOf: 'good', extensions: [NO_CA, SERVER, names('DNS:mx.example.com.')]},
+	emailsan: {keyOf: 'good', extensions: [NO_CA, SERVER, names('email:postmaster@mx.example.com')]},
+	ipsan: {keyOf: 'good', extensions: [NO_CA, SERVER, names('IP:127.0.0.1')]},
+	/* A dNSName of "mx.example.com", NUL, ".evil.example". */
+	nulsan: {
+		keyOf: 'good',
+		subject: '/CN=nul',
+		extensions: [
+			NO_CA,
+			SERVER,
+			`subjectAltName=DER:${derOfName(Buffer.from('mx.example.com\0.evil.example')).toString('hex')}`,
+		],
+	},
+	idn: {keyOf: 'good', subject: `/CN=${IDN}`, extensions: [NO_CA, SERVER, names(`DNS:${IDN}`)]},
+	ulabel: {keyOf: 'good', subject: '/CN=bücher.example', extensions: [NO_CA, SERVER]},
+	twocn: {keyOf: 'good', subject: '/CN=first.example.com/CN=mx.example.com', extensions: [NO_CA, SERVER]},
+	/* Text of two bytes each, of Latin-1, and of the longest that the standard allows. */
+	bmpcn: {keyOf: 'good', subject: '/CN=мх.example', strings: 'MASK:0x800'},
+	latin1cn: {keyOf: 'good', subject: '/CN=Müller', strings: 'MASK:0x4'},
+	utf8cn: {keyOf: 'good', subject: '/CN=Müller'},
+	longcn: {keyOf: 'good', subject: `/CN=${'x'.repeat(64)}`},
+};
+
+const clients: Readonly<Record<string, Wanted>> = {
+	client: {
+		key: rsa,
+		subject: '/CN=client.example.net',
+		extensions: [NO_CA, 'extendedKeyUsage=clientAuth', names('DNS:client.example.net')],
+	},
+	clientec: {
+		key: ec('P-256'),
+		subject: '/CN=client.example.net',
+		extensions: [NO_CA, 'extendedKeyUsage=clientAuth', names('DNS:client.example.net')],
+	},
+};
+
+/** Makes them: NAME.cert, NAME.key and NAME.chain of each, readable by all. */
+export function makeLab(): CertificateStore {
+	const lab = new CertificateStore();
+	for (const [name, wanted] of Object.entries(authorities)) {
+		lab.make(name, wanted);
+	}
+
+	for (const [name, {chain = ['int'], ...wanted}] of Object.entries(leaves)) {
+		const {issuer = 'int', ...rest} = {subject: '/CN=mx.example.com', extensions: usual, ...wanted};
+		lab.make(name, issuer === '' ? rest : {...rest, issuer});
+		lab.write(`${name}.chain`, ...chain.map(link => lab.read(`${link}.cert`)));
+	}
+
+	for (const [name, wanted] of Object.entries(clients)) {
+		lab.make(name, {...wanted, issuer: 'int'});
+		lab.write(`${name}.pem`, lab.read(`${name}.key`), lab.read(`${name}.cert`), lab.read('int.cert'));
+		chmodSync(lab.path(`${name}.key`), 0o644);
+	}
+
+	chmodSync(lab.path('good.key'), 0o644);
+	chmodSync(lab.directory, 0o755);
+	return lab;
+}
+
+/* SEQUENCE of one dNSName, shorter than 128 bytes. */
+function derOfName(name: Uint8Array): Buffer {
+	return Buffer.from([0x30, name.length + 2, 0x82, name.length, ...name]);
+}
