@@ -35,7 +35,6 @@ export interface LogTransport {
 const levels = {
 	info: {pino: 30, severity: 6, label: ''},
 	warning: {pino: 40, severity: 4, label: 'warning: '},
-	error: {pino: 50, severity: 3, label: 'error: '},
 	fatal: {pino: 60, severity: 2, label: 'fatal: '},
 	panic: {pino: 70, severity: 2, label: 'panic: '},
 } as const;
@@ -47,7 +46,6 @@ const byNumber: ReadonlyMap<number, (typeof levels)[keyof typeof levels]> = new 
 /** Bytes of text in one record. Source: postfix src/util/msg_logger.c. */
 const TEXT_LIMIT = 2000;
 /** Errors after which a process gives up. Source: postfix src/util/msg.c. */
-const ERROR_LIMIT = 13;
 
 let transport: LogTransport | undefined;
 
@@ -92,16 +90,6 @@ export function info(text: string): void {
 /** Logs what went wrong without stopping anybody. Source: msg_warn(). */
 export function warning(text: string): void {
 	logger.warning(text);
-}
-
-let errors = 0;
-
-/** Logs what went wrong with this process; the thirteenth time it ends. Source: msg_error(). */
-export function error(text: string): void {
-	logger.error(text);
-	if (++errors >= ERROR_LIMIT) {
-		fatal('too many errors - program terminated');
-	}
 }
 
 let beforeExit: (status: number) => void = () => undefined;

@@ -113,6 +113,11 @@ function openFirstLog(): void {
 
 function end(reason: unknown): never {
 	if (reason instanceof ConfigurationError) {
+		/* What exactly is wrong in main.cf is a line of its own. */
+		if (reason.cause instanceof ConfigurationError) {
+			log.warning(reason.cause.message);
+		}
+
 		return log.fatal(reason.message);
 	}
 

@@ -1,7 +1,7 @@
 import test from 'ava';
 import {execa} from 'execa';
 import fc from 'fast-check';
-import {cleanText, error, info, type LogTransport, openLog, warning} from '../src/log.ts';
+import {cleanText, info, type LogTransport, openLog, warning} from '../src/log.ts';
 
 type Sent = readonly [severity: number, label: string, text: string];
 
@@ -36,15 +36,13 @@ async function run(program: string) {
 	};
 }
 
-test.serial('info, warning and error carry the severity and the label of their level', t => {
+test.serial('info and warning carry the severity and the label of their level', t => {
 	const sent = collect();
 	info('CONNECT to [127.0.0.1]:25');
 	warning('TLS library problem');
-	error('trouble');
 	t.deepEqual(sent, [
 		[6, '', 'CONNECT to [127.0.0.1]:25'],
 		[4, 'warning: ', 'TLS library problem'],
-		[3, 'error: ', 'trouble'],
 	]);
 });
 
@@ -91,20 +89,6 @@ const ends = test.macro({
 
 test(ends, "log.fatal('no configuration');", [[2, 'fatal: ', 'no configuration']]);
 test(ends, "log.panic('impossible');", [[2, 'panic: ', 'impossible']]);
-
-test('error ends the process the thirteenth time', async t => {
-	const {lines, status} = await run(
-		"for (let count = 1; count <= 20; count++) log.error('number ' + count);",
-	);
-	t.is(status, 1);
-	t.deepEqual(
-		lines.map(line => (JSON.parse(line) as Sent)[2]),
-		[
-			...Array.from({length: 13}, (_, index) => `number ${index + 1}`),
-			'too many errors - program terminated',
-		],
-	);
-});
 
 test('records from before openLog are lost and do no harm', async t => {
 	const {stdout} = await execa`${process.execPath} --input-type=module --eval ${`
