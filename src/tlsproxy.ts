@@ -20,6 +20,7 @@ import type {Configuration} from './conf/configuration.ts';
 import {facilityNumber} from './conf/facility.ts';
 import {compareReleases} from './conf/parameters.ts';
 import {readConfiguration} from './conf/postconf.ts';
+import {readMailClients} from './conf/services.ts';
 import {ConfigurationError} from './errors.ts';
 import {DeadlineClock} from './event/deadline.ts';
 import {Reactor} from './event/reactor.ts';
@@ -32,6 +33,8 @@ import {postlogTransport, syslogTransport} from './master/transport.ts';
 import {Session, type SessionHost} from './proxy/session.ts';
 import {type Application, ApplicationCache, clientApplication} from './tls/application.ts';
 import {namedFiles} from './tls/certificates.ts';
+import {Keyring, type MaterialFiles} from './tls/keyring.ts';
+import {startLibrary} from './tls/library.ts';
 import {policyComplaint} from './tls/policy.ts';
 import {
 	type ClientInit,
@@ -85,8 +88,10 @@ export async function serve(
 
 	const applications = new ApplicationCache(APPLICATION_LIMIT);
 	const enabled = clientRoleEnabled(configuration);
+	const keyring = new Keyring();
 	if (enabled) {
-		loadOwnApplication(configuration, profile, applications);
+		await loadKeyring(configuration, keyring);
+		loadOwnApplication(configuration, profile, applications, keyring);
 	}
 
 	/* Where there is no file to say so any more, the time zone has to be known. */
@@ -106,7 +111,7 @@ export async function serve(
 				return undefined;
 			}
 
-			return applicationFor(settings, profile, applications);
+			return applicationFor(settings, profile, applications, keyring);
 		},
 		serverRole() {
 			if (!serverRoleEnabled(configuration)) {
@@ -187,14 +192,53 @@ function serverRoleEnabled(configuration: Configuration): boolean {
 		: level !== 'none';
 }
 
+/*
+ * Whatever a client of this service may name in its requests. That one of them has
+ * files that cannot be read is the trouble of its mail alone.
+ */
+async function loadKeyring(configuration: Configuration, keyring: Keyring): Promise<void> {
+	/* Before anything else is asked of OpenSSL, its configuration has to be applied. */
+	const {config_file, config_name} = ownParams(configuration);
+	if (!startLibrary(config_file ?? 'default', config_name ?? '')) {
+		return;
+	}
+
+	const appendDefault = configuration.boolean('tls_append_default_CA');
+	for (const {service, program, configuration: theirs} of await readMailClients(configuration)) {
+		if (!keyring.load(filesOf(theirs, `${program}_tls`), appendDefault)) {
+			log.warning(`${service}: its certificates cannot be used, and this service refuses its requests`);
+		}
+	}
+}
+
+function filesOf(
+	configuration: Configuration,
+	prefix: 'smtp_tls' | 'lmtp_tls' | 'tlsproxy_client',
+): MaterialFiles {
+	return {
+		chain_files: configuration.string(`${prefix}_chain_files`),
+		cert_file: configuration.string(`${prefix}_cert_file`),
+		key_file: configuration.string(`${prefix}_key_file`),
+		dcert_file: configuration.string(`${prefix}_dcert_file`),
+		dkey_file: configuration.string(`${prefix}_dkey_file`),
+		eccert_file: configuration.string(`${prefix}_eccert_file`),
+		eckey_file: configuration.string(`${prefix}_eckey_file`),
+		CAfile: configuration.string(`${prefix}_CAfile`),
+		CApath: configuration.string(`${prefix}_CApath`),
+	};
+}
+
 function loadOwnApplication(
 	configuration: Configuration,
 	profile: Profile,
 	applications: ApplicationCache,
+	keyring: Keyring,
 ): void {
 	const params = ownParams(configuration);
 	const init = ownInit(configuration);
-	const application = clientApplication(params, init);
+	const application = keyring.load(init, params.tls_append_default_CA !== 0)
+		? clientApplication(params, init, keyring)
+		: undefined;
 	if (application === undefined) {
 		log.warning('TLS client initialization failed');
 	} else {
@@ -211,6 +255,7 @@ function applicationFor(
 	settings: ClientSettings,
 	profile: Profile,
 	applications: ApplicationCache,
+	keyring: Keyring,
 ): Application | undefined {
 	const complaint = policyComplaint(settings.start);
 	if (complaint !== undefined) {
@@ -224,17 +269,18 @@ function applicationFor(
 		return found;
 	}
 
-	const files = [...namedFiles(settings.init), settings.init.CAfile, settings.init.CApath];
-	if (files.some(name => name !== '')) {
+	const {params, init} = settings;
+	if (!keyring.has(init, params.tls_append_default_CA !== 0)) {
+		const files = [...namedFiles(init), init.CAfile, init.CApath].filter(name => name !== '');
 		/* Administrators search for the first line of stock's warning. */
 		log.warning('request from tlsproxy client with unexpected settings');
-		log.warning(`files are opened without privileges: ${files.filter(name => name !== '').join(', ')}`);
+		log.warning(`files are opened without privileges: ${files.join(', ')}`);
 		log.warning(
-			'to avoid this, run another tlsproxy service with tlsproxy_client_* settings that match the client, and name it in tlsproxy_service_name',
+			'to avoid this, let smtp_tls_* parameters in main.cf or master.cf name them, or run another tlsproxy service with tlsproxy_client_* settings that match the client, and name it in tlsproxy_service_name',
 		);
 	}
 
-	const made = clientApplication(settings.params, settings.init);
+	const made = clientApplication(params, init, keyring);
 	if (made !== undefined) {
 		applications.add(key, made);
 	}
@@ -282,15 +328,7 @@ function ownInit(configuration: Configuration): ClientInit {
 		log_level: configuration.string('tlsproxy_client_loglevel'),
 		verifydepth: configuration.integer('tlsproxy_client_scert_verifydepth'),
 		cache_type: 'smtp',
-		chain_files: configuration.string('tlsproxy_client_chain_files'),
-		cert_file: configuration.string('tlsproxy_client_cert_file'),
-		key_file: configuration.string('tlsproxy_client_key_file'),
-		dcert_file: configuration.string('tlsproxy_client_dcert_file'),
-		dkey_file: configuration.string('tlsproxy_client_dkey_file'),
-		eccert_file: configuration.string('tlsproxy_client_eccert_file'),
-		eckey_file: configuration.string('tlsproxy_client_eckey_file'),
-		CAfile: configuration.string('tlsproxy_client_CAfile'),
-		CApath: configuration.string('tlsproxy_client_CApath'),
+		...filesOf(configuration, 'tlsproxy_client'),
 		mdalg: configuration.string('tlsproxy_client_fingerprint_digest'),
 	};
 }

@@ -17,6 +17,10 @@ export interface SinkOptions {
 	readonly maxVersion?: TlsVersion;
 	/** OpenSSL cipher list, for TLS 1.2 and below. */
 	readonly ciphers?: string;
+	/** Speak LMTP. */
+	readonly lmtp?: boolean;
+	/** Ask clients for a certificate, and accept any. */
+	readonly requestCertificate?: boolean;
 	/** Mechanisms offered after STARTTLS; any user with any password is let in. */
 	readonly auth: ReadonlyArray<'PLAIN' | 'LOGIN'>;
 	/** Time that the server takes over each message before it accepts it, in milliseconds. */
@@ -34,6 +38,8 @@ export interface SinkConnection {
 	/** Protocol version, once encrypted. */
 	readonly protocol: string;
 	readonly resumed: boolean;
+	/** Common name in the client's certificate; empty when there was none. */
+	readonly clientName: string;
 	readonly messages: number;
 	readonly closed: boolean;
 	/** All that authenticated on it. More than one is an error of the client. */

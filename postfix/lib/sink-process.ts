@@ -79,6 +79,7 @@ function start(options: SinkOptions): void {
 	const server = new SMTPServer({
 		name: options.hostName,
 		banner: 'sink',
+		lmtp: options.lmtp ?? false,
 		disableReverseLookup: true,
 		authMethods: [...options.auth],
 		authOptional: true,
@@ -92,6 +93,7 @@ function start(options: SinkOptions): void {
 		...(options.minVersion === undefined ? {} : {minVersion: options.minVersion}),
 		...(options.maxVersion === undefined ? {} : {maxVersion: options.maxVersion}),
 		...(options.ciphers === undefined ? {} : {ciphers: options.ciphers}),
+		...(options.requestCertificate === true ? {requestCert: true, rejectUnauthorized: false} : {}),
 		/* A message of 100 MB on a busy machine takes its time. */
 		socketTimeout: 600_000,
 		onConnect(session, callback) {
@@ -104,6 +106,11 @@ function start(options: SinkOptions): void {
 			if (socket instanceof TLSSocket) {
 				connection.protocol = socket.getProtocol() ?? '';
 				connection.resumed = socket.isSessionReused();
+				/* Without a certificate the library has an empty object for one. */
+				const {subject} = socket.getPeerCertificate() as {
+					readonly subject?: {readonly CN?: string | string[]};
+				};
+				connection.clientName = String(subject?.CN ?? '');
 			}
 
 			callback();
@@ -152,6 +159,7 @@ function connectionOf(session: SMTPServerSession): Seen {
 		encrypted: false,
 		protocol: '',
 		resumed: false,
+		clientName: '',
 		messages: 0,
 		closed: false,
 		users: [],

@@ -37,13 +37,18 @@ import {
 export class Configuration {
 	/** The running Postfix. */
 	readonly release: Release;
+	readonly #shared: ReadonlyMap<string, string>;
 	readonly #values: ReadonlyMap<string, string>;
 
 	/**
-	 * @param values - unexpanded values of all parameters by name, `mail_version` among them.
+	 * @param shared - unexpanded values of all parameters by name, `mail_version` among them: defaults and
+	 * main.cf.
+	 * @param own - what this process has on top: its command line, and what it says about itself.
 	 * @throws {ConfigurationError} when `mail_version` does not name a release.
 	 */
-	constructor(values: ReadonlyMap<string, string>) {
+	constructor(shared: ReadonlyMap<string, string>, own: ReadonlyMap<string, string> = new Map()) {
+		this.#shared = shared;
+		const values = new Map([...shared, ...own]);
 		this.#values = values;
 		const version = values.get('mail_version') ?? '';
 		const [, major, minor] = /^(\d+)\.(\d+)/.exec(version) ?? [];
@@ -52,6 +57,11 @@ export class Configuration {
 		}
 
 		this.release = `${Number(major)}.${Number(minor)}`;
+	}
+
+	/** The configuration of another service of the same instance, with its own settings on top of main.cf. */
+	forService(own: ReadonlyMap<string, string>): Configuration {
+		return new Configuration(this.#shared, new Map([['config_directory', this.configDirectory], ...own]));
 	}
 
 	/** The directory of main.cf. */

@@ -127,7 +127,16 @@ const parameters = {
 	tls_wildcard_matches_multiple_labels: {type: 'boolean'},
 	tlsmgr_service_name: {type: 'string', minLength: 1},
 
-	/* What only gives the parameters of the next group their defaults. */
+	/* What gives the parameters of the next group their defaults, and names the files of our clients. */
+	lmtp_tls_CAfile: {type: 'string'},
+	lmtp_tls_CApath: {type: 'string'},
+	lmtp_tls_cert_file: {type: 'string'},
+	lmtp_tls_chain_files: {type: 'string'},
+	lmtp_tls_dcert_file: {type: 'string'},
+	lmtp_tls_dkey_file: {type: 'string'},
+	lmtp_tls_eccert_file: {type: 'string'},
+	lmtp_tls_eckey_file: {type: 'string'},
+	lmtp_tls_key_file: {type: 'string'},
 	smtp_enforce_tls: {type: 'boolean'},
 	smtp_tls_CAfile: {type: 'string'},
 	smtp_tls_CApath: {type: 'string'},

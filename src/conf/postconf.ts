@@ -74,11 +74,7 @@ export async function readConfiguration(source: ConfigurationSource): Promise<Co
 		}
 	}
 
-	for (const [name, value] of settings) {
-		values.set(name, value);
-	}
-
-	return new Configuration(values);
+	return new Configuration(values, settings);
 }
 
 function findPostconf(): string {
@@ -99,21 +95,38 @@ function namesIn(values: Iterable<string>): readonly string[] {
 /** Runs postconf, and splits what it prints into names and values. */
 async function run(postconf: string, options: readonly string[]): Promise<Map<string, string>> {
 	const values = new Map<string, string>();
+	for (const line of await postconfLines(options, postconf)) {
+		const end = line.indexOf(' =');
+		if (end > 0) {
+			values.set(line.slice(0, end), line.slice(end + 3));
+		}
+	}
+
+	return values;
+}
+
+/**
+ * Runs postconf(1).
+ *
+ * @param postconf - its path; without, the usual places are tried.
+ * @returns the lines that it prints.
+ * @throws {ConfigurationError} with the words of postconf, when it has any.
+ */
+export async function postconfLines(
+	options: readonly string[],
+	postconf: string = findPostconf(),
+): Promise<readonly string[]> {
+	const found: string[] = [];
 	try {
 		const command = execa(postconf, options, {...limits, buffer: false, stderr: 'ignore'});
 		const lines = command.stdout.pipe(split());
-		lines.on('data', (line: string) => {
-			const end = line.indexOf(' =');
-			if (end > 0) {
-				values.set(line.slice(0, end), line.slice(end + 3));
-			}
-		});
+		lines.on('data', (line: string) => found.push(line));
 		await Promise.all([command, finished(lines)]);
 	} catch (error) {
 		throw new ConfigurationError(await reasonOf(error, postconf, options), {cause: error});
 	}
 
-	return values;
+	return found;
 }
 
 /*

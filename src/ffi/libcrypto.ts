@@ -27,6 +27,7 @@ export type Pointer<Name extends string> = Brand<bigint, Name>;
 export type X509 = Pointer<'X509'>;
 export type X509Name = Pointer<'X509_NAME'>;
 export type X509NameEntry = Pointer<'X509_NAME_ENTRY'>;
+export type X509Store = Pointer<'X509_STORE'>;
 export type X509StoreCtx = Pointer<'X509_STORE_CTX'>;
 export type Asn1String = Pointer<'ASN1_STRING'>;
 export type EvpPkey = Pointer<'EVP_PKEY'>;

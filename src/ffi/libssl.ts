@@ -15,7 +15,7 @@
 import koffi from 'koffi';
 import type {Fd} from '../units.ts';
 import {type Address, allocate} from './libc.ts';
-import type {Bio, EvpMd, EvpPkey, InitSettings, Pointer, StackOfX509, X509} from './libcrypto.ts';
+import type {Bio, EvpMd, EvpPkey, InitSettings, Pointer, StackOfX509, X509, X509Store} from './libcrypto.ts';
 
 export type SslMethod = Pointer<'SSL_METHOD'>;
 export type SslCtx = Pointer<'SSL_CTX'>;
@@ -85,6 +85,55 @@ export const SSL_CTX_set_cipher_list: (ctx: SslCtx, list: string) => number = li
 );
 const SSL_CTX_ctrl: (ctx: SslCtx, command: number, larg: number, parg: Address | null) => number =
 	libssl.func('long SSL_CTX_ctrl(void *ctx, int cmd, long larg, void *parg)');
+const SSL_CTRL_GET_CHAIN_CERTS = 115;
+const SSL_CTRL_SET_CURRENT_CERT = 117;
+const SSL_CERT_SET_FIRST = 1;
+const SSL_CERT_SET_NEXT = 2;
+const SSL_CTX_get0_certificate: (ctx: SslCtx) => X509 | null = libssl.func(
+	'void *SSL_CTX_get0_certificate(const void *ctx)',
+);
+const SSL_CTX_get0_privatekey: (ctx: SslCtx) => EvpPkey | null = libssl.func(
+	'void *SSL_CTX_get0_privatekey(const void *ctx)',
+);
+const SSL_CTX_get_cert_store: (ctx: SslCtx) => X509Store = libssl.func(
+	'void *SSL_CTX_get_cert_store(const void *ctx)',
+);
+const SSL_CTX_set1_cert_store: (ctx: SslCtx, store: X509Store) => void = libssl.func(
+	'void SSL_CTX_set1_cert_store(void *ctx, void *store)',
+);
+
+/**
+ * Gives a context the certificates, keys and chains of another, by reference.
+ *
+ * @returns false when OpenSSL refuses one of them.
+ */
+export function copyIdentity(from: SslCtx, to: SslCtx): boolean {
+	/* One for each type of key. */
+	for (let which = SSL_CERT_SET_FIRST; SSL_CTX_ctrl(from, SSL_CTRL_SET_CURRENT_CERT, which, null) === 1; ) {
+		const certificate = SSL_CTX_get0_certificate(from);
+		const key = SSL_CTX_get0_privatekey(from);
+		scratch.view.setBigUint64(0, 0n, true);
+		SSL_CTX_ctrl(from, SSL_CTRL_GET_CHAIN_CERTS, 0, scratch.address);
+		const chain = scratch.view.getBigUint64(0, true) as StackOfX509;
+		if (
+			certificate === null ||
+			key === null ||
+			SSL_CTX_use_cert_and_key(to, certificate, key, chain, 1) !== 1
+		) {
+			return false;
+		}
+
+		which = SSL_CERT_SET_NEXT;
+	}
+
+	return true;
+}
+
+/** Gives a context the trusted certificates of another, by reference. */
+export function copyAuthorities(from: SslCtx, to: SslCtx): void {
+	SSL_CTX_set1_cert_store(to, SSL_CTX_get_cert_store(from));
+}
+
 const SSL_CTX_ctrl_ints: (ctx: SslCtx, command: number, larg: number, parg: Int32Array) => number =
 	libssl.func('long SSL_CTX_ctrl(void *ctx, int cmd, long larg, const int *parg)');
 

@@ -46,8 +46,8 @@ import {
 import {info, warning} from '../log.ts';
 import {Owned} from '../owned.ts';
 import type {ClientInit, ClientParams} from '../wire/client.ts';
-import {loadAuthorities, loadIdentity} from './certificates.ts';
 import {infoCallback} from './debug.ts';
+import type {Keyring} from './keyring.ts';
 import {printErrors, startLibrary} from './library.ts';
 import {logMask, TLS_LOG_DEBUG, TLS_LOG_VERBOSE} from './log-mask.ts';
 import {prepareDane} from './policy.ts';
@@ -174,10 +174,15 @@ export class ApplicationCache implements Disposable {
 /**
  * Makes an application for the client role.
  *
+ * @param keyring - has what was loaded before the jail; borrowed.
  * @returns undefined when that is not possible; the reason has been logged.
  * Source: tls_client_init(), postfix src/tls/tls_client.c.
  */
-export function clientApplication(params: ClientParams, init: ClientInit): Application | undefined {
+export function clientApplication(
+	params: ClientParams,
+	init: ClientInit,
+	keyring: Keyring,
+): Application | undefined {
 	const mask = logMask(init.log_param, init.log_level);
 	if ((mask & TLS_LOG_VERBOSE) !== 0) {
 		info('initializing the client-side TLS engine');
@@ -209,8 +214,8 @@ export function clientApplication(params: ClientParams, init: ClientInit): Appli
 	}
 
 	if (
-		!loadAuthorities(made, init.CAfile, init.CApath, params.tls_append_default_CA !== 0) ||
-		!loadIdentity(made, init)
+		!keyring.giveAuthorities(made, init, params.tls_append_default_CA !== 0) ||
+		!keyring.giveIdentity(made, init)
 	) {
 		return undefined;
 	}

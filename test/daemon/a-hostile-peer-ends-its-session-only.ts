@@ -61,10 +61,11 @@ async function run(
 	const witness = await bystander(t, daemon);
 	const {pid} = daemon;
 	const before = daemon.descriptors();
-	const {client, endpoint} = await hostile(daemon);
+	const session = await hostile(daemon);
+	const {client} = session;
 	t.is(String(await client.rest()), '', 'nothing that did not come from the peer');
 	t.true(client.ended);
-	const lines = await daemon.linesOf(endpoint);
+	const lines = await daemon.linesOf(session);
 	t.is(daemon.pid, pid);
 	t.true(await daemon.sandbox.waitFor(() => daemon.descriptors() === before), 'descriptors are left over');
 	await stillServes(t, witness);

@@ -31,17 +31,13 @@ interface Seen {
 }
 
 async function see(t: ExecutionContext, daemon: Daemon, wish: Wish): Promise<Seen> {
-	const {client, endpoint, status, context} = await daemon.handOff(
-		t,
-		await tlsPeer(t, good, () => undefined),
-		wish,
-	);
+	const session = await daemon.handOff(t, await tlsPeer(t, good, () => undefined), wish);
+	const {client, status, context} = session;
 	client.socket.end();
 	const rest = String(await client.rest());
-	return {status, context: context !== undefined, rest, lines: await daemon.linesOf(endpoint)};
+	return {status, context: context !== undefined, rest, lines: await daemon.linesOf(session)};
 }
 
-/* The same file names differ by the directory that OpenSSL does not even print. */
 const likeStock = test.macro<[what: string, wish: Wish, expected: {status: number; context?: boolean}]>({
 	async exec(t, _, wish, expected) {
 		const wanted = await see(t, stock, wish);

@@ -29,6 +29,8 @@ export interface Wish {
 export interface HandedOff {
 	readonly client: LocalClient;
 	readonly endpoint: string;
+	/** How many lines the log had before. Ports come back, and with them their names. */
+	readonly linesBefore: number;
 	readonly status: number;
 	/** Undefined when the daemon closed the stream instead. */
 	readonly context: TlsContext | undefined;
@@ -114,6 +116,7 @@ export class Daemon implements AsyncDisposable {
 
 	/** Hands off a new connection to a port of this host, as smtp(8) does. */
 	async handOff(t: ExecutionContext, port: number, wish: Wish = {}): Promise<HandedOff> {
+		const linesBefore = (await this.lines()).length;
 		const client = await this.greeted(t);
 		const fd = connectTo(t, port);
 		const endpoint = `[127.0.0.1]:${port}`;
@@ -132,7 +135,7 @@ export class Daemon implements AsyncDisposable {
 			}
 		}
 
-		return {client, endpoint, status, context};
+		return {client, endpoint, linesBefore, status, context};
 	}
 
 	/** The process that serves. */
@@ -168,13 +171,17 @@ export class Daemon implements AsyncDisposable {
 	}
 
 	/** Lines from the beginning of a session up to its end. */
-	async linesOf(endpoint: string): Promise<readonly string[]> {
+	async linesOf({
+		endpoint,
+		linesBefore,
+	}: Pick<HandedOff, 'endpoint' | 'linesBefore'>): Promise<readonly string[]> {
 		const last = `DISCONNECT ${endpoint}`;
-		if (!(await this.sandbox.waitFor(async () => (await this.lines()).includes(last)))) {
+		const since = async (): Promise<readonly string[]> => (await this.lines()).slice(linesBefore);
+		if (!(await this.sandbox.waitFor(async () => (await since()).includes(last)))) {
 			throw new Error(`no end of ${endpoint}:\n${await this.sandbox.log()}`);
 		}
 
-		const lines = await this.lines();
+		const lines = await since();
 		const first = lines.findIndex(line => line.startsWith('CONNECT ') && line.endsWith(endpoint));
 		return lines.slice(first, lines.indexOf(last) + 1).map(line => line.replaceAll(endpoint, '[PEER]'));
 	}

@@ -11,6 +11,7 @@ import {Owned} from '../../src/owned.ts';
 import {WANT_READ, WANT_WRITE} from '../../src/step.ts';
 import {type Application, clientApplication} from '../../src/tls/application.ts';
 import {type Connection, openClientConnection} from '../../src/tls/connection.ts';
+import {Keyring} from '../../src/tls/keyring.ts';
 import type {Fd} from '../../src/units.ts';
 import type {ClientInit, ClientParams, ClientStart} from '../../src/wire/client.ts';
 
@@ -272,7 +273,11 @@ export function applicationFor(
 	init: Partial<ClientInit> = {},
 	params: Partial<ClientParams> = {},
 ): Application {
-	const application = clientApplication({...defaultParams, ...params}, {...defaultInit, ...init});
+	const application = clientApplication(
+		{...defaultParams, ...params},
+		{...defaultInit, ...init},
+		new Keyring(),
+	);
 	if (application === undefined) {
 		throw new Error('no application');
 	}

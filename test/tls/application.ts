@@ -4,6 +4,7 @@ import {nonNull} from '../../src/ffi/libcrypto.ts';
 import {SSL_CTX_set_options, SSL_free, SSL_new} from '../../src/ffi/libssl.ts';
 import {type Application, ApplicationCache, clientApplication} from '../../src/tls/application.ts';
 import {DONE} from '../../src/tls/connection.ts';
+import {Keyring} from '../../src/tls/keyring.ts';
 import {
 	applicationFor,
 	CertificateStore,
@@ -23,7 +24,7 @@ const released = {instanceOf: Panic, message: 'use of a released handle'};
 
 /** An application that only the test owns. */
 function application(): Application {
-	const made = clientApplication(defaultParams, defaultInit);
+	const made = clientApplication(defaultParams, defaultInit, new Keyring());
 	if (made === undefined) {
 		throw new Error('no application');
 	}
@@ -61,7 +62,7 @@ test.serial('clientApplication goes on without a log level that it does not know
 const refuses = test.macro<[init: Partial<typeof defaultInit>, ...lines: readonly string[]]>({
 	exec(t, init, ...lines) {
 		const log = collectLog();
-		t.is(clientApplication(defaultParams, {...defaultInit, ...init}), undefined);
+		t.is(clientApplication(defaultParams, {...defaultInit, ...init}, new Keyring()), undefined);
 		t.deepEqual(
 			log.filter(line => !line.startsWith('warning: TLS library problem: ')),
 			lines,

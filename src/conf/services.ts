@@ -1,0 +1,69 @@
+/*++
+/* NAME
+/*	services 3
+/* SUMMARY
+/*	the clients of tlsproxy(8) in master.cf
+/* DESCRIPTION
+/*	Finds the services of master.cf that run smtp(8) or lmtp(8), with
+/*	the configuration that each of them has: that of main.cf, and its
+/*	own settings on top. Whoever serves them can know beforehand what
+/*	they will ask for. To be called before the jail.
+/* DIAGNOSTICS
+/*	ConfigurationError: postconf is missing, fails or does not answer.
+/* SEE ALSO
+/*	master(5), postconf(1)
+/*--*/
+
+import type {Configuration} from './configuration.ts';
+import {postconfLines} from './postconf.ts';
+
+/** One service. */
+export interface MailClient {
+	/** Name and type, as postconf(1) prints them. */
+	readonly service: string;
+	/** Parameters of the two have different names. */
+	readonly program: 'smtp' | 'lmtp';
+	readonly configuration: Configuration;
+}
+
+/**
+ * Reads the services.
+ *
+ * @param configuration - of this process, from the same directory.
+ * @param postconf - path of postconf(1); without, the usual places are tried.
+ */
+export async function readMailClients(
+	configuration: Configuration,
+	postconf?: string,
+): Promise<readonly MailClient[]> {
+	const directory = ['-c', configuration.configDirectory];
+	const [services, settings] = await Promise.all([
+		postconfLines([...directory, '-M'], postconf),
+		postconfLines([...directory, '-P'], postconf),
+	]);
+	return services.flatMap(line => {
+		const [name = '', type = '', , , , , , command = ''] = line.split(/\s+/);
+		const program = command.replace(/^.*\//, '');
+		if (program !== 'smtp' && program !== 'lmtp') {
+			return [];
+		}
+
+		const service = `${name}/${type}`;
+		const own = settingsOf(service, settings);
+		own.set('service_name', name).set('process_name', program);
+		return [{service, program, configuration: configuration.forService(own)}];
+	});
+}
+
+function settingsOf(service: string, lines: readonly string[]): Map<string, string> {
+	const prefix = `${service}/`;
+	const settings = new Map<string, string>();
+	for (const line of lines) {
+		const end = line.indexOf(' =');
+		if (line.startsWith(prefix) && end > 0) {
+			settings.set(line.slice(prefix.length, end), line.slice(end + 3));
+		}
+	}
+
+	return settings;
+}

@@ -1,0 +1,73 @@
+import {mkdtempSync, rmSync, utimesSync, writeFileSync} from 'node:fs';
+import {tmpdir} from 'node:os';
+import {join} from 'node:path';
+import test, {type ExecutionContext} from 'ava';
+import {readConfiguration} from '../../src/conf/postconf.ts';
+import {type MailClient, readMailClients} from '../../src/conf/services.ts';
+
+async function clients(
+	t: ExecutionContext,
+	mainCf: string,
+	masterCf: string,
+): Promise<readonly MailClient[]> {
+	const configDirectory = mkdtempSync(join(tmpdir(), 'services-'));
+	t.teardown(() => rmSync(configDirectory, {recursive: true}));
+	writeFileSync(join(configDirectory, 'main.cf'), mainCf);
+	writeFileSync(join(configDirectory, 'master.cf'), masterCf);
+	/* Postfix waits while main.cf is younger than a second. */
+	utimesSync(join(configDirectory, 'main.cf'), 1, 1);
+	const own = await readConfiguration({
+		configDirectory,
+		overrides: [
+			['smtp_tls_cert_file', '/of/tlsproxy'],
+			['site', 'of.tlsproxy'],
+		],
+		serviceName: 'tlsproxy',
+		processName: 'tlsproxy',
+	});
+	return await readMailClients(own);
+}
+
+test('readMailClients finds each service that runs smtp or lmtp, whatever it is called', async t => {
+	const found = await clients(
+		t,
+		'',
+		[
+			'smtp inet n - n - - smtpd',
+			'smtp unix - - n - - smtp',
+			'relay unix - - n - - /usr/lib/postfix/sbin/smtp',
+			'local unix - n n - - local',
+			'out unix - - n - - smtp',
+			' -v -o smtp_helo_name=x',
+			'lmtp unix - - n - - lmtp',
+			'uucp unix - n n - - pipe flags=F user=uucp argv=smtp\n',
+		].join('\n'),
+	);
+	t.deepEqual(
+		found.map(({service, program}) => `${service} ${program}`),
+		['smtp/unix smtp', 'relay/unix smtp', 'out/unix smtp', 'lmtp/unix lmtp'],
+	);
+});
+
+test('a service has its own settings on top of main.cf, and none of ours', async t => {
+	const [plain, own, referring] = await clients(
+		t,
+		'smtp_tls_cert_file = /main/$site/cert\nsite = main\nsmtp_tls_key_file = $smtp_tls_cert_file\n',
+		[
+			'smtp unix - - n - - smtp',
+			'own unix - - n - - smtp -o smtp_tls_cert_file=/own/cert -o { smtp_tls_chain_files = /a, /b }',
+			'referring unix - - n - - smtp -o site=there -o smtp_tls_CAfile=/ca/$service_name/${process_name}\n',
+		].join('\n'),
+	);
+	t.is(plain?.configuration.string('smtp_tls_cert_file'), '/main/main/cert');
+	t.is(own?.configuration.string('smtp_tls_cert_file'), '/own/cert');
+	t.is(own?.configuration.string('smtp_tls_key_file'), '/own/cert');
+	t.is(own?.configuration.string('smtp_tls_chain_files'), '/a, /b');
+	t.is(referring?.configuration.string('smtp_tls_cert_file'), '/main/there/cert');
+	t.is(referring?.configuration.string('smtp_tls_CAfile'), '/ca/referring/smtp');
+	t.is(plain?.configuration.string('smtp_tls_CAfile'), '');
+});
+
+test('a master.cf without such services has none', async t => {
+	t.deepEqual(await clients(t, '', 'pickup unix n - n 60 1 pickup\n'), []);
+});
