@@ -1,0 +1,122 @@
+/*
+ * A descriptor, an SSL or a callback that is not given back costs little once. A
+ * process that serves for hours must be as it was after its first minute.
+ *
+ * HANDSHAKES sets how many; the default is for every day.
+ */
+import {readFileSync} from 'node:fs';
+import type {Socket} from 'node:net';
+import test, {type ExecutionContext} from 'ava';
+import {type LocalClient} from '../helpers/client.ts';
+import {Daemon, statusOf, type Wish} from '../helpers/daemon.ts';
+import {CertificateStore, connectTo, ecdsa} from '../helpers/openssl.ts';
+import {tcpPeer, tlsPeer} from '../helpers/peer.ts';
+
+const TOTAL = Number(process.env['HANDSHAKES'] ?? 3000);
+const AT_ONCE = 16;
+/** What the allocators of C and V8 may keep for themselves, whatever TOTAL is. */
+const GROWTH_LIMIT = 24 * 1024 * 1024;
+
+const store = new CertificateStore();
+test.after.always(() => store[Symbol.dispose]());
+store.make('peer', {key: ecdsa, extensions: ['subjectAltName=DNS:test.example']});
+const good = {key: store.read('peer.key'), cert: store.read('peer.cert')};
+
+/** One way in which a session can go. */
+type Course = (t: ExecutionContext, daemon: Daemon, round: number) => Promise<void>;
+
+async function begin(t: ExecutionContext, daemon: Daemon, port: number, wish: Wish): Promise<LocalClient> {
+	const client = await daemon.connect();
+	await client.list();
+	const fd = connectTo(t, port);
+	await client.send(Buffer.concat(daemon.messages(`[127.0.0.1]:${port}`, wish)));
+	if (statusOf(await client.list()) === 1) {
+		client.pass(fd.value);
+	}
+
+	fd[Symbol.dispose]();
+	return client;
+}
+
+test('thousands of handshakes, of all kinds, leave nothing behind', async t => {
+	await using daemon = await Daemon.start('ours', {main: {max_use: '1000000'}});
+	const echo = await tlsPeer(t, good, socket => socket.pipe(socket));
+	const old = await tlsPeer(t, {...good, maxVersion: 'TLSv1.2'}, socket => socket.pipe(socket));
+	const garbage = await tcpPeer(t, (socket: Socket) => socket.end('220 no TLS\r\n'));
+	const gone = await tcpPeer(t, (socket: Socket) => socket.resetAndDestroy());
+
+	/* A message goes there and back. */
+	const exchange = async (client: LocalClient): Promise<void> => {
+		await client.list();
+		await client.send('hello');
+		t.is(String(await client.bytes(5)), 'hello');
+		client.socket.end();
+		await client.rest();
+	};
+	const serves =
+		(port: number, wish: (round: number) => Wish): Course =>
+		async (context, proxy, round) => {
+			using client = await begin(context, proxy, port, wish(round));
+			await exchange(client);
+		};
+	const fails =
+		(port: number, wish: Wish = {}): Course =>
+		async (context, proxy) => {
+			using client = await begin(context, proxy, port, wish);
+			t.is(String(await client.rest()), '');
+		};
+	const courses: readonly Course[] = [
+		serves(echo, () => ({})),
+		serves(old, () => ({})),
+		serves(echo, () => ({start: {tls_level: 7, matchargv: ['hostname']}})),
+		/* More applications than are kept. */
+		serves(echo, round => ({init: {verifydepth: round % 300}})),
+		serves(old, round => ({
+			init: {log_level: '0', verifydepth: round % 7},
+			start: {cipher_exclusions: 'CHACHA20'},
+		})),
+		fails(garbage),
+		fails(gone),
+		fails(echo, {start: {protocols: 'TLSv9'}}),
+		async (context, proxy) => {
+			using client = await begin(context, proxy, echo, {});
+			await client.send('too early');
+		},
+		async (context, proxy) => {
+			using client = await begin(context, proxy, echo, {});
+			await client.list();
+		},
+	];
+
+	let round = 0;
+	const run = async (until: number): Promise<void> => {
+		await Promise.all(
+			Array.from({length: AT_ONCE}, async () => {
+				while (round < until) {
+					const mine = round++;
+					await courses[mine % courses.length]?.(t, daemon, mine);
+				}
+			}),
+		);
+	};
+	/* What is made once and kept is made by then. */
+	await run(Math.min(1500, TOTAL / 2));
+	const {pid} = daemon;
+	const idle = async (): Promise<number> => {
+		let count = daemon.descriptors();
+		await daemon.sandbox.waitFor(() => {
+			count = daemon.descriptors();
+			return count < 40;
+		});
+		return count;
+	};
+	const descriptors = await idle();
+	const before = daemon.memory();
+	await run(TOTAL);
+	t.is(await idle(), descriptors);
+	t.is(daemon.pid, pid);
+	const after = daemon.memory();
+	t.log(`${TOTAL} sessions: ${Math.round(before / 1024)} kB, then ${Math.round(after / 1024)} kB`);
+	t.true(after - before < GROWTH_LIMIT);
+	t.false(readFileSync(daemon.sandbox.logFile, 'utf8').includes('panic'));
+});
