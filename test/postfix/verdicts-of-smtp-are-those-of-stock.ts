@@ -1,0 +1,92 @@
+/*
+ * What an administrator sees of a verdict is mail that is sent, or a reason in the
+ * queue. Each level meets a server that deserves it and one that does not, with our
+ * tlsproxy and with stock's.
+ */
+import {X509Certificate} from 'node:crypto';
+import {chmodSync, mkdirSync, mkdtempSync, readFileSync, rmSync} from 'node:fs';
+import {tmpdir} from 'node:os';
+import {join} from 'node:path';
+import test from 'ava';
+import {type Certificates, makeCertificates} from '../../postfix/lib/certificates.ts';
+import {inject} from '../../postfix/lib/inject.ts';
+import {Sandbox} from '../../postfix/lib/sandbox.ts';
+import {Sink} from '../../postfix/lib/sink.ts';
+import {messages} from '../helpers/postfix.ts';
+
+const levels = ['may', 'encrypt', 'fingerprint', 'verify', 'secure'] as const;
+const servers = ['good', 'bad'] as const;
+
+interface Site {
+	readonly certificates: Certificates;
+	readonly sink: Sink;
+}
+
+/** Outcome of each delivery: what smtp(8) logs, by recipient, without what differs from run to run. */
+async function outcomes(
+	tlsproxy: 'ours' | 'stock',
+	sites: Readonly<Record<(typeof servers)[number], Site>>,
+): Promise<readonly string[]> {
+	const fingerprint = new X509Certificate(readFileSync(sites.good.certificates.certFile)).fingerprint256;
+	const services = levels.map(level =>
+		[
+			`${level} unix - - n - - smtp`,
+			`  -o smtp_tls_security_level=${level}`,
+			`  -o smtp_tls_fingerprint_cert_match=${fingerprint}`,
+			'  -o smtp_tls_secure_cert_match=nexthop',
+			`  -o smtp_tls_CAfile=${sites.good.certificates.caFile}`,
+		].join('\n'),
+	);
+	const routes = levels.flatMap(level =>
+		servers.map(server => `{ ${level}.${server}.example = ${level}:[localhost]:${sites[server].sink.port} }`),
+	);
+	await using sandbox = await Sandbox.create({
+		tlsproxy,
+		services,
+		main: {
+			smtp_tls_connection_reuse: 'yes',
+			smtp_tls_security_level: 'may',
+			smtp_tls_loglevel: '1',
+			smtp_host_lookup: 'native',
+			smtp_tls_CAfile: sites.good.certificates.caFile,
+			transport_maps: `inline:{ ${routes.join(', ')} }`,
+		},
+	});
+	await sandbox.start();
+	const all = levels.flatMap(level =>
+		servers.flatMap(server => messages(1, () => `u@${level}.${server}.example`)),
+	);
+	await inject(sandbox.submissionPort, all, 2);
+	const verdict = /postfix\/smtp\[\d+\]: \w+: to=<u@(\S+)>.* (dsn=.*)$/;
+	if (!(await sandbox.waitFor(async () => (await sandbox.logLines(verdict)).length === all.length, 30_000))) {
+		throw new Error(await sandbox.log());
+	}
+
+	return (await sandbox.logLines(verdict))
+		.map(line => {
+			const [, who = '', what = ''] = verdict.exec(line) ?? [];
+			return `${who} ${what}`;
+		})
+		.toSorted();
+}
+
+test.serial('smtp(8) sends and defers as with stock, for the same reasons', async t => {
+	const directory = mkdtempSync(join(tmpdir(), 'verdicts-'));
+	chmodSync(directory, 0o755);
+	t.teardown(() => rmSync(directory, {recursive: true}));
+	const site = async (name: string, hostName: string): Promise<Site> => {
+		const place = join(directory, name);
+		mkdirSync(place, {mode: 0o755});
+		const certificates = await makeCertificates(place, hostName);
+		return {certificates, sink: await Sink.start({hostName, tls: certificates})};
+	};
+	const sites = {good: await site('good', 'localhost'), bad: await site('bad', 'other.example')};
+	t.teardown(async () => {
+		await Promise.all([sites.good.sink.stop(), sites.bad.sink.stop()]);
+	});
+	const stock = await outcomes('stock', sites);
+	t.is(stock.filter(line => line.includes('status=sent')).length, 7);
+	t.is(stock.filter(line => line.includes('status=deferred')).length, 3);
+	t.deepEqual(await outcomes('ours', sites), stock);
+	t.is((await sites.bad.sink.counts()).clearMessages + (await sites.good.sink.counts()).clearMessages, 0);
+});
