@@ -113,6 +113,18 @@ export function parseProtocols(list: string): ProtocolRange | undefined {
 	return {disabled: disabled >>> 0, minimum, maximum};
 }
 
+/** Postfix's own mask of protocols that are off, from SSL_OP_NO_ bits. Source: postfix src/tls/tls.h, TLS_PROTOCOL_. */
+export function disabledVersions(disabled: number): number {
+	let mask = 0;
+	for (const {version, off} of protocols.values()) {
+		if ((disabled & off) !== 0) {
+			mask |= 2 << (version & 0xff);
+		}
+	}
+
+	return mask;
+}
+
 function versionOf(text: string): number | undefined {
 	const name = text.toLowerCase();
 	if (name === 'none') {
