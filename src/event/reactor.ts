@@ -19,6 +19,9 @@
 /*
 /*	A turn of the loop ends after some milliseconds even when there is
 /*	more to do, because timers and the watchdog want their turn too.
+/* BUGS
+/*	Node.js does not know of these calls: promises that are settled in
+/*	one of them go on with the next timer or setImmediate().
 /* DIAGNOSTICS
 /*	What an owner throws is handed back to that owner: a fault in one
 /*	session does not reach the next.

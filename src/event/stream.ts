@@ -19,9 +19,11 @@
 
 import {
 	type Address,
+	AF_UNIX,
 	accept4,
 	allocate,
 	close,
+	connect,
 	EAGAIN,
 	EINTR,
 	errno,
@@ -30,8 +32,12 @@ import {
 	read,
 	SOCK_CLOEXEC,
 	SOCK_NONBLOCK,
+	SOCK_STREAM,
 	send,
 	setNonBlocking,
+	socket,
+	strerror,
+	unixAddress,
 } from '../ffi/libc.ts';
 import {receiveDescriptors} from '../ffi/message.ts';
 import {Owned} from '../owned.ts';
@@ -90,8 +96,8 @@ export type Passed =
  * @returns the descriptor, close-on-exec and non-blocking, owned by the caller. Where it was not
  * exactly one, all are closed and `why` says what came.
  */
-export function receiveDescriptor(socket: Fd): Passed {
-	const {result, truncated, descriptors} = receiveDescriptors(socket);
+export function receiveDescriptor(from: Fd): Passed {
+	const {result, truncated, descriptors} = receiveDescriptors(from);
 	const [first, ...others] = descriptors;
 	if (first !== undefined && others.length === 0 && !truncated) {
 		setNonBlocking(first);
@@ -113,6 +119,33 @@ export function receiveDescriptor(socket: Fd): Passed {
 	}
 
 	return {kind: 'none', why: result === 0 ? 'Connection closed by client' : 'data without a descriptor'};
+}
+
+/**
+ * Connects to a unix socket.
+ *
+ * @returns the connection, non-blocking and close-on-exec, owned by the caller; or why there is none.
+ */
+export function connectUnix(path: string): Owned<Fd> | string {
+	const address = unixAddress(path);
+	if (address === undefined) {
+		return 'File name too long';
+	}
+
+	const fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	if (fd < 0) {
+		return strerror(errno());
+	}
+
+	const owned = ownFd(fd as Fd);
+	/* This either succeeds or fails at once; where the server is behind with accepting, it fails. */
+	if (connect(owned.value, address, address.length) !== 0) {
+		const code = errno();
+		owned[Symbol.dispose]();
+		return strerror(code);
+	}
+
+	return owned;
 }
 
 /** Result of accepting: a connection, nobody there, or the error number. */

@@ -13,6 +13,7 @@ import koffi from 'koffi';
 import type {Address} from './libc.ts';
 import type {Bio, BioCallback, Pointer, X509StoreCtx} from './libcrypto.ts';
 import type {InfoCallback, Ssl, VerifyCallback} from './libssl.ts';
+import type {NewSessionCallback, SslSession} from './session.ts';
 
 function register<Kind extends string>(prototype: string, run: (...args: never[]) => unknown): Pointer<Kind> {
 	return koffi.register(run, koffi.pointer(koffi.proto(prototype))) as Pointer<Kind>;
@@ -21,6 +22,17 @@ function register<Kind extends string>(prototype: string, run: (...args: never[]
 /** Registers a verify callback: verdict so far, and the state of the verification; returns the verdict. */
 export function registerVerifyCallback(run: (ok: number, ctx: X509StoreCtx) => number): VerifyCallback {
 	return register('int VerifyCallback(int ok, void *ctx)', run);
+}
+
+/**
+ * Registers a callback for sessions that a server has given us. The session is borrowed: OpenSSL
+ * releases it afterwards.
+ */
+export function registerNewSessionCallback(run: (ssl: Ssl, session: SslSession) => void): NewSessionCallback {
+	return register('int NewSessionCallback(void *ssl, void *session)', (ssl: Ssl, session: SslSession) => {
+		run(ssl, session);
+		return 0;
+	});
 }
 
 /** Registers an info callback: the connection, SSL_CB_ bits, and what depends on them. */

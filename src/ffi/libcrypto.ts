@@ -66,6 +66,8 @@ const CRYPTO_free: (pointer: Address, file: null, line: number) => void = libcry
 	'void CRYPTO_free(void *p, const char *file, int line)',
 );
 
+export const OpenSSL_version_num: () => number = libcrypto.func('unsigned long OpenSSL_version_num(void)');
+
 /* err.h */
 export const ERR_clear_error: () => void = libcrypto.func('void ERR_clear_error(void)');
 const ERR_get_error_all: (
@@ -226,7 +228,7 @@ export const ASN1_STRING_type: (text: Asn1String) => number = libcrypto.func(
 
 /** The bytes of a string in UTF-8, copied; undefined when it cannot be converted. */
 export function utf8BytesOf(text: Asn1String): Buffer | undefined {
-	return takeBuffer(out => ASN1_STRING_to_UTF8(out, text));
+	return encodeDer(out => ASN1_STRING_to_UTF8(out, text));
 }
 
 const i2d_X509: (certificate: X509, out: Address) => number = libcrypto.func(
@@ -238,16 +240,16 @@ const i2d_PUBKEY: (key: EvpPkey, out: Address) => number = libcrypto.func(
 
 /** The DER form of a certificate. */
 export function derOfCertificate(certificate: X509): Buffer | undefined {
-	return takeBuffer(out => i2d_X509(certificate, out));
+	return encodeDer(out => i2d_X509(certificate, out));
 }
 
 /** The DER form of a public key as SubjectPublicKeyInfo. */
 export function derOfPublicKey(key: EvpPkey): Buffer | undefined {
-	return takeBuffer(out => i2d_PUBKEY(key, out));
+	return encodeDer(out => i2d_PUBKEY(key, out));
 }
 
-/* Functions of this family allocate the result and leave its address; we copy and release it. */
-function takeBuffer(produce: (out: Address) => number): Buffer | undefined {
+/** Bytes from a function of the i2d_ family, which allocates them and leaves their address; undefined when it fails. */
+export function encodeDer(produce: (out: Address) => number): Buffer | undefined {
 	scratch.view.setBigUint64(40, 0n, true);
 	const length = produce(at(40));
 	const pointer = scratch.view.getBigUint64(40, true) as Address;
@@ -326,8 +328,8 @@ export interface Decoded<P> {
 	readonly excess: number;
 }
 
-/* The decoders take the address of a moving pointer; where it ends tells what was left over. */
-function decodeDer<P extends bigint>(
+/** Takes bytes to a function of the d2i_ family; where it leaves its pointer tells what was left over. */
+export function decodeDer<P extends bigint>(
 	der: Uint8Array,
 	decode: (position: Address, length: number) => P | null,
 ): Decoded<P> | undefined {

@@ -85,6 +85,13 @@ export const SSL_CTX_set_cipher_list: (ctx: SslCtx, list: string) => number = li
 );
 const SSL_CTX_ctrl: (ctx: SslCtx, command: number, larg: number, parg: Address | null) => number =
 	libssl.func('long SSL_CTX_ctrl(void *ctx, int cmd, long larg, void *parg)');
+const SSL_CTRL_SET_SESS_CACHE_MODE = 44;
+
+/** Sets SSL_SESS_CACHE_ bits. A macro in C. */
+export function SSL_CTX_set_session_cache_mode(ctx: SslCtx, mode: number): void {
+	SSL_CTX_ctrl(ctx, SSL_CTRL_SET_SESS_CACHE_MODE, mode, null);
+}
+
 const SSL_CTRL_GET_CHAIN_CERTS = 115;
 const SSL_CTRL_SET_CURRENT_CERT = 117;
 const SSL_CERT_SET_FIRST = 1;

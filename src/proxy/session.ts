@@ -23,8 +23,9 @@ import {info, warning} from '../log.ts';
 import type {Owned} from '../owned.ts';
 import {WANT_READ, WANT_WRITE} from '../step.ts';
 import type {Application} from '../tls/application.ts';
-import {type Connection, DONE, openClientConnection} from '../tls/connection.ts';
+import {type Connection, DONE, openClientConnection, type SessionKeeper} from '../tls/connection.ts';
 import {clientReport} from '../tls/report.ts';
+import type {Resumption} from '../tls/resumption.ts';
 import {type Fd, type Milliseconds, type Seconds, toMilliseconds} from '../units.ts';
 import type {ClientSettings} from '../wire/client.ts';
 import {printContext} from '../wire/context.ts';
@@ -45,6 +46,12 @@ export interface SessionHost {
 	 * @returns undefined when the request cannot be served; the reason has been logged.
 	 */
 	clientApplication(settings: ClientSettings): Application | undefined;
+	/** Keeps the sessions of connections. */
+	readonly keeper: SessionKeeper;
+	/**
+	 * Looks for a session that can be resumed. Answers at once or later, and always: with nothing, if need be.
+	 */
+	findSession(resumption: Resumption, done: (session: Uint8Array | undefined) => void): void;
 	/** Whether the server role can be served; if not, the reason has been logged. */
 	serverRole(request: Request): boolean;
 	/** The session has released all it had. */
@@ -86,7 +93,7 @@ export class Session implements Task {
 	private constructor(host: SessionHost, plaintext: Owned<Fd>) {
 		this.#host = host;
 		this.#plaintext = this.#resources.use(plaintext.move()).value;
-		this.#deadline = this.#resources.use(host.clock.deadline(() => this.#expire()));
+		this.#deadline = this.#resources.use(host.clock.deadline(() => this.#guard(() => this.#expired())));
 		this.#handoff = new Handoff(host.profile);
 		this.#watch(this.#plaintext, (readable, writable) => this.#plaintextReady(readable, writable));
 		this.#deadline.arm(SETUP_LIMIT);
@@ -137,6 +144,7 @@ export class Session implements Task {
 	static readonly #perform: Readonly<Record<Action, (session: Session) => void>> = {
 		'send-status-1': session => session.#sendStatus(1),
 		'send-status-0': session => session.#sendStatus(0),
+		'look-up': session => session.#lookUp(),
 		'start-handshake': session => session.#handshake(),
 		'send-report': session => session.#sendReport(),
 		'open-plaintext': session => session.#move(),
@@ -273,7 +281,7 @@ export class Session implements Task {
 			return;
 		}
 
-		const connection = openClientConnection(this.#application, settings.start, ciphertext);
+		const connection = openClientConnection(this.#application, settings.start, ciphertext, this.#host.keeper);
 		if (connection === undefined) {
 			this.#happened('failure');
 			return;
@@ -282,6 +290,35 @@ export class Session implements Task {
 		this.#connection = this.#resources.use(connection);
 		this.#watch(ciphertext, (readable, writable) => this.#ciphertextReady(readable, writable));
 		this.#happened('descriptor');
+	}
+
+	/* Resumption */
+
+	/*
+	 * OpenSSL cannot wait for the answer, so it comes before the handshake. What the
+	 * peer does meanwhile is found then.
+	 */
+	#lookUp(): void {
+		const connection = this.#connection;
+		if (connection?.resumption === undefined) {
+			this.#happened('looked-up');
+			return;
+		}
+
+		this.#host.findSession(connection.resumption, session => {
+			/* The session may be over by then. */
+			if (this.#state !== 'looking-up') {
+				return;
+			}
+
+			this.#guard(() => {
+				if (session !== undefined) {
+					connection.offer(session);
+				}
+
+				this.#happened('looked-up');
+			});
+		});
 	}
 
 	/* Handshake */
@@ -358,10 +395,10 @@ export class Session implements Task {
 		}
 	}
 
-	/* The clock serves all sessions: what goes wrong here must not reach it. */
-	#expire(): void {
+	/* Whoever calls serves all sessions: what goes wrong here must not reach him. */
+	#guard(run: () => void): void {
 		try {
-			this.#expired();
+			run();
 		} catch (reason) {
 			this.fault(reason);
 		}

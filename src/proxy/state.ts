@@ -12,6 +12,7 @@
 /*	awaiting-request	the greeting has been sent
 /*	refusing		status 0 has been sent; the client hangs up
 /*	awaiting-descriptor	status 1 has been sent
+/*	looking-up		is there a TLS session to resume?
 /*	handshaking		TLS handshake with the remote peer
 /*	proxying		bytes go both ways
 /*	closing			the client has finished: tell the peer
@@ -30,6 +31,7 @@ export type State =
 	| 'awaiting-request'
 	| 'refusing'
 	| 'awaiting-descriptor'
+	| 'looking-up'
 	| 'handshaking'
 	| 'proxying'
 	| 'closing'
@@ -42,6 +44,8 @@ export type Event =
 	| 'refused'
 	/** The client has passed the remote peer's descriptor. */
 	| 'descriptor'
+	/** A session to resume was found, or there is none. */
+	| 'looked-up'
 	| 'handshake-done'
 	/** The client has finished, and all it wrote has been sent to the peer. */
 	| 'plaintext-end'
@@ -56,6 +60,7 @@ export type Event =
 export type Action =
 	| 'send-status-1'
 	| 'send-status-0'
+	| 'look-up'
 	| 'start-handshake'
 	| 'send-report'
 	| 'open-plaintext'
@@ -78,7 +83,10 @@ const transitions: Readonly<Record<State, Readonly<Partial<Record<Event, Transit
 	},
 	refusing: {'plaintext-end': closed},
 	'awaiting-descriptor': {
-		descriptor: {state: 'handshaking', actions: ['start-handshake']},
+		descriptor: {state: 'looking-up', actions: ['look-up']},
+	},
+	'looking-up': {
+		'looked-up': {state: 'handshaking', actions: ['start-handshake']},
 	},
 	handshaking: {
 		/*

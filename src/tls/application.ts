@@ -45,13 +45,25 @@ import {
 } from '../ffi/libssl.ts';
 import {info, warning} from '../log.ts';
 import {Owned} from '../owned.ts';
+import type {Seconds} from '../units.ts';
 import type {ClientInit, ClientParams} from '../wire/client.ts';
 import {infoCallback} from './debug.ts';
 import type {Keyring} from './keyring.ts';
 import {printErrors, startLibrary} from './library.ts';
 import {logMask, TLS_LOG_DEBUG, TLS_LOG_VERBOSE} from './log-mask.ts';
 import {prepareDane} from './policy.ts';
+import {enableResumption} from './resumption.ts';
 import {contextOptions, setGroups} from './settings.ts';
+
+/** How sessions of an application are kept. */
+export interface SessionPolicy {
+	/** For how long. */
+	readonly timeout: Seconds;
+	/** What tells its sessions from those of other applications: session-key(3). */
+	readonly scope: string;
+}
+
+let lastSerial = 0;
 
 /** An SSL_CTX and what connections need to know about it. */
 export class Application implements Disposable {
@@ -61,12 +73,24 @@ export class Application implements Disposable {
 	readonly logMask: number;
 	/** The digest of fingerprints. */
 	readonly digest: EvpMd;
+	/** No other application of this process has that number. */
+	readonly serial: number = ++lastSerial;
+	/** How its sessions are kept; undefined when they are not. */
+	readonly resumes: SessionPolicy | undefined;
 	readonly #ctx: Owned<SslCtx>;
 	#cipherList: string | undefined;
 	#holders = 0;
 	#dismissed = false;
 
-	constructor(ctx: Owned<SslCtx>, params: ClientParams, init: ClientInit, mask: number, digest: EvpMd) {
+	constructor(
+		ctx: Owned<SslCtx>,
+		params: ClientParams,
+		init: ClientInit,
+		mask: number,
+		digest: EvpMd,
+		resumes: SessionPolicy | undefined,
+	) {
+		this.resumes = resumes;
 		this.#ctx = ctx.move();
 		this.params = params;
 		this.init = init;
@@ -175,6 +199,7 @@ export class ApplicationCache implements Disposable {
  * Makes an application for the client role.
  *
  * @param keyring - has what was loaded before the jail; borrowed.
+ * @param sessions - how its sessions are kept; without, they are not.
  * @returns undefined when that is not possible; the reason has been logged.
  * Source: tls_client_init(), postfix src/tls/tls_client.c.
  */
@@ -182,6 +207,7 @@ export function clientApplication(
 	params: ClientParams,
 	init: ClientInit,
 	keyring: Keyring,
+	sessions?: SessionPolicy,
 ): Application | undefined {
 	const mask = logMask(init.log_param, init.log_level);
 	if ((mask & TLS_LOG_VERBOSE) !== 0) {
@@ -230,7 +256,11 @@ export function clientApplication(
 		made,
 		SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER | SSL_MODE_RELEASE_BUFFERS,
 	);
-	return new Application(ctx, params, init, mask, digest);
+	if (sessions !== undefined) {
+		enableResumption(made, sessions.timeout);
+	}
+
+	return new Application(ctx, params, init, mask, digest, sessions);
 }
 
 /**

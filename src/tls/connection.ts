@@ -17,7 +17,7 @@
 /*--*/
 
 import type {Address} from '../ffi/libc.ts';
-import {BIO_set_callback_ex, ERR_clear_error, type EvpMd} from '../ffi/libcrypto.ts';
+import {BIO_set_callback_ex, ERR_clear_error, type EvpMd, OpenSSL_version_num} from '../ffi/libcrypto.ts';
 import {
 	SSL_connect,
 	SSL_ERROR_SSL,
@@ -52,14 +52,25 @@ import {dumpCallback} from './debug.ts';
 import {printErrors} from './library.ts';
 import {
 	TLS_LOG_ALLPKTS,
+	TLS_LOG_CACHE,
 	TLS_LOG_DEBUG,
 	TLS_LOG_TLSPKTS,
 	TLS_LOG_UNTRUSTED,
 	TLS_LOG_VERBOSE,
 } from './log-mask.ts';
 import {type AppliedPolicy, applyPolicy, asciiName, isDaneLevel, mustMatch} from './policy.ts';
+import {type KeptSession, keepSessions, offerSession, type Resumption} from './resumption.ts';
+import {type SessionKeyParts, sessionKey} from './session-key.ts';
 import {cipherList, type ProtocolRange, parseProtocols} from './settings.ts';
 import {takeNotes, type VerifyNotes, verifyCallback} from './verify.ts';
+
+/** Whoever keeps the sessions of connections. */
+export interface SessionKeeper {
+	/** Trust settings of requests are lists of digests, as before 3.6. */
+	readonly digestLists: boolean;
+	/** Must not throw. */
+	keep(resumption: Resumption, session: KeptSession): void;
+}
 
 /** The handshake is complete. */
 export const DONE = 1;
@@ -73,6 +84,8 @@ export class Connection implements Disposable {
 	readonly level: number;
 	/** The digest of fingerprints. */
 	readonly digest: EvpMd;
+	/** How its sessions are kept; undefined when they are not. */
+	readonly resumption: Resumption | undefined;
 	readonly #ssl: Owned<Ssl>;
 	readonly #resources: Disposable;
 
@@ -82,6 +95,7 @@ export class Connection implements Disposable {
 		notes: VerifyNotes,
 		level: number,
 		digest: EvpMd,
+		resumption: Resumption | undefined,
 		ssl: Owned<Ssl>,
 		resources: Disposable,
 	) {
@@ -90,6 +104,7 @@ export class Connection implements Disposable {
 		this.notes = notes;
 		this.level = level;
 		this.digest = digest;
+		this.resumption = resumption;
 		this.#ssl = ssl;
 		this.#resources = resources;
 	}
@@ -104,6 +119,13 @@ export class Connection implements Disposable {
 		const bio = SSL_get_rbio(this.#ssl.value);
 		if (bio !== null && (this.application.logMask & TLS_LOG_ALLPKTS) === 0) {
 			BIO_set_callback_ex(bio, null);
+		}
+	}
+
+	/** Offers a kept session to the server. Before the handshake. */
+	offer(session: Uint8Array): void {
+		if (this.resumption !== undefined) {
+			offerSession(this.#ssl.value, this.resumption, session);
 		}
 	}
 
@@ -164,6 +186,7 @@ export class Connection implements Disposable {
  * Prepares a connection to a server.
  *
  * @param fd - the peer's descriptor, non-blocking; borrowed, it has to outlive the connection.
+ * @param keeper - of sessions; without, none is kept, and none resumed.
  * @returns undefined when the request cannot be honoured; the reason has been logged.
  * Source: tls_client_start(), postfix src/tls/tls_client.c.
  */
@@ -171,6 +194,7 @@ export function openClientConnection(
 	application: Application,
 	start: ClientStart,
 	fd: Fd,
+	keeper?: SessionKeeper,
 ): Connection | undefined {
 	const {namaddr} = start;
 	if ((application.logMask & TLS_LOG_VERBOSE) !== 0) {
@@ -198,14 +222,16 @@ export function openClientConnection(
 	using stack = new DisposableStack();
 	const ssl = stack.use(new Owned(made, SSL_free));
 	const name = namaddr.toLowerCase();
-	if (!setCiphers(application, made, start, name)) {
+	const ciphers = setCiphers(application, made, start, name);
+	if (ciphers === undefined) {
 		return undefined;
 	}
 
 	/* DNS-based authentication needs TLS: SSLv3 has no extension for the name. */
 	const disabled = range.disabled | (isDaneLevel(start.tls_level) ? SSL_OP_NO_SSLv3 : 0);
 	setProtocols(made, {...range, disabled: disabled >>> 0}, name);
-	if (!setServerName(application, made, start, name)) {
+	const sni = setServerName(application, made, start, name);
+	if (sni === undefined) {
 		return undefined;
 	}
 
@@ -232,7 +258,46 @@ export function openClientConnection(
 	}
 
 	stack.use(takeNotes(made, notes));
-	return new Connection(application, start, notes, policy.level, digest, ssl, stack.move());
+	const parts = {ciphers, disabled: disabled >>> 0, sni, ...policy};
+	const resumption =
+		keeper === undefined || application.resumes === undefined
+			? undefined
+			: resumptionOf(application, start, {...parts, ...application.resumes}, name, keeper);
+	if (resumption !== undefined) {
+		stack.use(keepSessions(made, resumption));
+	}
+
+	return new Connection(application, start, notes, policy.level, digest, resumption, ssl, stack.move());
+}
+
+function resumptionOf(
+	application: Application,
+	start: ClientStart,
+	parts: Omit<SessionKeyParts, 'library' | 'digestLists'>,
+	namaddr: string,
+	keeper: SessionKeeper,
+): Resumption {
+	const {logMask, serial} = application;
+	const cacheType = application.init.cache_type;
+	const key = sessionKey(start, {
+		...parts,
+		library: OpenSSL_version_num(),
+		digestLists: keeper.digestLists,
+	});
+	if ((logMask & TLS_LOG_CACHE) !== 0) {
+		info(`${namaddr}: looking for session ${key} in ${cacheType} cache`);
+	}
+
+	const resumption: Resumption = {
+		cacheType,
+		key,
+		/* Stock tells neither identities nor, below verification, server names apart. */
+		ownKey: `${serial} ${parts.sni} ${key}`,
+		namaddr,
+		logMask,
+		keep: session => keeper.keep(resumption, session),
+	};
+	return resumption;
 }
 
 /*
@@ -255,30 +320,36 @@ function prepareNotes(
 	return {namaddr, logMask, mustFail, error: undefined};
 }
 
-function setCiphers(application: Application, ssl: Ssl, start: ClientStart, name: string): boolean {
+/* The list; undefined when there is none, and the log says why. */
+function setCiphers(
+	application: Application,
+	ssl: Ssl,
+	start: ClientStart,
+	name: string,
+): string | undefined {
 	const ciphers = cipherList(application.params, start.cipher_grade, start.cipher_exclusions);
 	if ('invalidGrade' in ciphers) {
 		warning(`${name}: invalid cipher grade: "${ciphers.invalidGrade}"`);
-		return false;
+		return undefined;
 	}
 
 	if ('invalidExclusion' in ciphers) {
 		warning(`${name}: invalid unary '!+-@' in cipher exclusion: ${ciphers.invalidExclusion}`);
-		return false;
+		return undefined;
 	}
 
 	ERR_clear_error();
 	if (!application.hasCipherList(ciphers.list) && SSL_set_cipher_list(ssl, ciphers.list) !== 1) {
 		warning(`${name}: error setting cipher grade: "${start.cipher_grade}"`);
 		printErrors();
-		return false;
+		return undefined;
 	}
 
 	if ((application.logMask & TLS_LOG_VERBOSE) !== 0) {
 		info(`${name}: TLS cipher list "${ciphers.list}"`);
 	}
 
-	return true;
+	return ciphers.list;
 }
 
 /* A limit of zero also cancels what openssl.cnf says. A limit that the library refuses does not end the session. */
@@ -305,28 +376,34 @@ function setProtocols(ssl: Ssl, range: ProtocolRange, name: string): void {
 /** Bytes of a server name. Source: TLSEXT_MAXLEN_host_name, openssl/tls1.h. */
 const SNI_LIMIT = 255;
 
-function setServerName(application: Application, ssl: Ssl, start: ClientStart, name: string): boolean {
+/* The name that is sent, empty for none; undefined when it cannot be sent. */
+function setServerName(
+	application: Application,
+	ssl: Ssl,
+	start: ClientStart,
+	name: string,
+): string | undefined {
 	const dane = isDaneLevel(start.tls_level);
 	const sni = asciiName(dane ? (start.dane?.domain ?? '') : configuredName(start));
 	if (sni === '' && !dane) {
-		return true;
+		return sni;
 	}
 
 	if (sni.length > SNI_LIMIT) {
 		warning(`${name}: ignoring too long SNI hostname: ${sni.slice(0, 100)}`);
-		return false;
+		return undefined;
 	}
 
 	if (SSL_set_tlsext_host_name(ssl, sni) !== 1) {
 		warning(`${name}: error setting SNI hostname to: ${sni}`);
-		return false;
+		return undefined;
 	}
 
 	if ((application.logMask & TLS_LOG_DEBUG) !== 0) {
 		info(`${name}: SNI hostname: ${sni}`);
 	}
 
-	return true;
+	return sni;
 }
 
 function configuredName({sni, host, nexthop}: ClientStart): string {

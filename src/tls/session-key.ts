@@ -38,6 +38,11 @@ export interface SessionKeyParts {
 	readonly library: number;
 	/** Trust settings are lists of digests, as before 3.6. */
 	readonly digestLists: boolean;
+	/**
+	 * Who we are for servers and whom we trust, where that is not what the service is configured with. The
+	 * C program, which serves with its own settings, leaves it out.
+	 */
+	readonly scope: string;
 }
 
 /** The name: what the client calls the server, and a digest of the rest. */
@@ -48,6 +53,10 @@ export function sessionKey(start: ClientStart, parts: SessionKeyParts): string {
 		legacyParts(input, start, parts);
 	} else {
 		currentParts(input, start, parts);
+	}
+
+	if (parts.scope !== '') {
+		input.text(parts.scope);
 	}
 
 	return `${start.serverid}&${input.digest()}`;

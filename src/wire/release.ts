@@ -26,6 +26,8 @@ export interface Profile {
 	readonly name: string;
 	/** The server speaks first. */
 	readonly greeting: boolean;
+	/** Trust settings are lists of digests, and no TLSA records. */
+	readonly digestLists: boolean;
 	/** The server role has settings on the wire, and requests can be probes. */
 	readonly serverSettings: boolean;
 }
@@ -82,6 +84,7 @@ export function profileOf(mailVersion: string): Profile {
 		format,
 		name: `p${format}`,
 		greeting: format !== '3.4' && format !== '3.5.20',
+		digestLists: format === '3.4' || format === '3.5.20',
 		serverSettings: format === '3.12',
 	};
 }

@@ -25,6 +25,7 @@ const parts: SessionKeyParts = {
 	sni: '',
 	library: 0x30500090,
 	digestLists: false,
+	scope: '',
 };
 const records = [
 	{usage: 3, selector: 1, mtype: 1, data: bytes(0)},
@@ -133,3 +134,4 @@ test('the server name', different, {}, {sni: 'other.example.com'});
 test('a policy that could not be applied', different, {}, {mustFail: true});
 test('the class of the level', different, {}, {level: 2});
 test('the library', different, {}, {library: 0x30000141});
+test('an identity of its own', different, {}, {scope: '/etc/cert.pem'});

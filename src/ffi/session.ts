@@ -1,0 +1,68 @@
+/*++
+/* NAME
+/*	session 3
+/* SUMMARY
+/*	bindings of OpenSSL's libssl: SSL_SESSION
+/* DESCRIPTION
+/*	Sessions cross this module as bytes, in the DER form that
+/*	OpenSSL gives them; no SSL_SESSION outlives a call.
+/* SECURITY
+/*	The bytes contain the secret from which the keys of resumed
+/*	connections are made.
+/*--*/
+
+import koffi from 'koffi';
+import type {Address} from './libc.ts';
+import {decodeDer, encodeDer, type Pointer} from './libcrypto.ts';
+import type {Ssl, SslCtx} from './libssl.ts';
+
+export type SslSession = Pointer<'SSL_SESSION'>;
+/** A function of ours that C may call: callback(3). */
+export type NewSessionCallback = Pointer<'new session callback'>;
+
+const libssl = koffi.load('libssl.so.3', {deep: true});
+
+export const SSL_CTX_sess_set_new_cb: (ctx: SslCtx, callback: NewSessionCallback) => void = libssl.func(
+	'void SSL_CTX_sess_set_new_cb(void *ctx, void *callback)',
+);
+export const SSL_CTX_set_timeout: (ctx: SslCtx, seconds: number) => number = libssl.func(
+	'long SSL_CTX_set_timeout(void *ctx, long t)',
+);
+const i2d_SSL_SESSION: (session: SslSession, to: Address) => number = libssl.func(
+	'int i2d_SSL_SESSION(const void *session, void *pp)',
+);
+const d2i_SSL_SESSION: (session: null, from: Address, size: number) => SslSession | null = libssl.func(
+	'void *d2i_SSL_SESSION(void *session, void *pp, long length)',
+);
+const SSL_SESSION_free: (session: SslSession) => void = libssl.func('void SSL_SESSION_free(void *session)');
+const SSL_set_session: (ssl: Ssl, session: SslSession) => number = libssl.func(
+	'int SSL_set_session(void *ssl, void *session)',
+);
+
+/** The bytes of a session; undefined for one that cannot be written down. */
+export function sessionBytes(session: SslSession): Buffer | undefined {
+	return encodeDer(to => i2d_SSL_SESSION(session, to));
+}
+
+/** Offers a session to the server of a connection; false when the bytes are none that this library knows. */
+export function resumeSession(ssl: Ssl, bytes: Uint8Array): boolean {
+	const decoded = decodeDer(bytes, (position, length) => d2i_SSL_SESSION(null, position, length));
+	if (decoded === undefined) {
+		return false;
+	}
+
+	/* The connection takes a reference of its own. */
+	const set = SSL_set_session(ssl, decoded.object) === 1;
+	SSL_SESSION_free(decoded.object);
+	return set;
+}
+
+const SSL_SESSION_get_protocol_version: (session: SslSession) => number = libssl.func(
+	'int SSL_SESSION_get_protocol_version(const void *session)',
+);
+const TLS1_3_VERSION = 0x0304;
+
+/** Whether a session should not be offered twice: that would tell onlookers who is who. RFC 8446, appendix C.4. */
+export function isSingleUse(session: SslSession): boolean {
+	return SSL_SESSION_get_protocol_version(session) >= TLS1_3_VERSION;
+}

@@ -1,0 +1,124 @@
+/*++
+/* NAME
+/*	resumption 3
+/* SUMMARY
+/*	sessions that servers give us, and sessions that are offered again
+/* DESCRIPTION
+/*	A context is told whether sessions of its cache type are kept at
+/*	all; if so, each session that a server gives a connection is
+/*	written down and handed to whoever keeps sessions. With TLS 1.2
+/*	that happens in the handshake, with TLS 1.3 whenever the server
+/*	sends a ticket behind it.
+/*
+/*	OpenSSL cannot wait for somebody to look a session up. So it is
+/*	looked up before the handshake begins.
+/* SEE ALSO
+/*	postfix src/tls/tls_client.c, src/tls/tls_session.c
+/*--*/
+
+import {registerNewSessionCallback} from '../ffi/callback.ts';
+import {SSL_CTX_set_session_cache_mode, type Ssl, type SslCtx} from '../ffi/libssl.ts';
+import {
+	isSingleUse,
+	type NewSessionCallback,
+	resumeSession,
+	SSL_CTX_sess_set_new_cb,
+	SSL_CTX_set_timeout,
+	type SslSession,
+	sessionBytes,
+} from '../ffi/session.ts';
+import {info, warning} from '../log.ts';
+import type {Seconds} from '../units.ts';
+import {printErrors} from './library.ts';
+import {TLS_LOG_CACHE} from './log-mask.ts';
+
+/** A session as it is kept. */
+export interface KeptSession {
+	readonly bytes: Uint8Array;
+	/** A ticket that is to be offered once. */
+	readonly singleUse: boolean;
+}
+
+/** What a connection needs to know to have its sessions kept. */
+export interface Resumption {
+	/** smtp or lmtp. */
+	readonly cacheType: string;
+	/** The name that processes share: session-key(3). */
+	readonly key: string;
+	/** The name in the cache of this process. */
+	readonly ownKey: string;
+	readonly namaddr: string;
+	readonly logMask: number;
+	/** Gets each session that the server gives. */
+	keep(session: KeptSession): void;
+}
+
+const resumptions = new Map<Ssl, Resumption>();
+
+/** Keeps the sessions of a connection until the result is disposed. */
+export function keepSessions(ssl: Ssl, resumption: Resumption): Disposable {
+	resumptions.set(ssl, resumption);
+	return {
+		[Symbol.dispose]() {
+			resumptions.delete(ssl);
+		},
+	};
+}
+
+/* Registered for the life of the process. */
+const newSessionCallback: NewSessionCallback = registerNewSessionCallback(receive);
+
+/* Nothing may be thrown into OpenSSL: a session that cannot be kept is no loss. */
+function receive(ssl: Ssl, session: SslSession): void {
+	try {
+		keep(resumptions.get(ssl), session);
+	} catch (reason) {
+		warning(`cannot keep a TLS session: ${reason instanceof Error ? reason.message : String(reason)}`);
+	}
+}
+
+function keep(resumption: Resumption | undefined, session: SslSession): void {
+	const bytes = resumption === undefined ? undefined : sessionBytes(session);
+	if (resumption === undefined || bytes === undefined) {
+		return;
+	}
+
+	if ((resumption.logMask & TLS_LOG_CACHE) !== 0) {
+		const {namaddr, key, cacheType} = resumption;
+		info(`${namaddr}: save session ${key} to ${cacheType} cache`);
+	}
+
+	resumption.keep({bytes, singleUse: isSingleUse(session)});
+}
+
+/* Source: openssl/ssl.h. */
+const SSL_SESS_CACHE_CLIENT = 0x0001;
+const SSL_SESS_CACHE_NO_AUTO_CLEAR = 0x0080;
+const SSL_SESS_CACHE_NO_INTERNAL_STORE = 0x0200;
+
+/**
+ * Has a context tell of the sessions that its connections get.
+ *
+ * @param timeout - for how long tlsmgr(8) keeps sessions. Source: tls_client_init(), postfix src/tls/tls_client.c.
+ */
+export function enableResumption(ctx: SslCtx, timeout: Seconds): void {
+	SSL_CTX_set_session_cache_mode(
+		ctx,
+		SSL_SESS_CACHE_CLIENT | SSL_SESS_CACHE_NO_INTERNAL_STORE | SSL_SESS_CACHE_NO_AUTO_CLEAR,
+	);
+	SSL_CTX_sess_set_new_cb(ctx, newSessionCallback);
+	SSL_CTX_set_timeout(ctx, 2 * timeout);
+}
+
+/** Offers a kept session to the server of a connection, before its handshake. */
+export function offerSession(
+	ssl: Ssl,
+	{cacheType, key, namaddr, logMask}: Resumption,
+	bytes: Uint8Array,
+): void {
+	if (!resumeSession(ssl, bytes)) {
+		printErrors();
+	} else if ((logMask & TLS_LOG_CACHE) !== 0) {
+		info(`${namaddr}: reloaded session ${key} from ${cacheType} cache`);
+	}
+}
