@@ -262,7 +262,7 @@ export function openClientConnection(
 	const resumption =
 		keeper === undefined || application.resumes === undefined
 			? undefined
-			: resumptionOf(application, start, {...parts, ...application.resumes}, name, keeper);
+			: resumptionOf(application, start, {...parts, ...application.resumes}, keeper);
 	if (resumption !== undefined) {
 		stack.use(keepSessions(made, resumption));
 	}
@@ -274,7 +274,6 @@ function resumptionOf(
 	application: Application,
 	start: ClientStart,
 	parts: Omit<SessionKeyParts, 'library' | 'digestLists'>,
-	namaddr: string,
 	keeper: SessionKeeper,
 ): Resumption {
 	const {logMask, serial} = application;
@@ -285,7 +284,7 @@ function resumptionOf(
 		digestLists: keeper.digestLists,
 	});
 	if ((logMask & TLS_LOG_CACHE) !== 0) {
-		info(`${namaddr}: looking for session ${key} in ${cacheType} cache`);
+		info(`looking for session ${key} in ${cacheType} cache`);
 	}
 
 	const resumption: Resumption = {
@@ -293,7 +292,6 @@ function resumptionOf(
 		key,
 		/* Stock tells neither identities nor, below verification, server names apart. */
 		ownKey: `${serial} ${parts.sni} ${key}`,
-		namaddr,
 		logMask,
 		keep: session => keeper.keep(resumption, session),
 	};

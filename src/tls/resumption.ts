@@ -47,7 +47,6 @@ export interface Resumption {
 	readonly key: string;
 	/** The name in the cache of this process. */
 	readonly ownKey: string;
-	readonly namaddr: string;
 	readonly logMask: number;
 	/** Gets each session that the server gives. */
 	keep(session: KeptSession): void;
@@ -84,8 +83,8 @@ function keep(resumption: Resumption | undefined, session: SslSession): void {
 	}
 
 	if ((resumption.logMask & TLS_LOG_CACHE) !== 0) {
-		const {namaddr, key, cacheType} = resumption;
-		info(`${namaddr}: save session ${key} to ${cacheType} cache`);
+		const {key, cacheType} = resumption;
+		info(`save session ${key} to ${cacheType} cache`);
 	}
 
 	resumption.keep({bytes, singleUse: isSingleUse(session)});
@@ -111,14 +110,10 @@ export function enableResumption(ctx: SslCtx, timeout: Seconds): void {
 }
 
 /** Offers a kept session to the server of a connection, before its handshake. */
-export function offerSession(
-	ssl: Ssl,
-	{cacheType, key, namaddr, logMask}: Resumption,
-	bytes: Uint8Array,
-): void {
+export function offerSession(ssl: Ssl, {cacheType, key, logMask}: Resumption, bytes: Uint8Array): void {
 	if (!resumeSession(ssl, bytes)) {
 		printErrors();
 	} else if ((logMask & TLS_LOG_CACHE) !== 0) {
-		info(`${namaddr}: reloaded session ${key} from ${cacheType} cache`);
+		info(`reloaded session ${key} from ${cacheType} cache`);
 	}
 }

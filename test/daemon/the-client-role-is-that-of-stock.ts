@@ -19,7 +19,11 @@ const peers = new Peers({teardown: run => cleanup.push(run)}, lab);
 let ours: Daemon;
 let stock: Daemon;
 test.before(async () => {
-	const main = {max_use: '100000'};
+	const main = {
+		max_use: '100000',
+		smtp_tls_CAfile: lab.path('root.cert'),
+		smtp_tls_session_cache_database: 'btree:${data_directory}/smtp_scache',
+	};
 	[ours, stock] = await Promise.all([Daemon.start('ours', {main}), Daemon.start('stock', {main})]);
 });
 test.after.always(async () => {

@@ -66,13 +66,13 @@ export class Daemon implements AsyncDisposable {
 		return new Daemon(sandbox, profileOf(stdout));
 	}
 
-	async connect(): Promise<LocalClient> {
-		return await LocalClient.connect(join(this.sandbox.queueDirectory, 'private', 'tlsproxy'));
+	async connect(service = 'tlsproxy'): Promise<LocalClient> {
+		return await LocalClient.connect(join(this.sandbox.queueDirectory, 'private', service));
 	}
 
 	/** Connects and reads the greeting; the client goes when the test ends. */
-	async greeted(t: ExecutionContext): Promise<LocalClient> {
-		const client = await this.connect();
+	async greeted(t: ExecutionContext, service?: string): Promise<LocalClient> {
+		const client = await this.connect(service);
 		t.teardown(() => client[Symbol.dispose]());
 		if (this.profile.greeting) {
 			await client.list();
@@ -115,9 +115,9 @@ export class Daemon implements AsyncDisposable {
 	}
 
 	/** Hands off a new connection to a port of this host, as smtp(8) does. */
-	async handOff(t: ExecutionContext, port: number, wish: Wish = {}): Promise<HandedOff> {
+	async handOff(t: ExecutionContext, port: number, wish: Wish = {}, service?: string): Promise<HandedOff> {
 		const linesBefore = (await this.lines()).length;
-		const client = await this.greeted(t);
+		const client = await this.greeted(t, service);
 		const fd = connectTo(t, port);
 		const endpoint = `[127.0.0.1]:${port}`;
 		for (const message of this.messages(endpoint, wish)) {

@@ -127,7 +127,8 @@ export async function put(
 		await daemon.sandbox.waitFor(() => /^Ciphersuite: /m.test(said()));
 	}
 
-	const lines = (await since()).map(line => mask(line, endpoint, lab));
+	const ownName = [...fileFields, 'verifydepth', 'mdalg'].some(name => name in (item.init ?? {}));
+	const lines = (await since()).map(line => mask(line, endpoint, lab, ownName));
 	const summary = lines.findIndex(line => line.includes(' TLS connection established '));
 	const middle = summary < 0 ? lines.length : summary;
 	return {
@@ -163,8 +164,10 @@ const dumped = /^[\da-f]{4} ([\da-f]{2} |- <)|^(read from|write to) [\dA-F]{8,} 
 const serverSays =
 	/^(Protocol version|Client cipher list|Ciphersuite|Peer certificate|Hash used|Signature type|Verif|Supported|depth=|verify |Peer Temp Key)/;
 
-function mask(line: string, endpoint: string, lab: CertificateStore): string {
-	return line.replaceAll(endpoint, '[PEER]').replaceAll(`${lab.directory}/`, '');
+/* Where the identity or the authorities are not those of the service, they are in our names of sessions. */
+function mask(line: string, endpoint: string, lab: CertificateStore, ownName: boolean): string {
+	const plain = line.replaceAll(endpoint, '[PEER]').replaceAll(`${lab.directory}/`, '');
+	return ownName ? plain.replaceAll(/&[\dA-F]{64}\b/g, '&KEY') : plain;
 }
 
 function startOf(item: Case, lab: CertificateStore): Partial<ClientStart> {
@@ -176,6 +179,8 @@ function startOf(item: Case, lab: CertificateStore): Partial<ClientStart> {
 		host: 'mx.example.com',
 		namaddr: 'mx.example.com[127.0.0.1]:25',
 		helo: 'mx.example.com',
+		/* A session of one case is none of another's. */
+		serverid: `smtp&${item.id}`,
 		protocols: item.protocols ?? '>=TLSv1',
 		cipher_grade: item.cipher_grade ?? 'medium',
 		cipher_exclusions: item.cipher_exclusions ?? usual,

@@ -1,0 +1,245 @@
+/*
+ * A session that is resumed skips the verification of certificates: it may only be
+ * offered where that has happened, for the same policy. Two services share one
+ * tlsmgr(8): ours, and stock's under another name.
+ */
+import {createHash, X509Certificate} from 'node:crypto';
+import {connect} from 'node:net';
+import test, {type ExecutionContext} from 'ava';
+import {parseClientHello} from '../helpers/client-hello.ts';
+import {Daemon, type Wish} from '../helpers/daemon.ts';
+import {makeLab} from '../helpers/lab.ts';
+import {type PeerServer, sServer} from '../helpers/openssl.ts';
+import {tcpPeer} from '../helpers/peer.ts';
+
+const lab = makeLab();
+const cleanup: Array<() => unknown> = [];
+const digest = createHash('sha256')
+	.update(new X509Certificate(lab.read('good.cert')).publicKey.export({type: 'spki', format: 'der'}))
+	.digest();
+
+let daemon: Daemon;
+const peers = new Map<string, PeerServer>();
+test.before(async () => {
+	const main = {
+		max_use: '100000',
+		smtp_tls_session_cache_database: 'btree:${data_directory}/smtp_scache',
+		smtp_tls_CAfile: lab.path('root.cert'),
+	};
+	daemon = await Daemon.start('ours', {main, services: ['stock unix - - n - 0 tlsproxy']});
+	for (const [name, words] of Object.entries({
+		modern: ['-tls1_3'],
+		old: ['-tls1_2'],
+		noticket: ['-tls1_3', '-num_tickets', '0'],
+	})) {
+		const t = {teardown: (run: () => unknown) => cleanup.push(run)};
+		const files = [
+			'-cert',
+			lab.path('good.cert'),
+			'-key',
+			lab.path('good.key'),
+			'-cert_chain',
+			lab.path('good.chain'),
+		];
+		peers.set(name, await sServer(t, '-rev', ...files, '-verify', '1', ...words));
+	}
+});
+test.after.always(async () => {
+	await Promise.all(cleanup.map(run => run()));
+	await daemon[Symbol.asyncDispose]();
+	lab[Symbol.dispose]();
+});
+
+/** One connection: whether a session was offered, whether it was taken, and what the log says about sessions. */
+interface Visit {
+	readonly offered: boolean;
+	readonly reused: boolean;
+	readonly peerStatus: number | undefined;
+	readonly lines: readonly string[];
+}
+
+async function visit(
+	t: ExecutionContext,
+	wish: Wish,
+	{service = 'tlsproxy', peer = 'modern'}: {readonly service?: string; readonly peer?: string} = {},
+): Promise<Visit> {
+	const sent: Buffer[] = [];
+	const port = await tcpPeer(t, client => {
+		const behind = connect({port: peers.get(peer)?.port ?? 0, host: '127.0.0.1', allowHalfOpen: true});
+		behind.on('error', () => client.destroy());
+		client.on('data', (bytes: Buffer) => sent.push(bytes));
+		client.pipe(behind).pipe(client);
+	});
+	const session = await daemon.handOff(
+		t,
+		port,
+		{
+			...wish,
+			init: {CAfile: lab.path('root.cert'), log_level: 'cache,summary', ...wish.init},
+			start: {
+				serverid: 'smtp&site',
+				host: 'mx.example.com',
+				nexthop: 'example.com',
+				namaddr: 'mx.example.com[127.0.0.1]:25',
+				helo: 'client.example.com',
+				...wish.start,
+			},
+		},
+		service,
+	);
+	const {client, context} = session;
+	await client.send('hello\n');
+	t.is(String(await client.bytes(6)), 'olleh\n');
+	client.socket.end();
+	await client.rest();
+	const lines = await daemon.linesOf(session);
+	const hello = parseClientHello(Buffer.concat(sent));
+	return {
+		/* A pre-shared key, or a ticket with something in it. */
+		offered: hello?.extensions.some(text => /^41 |^35 present/.test(text)) ?? false,
+		reused: lines.some(line => line.endsWith(': Reusing old session')),
+		peerStatus: context?.peer_status,
+		lines: lines.filter(line => /session/.test(line)).map(line => line.replace(/&[\dA-F]{64}/, '&KEY')),
+	};
+}
+
+let serial = 0;
+/** A server that nobody has talked to yet. */
+function fresh(start: Wish['start'] = {}): Wish {
+	return {start: {serverid: `smtp&site ${++serial}`, ...start}};
+}
+
+for (const peer of ['modern', 'old']) {
+	test.serial(`${peer}: the second connection of a process resumes, and all after it`, async t => {
+		const wish = fresh();
+		const first = await visit(t, wish, {peer});
+		t.false(first.reused);
+		t.false(first.offered);
+		for (let count = 0; count < 3; count++) {
+			const next = await visit(t, wish, {peer});
+			t.true(next.reused);
+			t.is(next.peerStatus, first.peerStatus);
+		}
+	});
+
+	for (const [from, to] of [
+		['tlsproxy', 'stock'],
+		['stock', 'tlsproxy'],
+		['stock', 'stock'],
+	] as const) {
+		test.serial(`${peer}: what ${from} has stored ${to} resumes`, async t => {
+			const wish = fresh();
+			t.false((await visit(t, wish, {peer, service: from})).reused);
+			t.true((await visit(t, wish, {peer, service: to})).reused);
+		});
+	}
+
+	test.serial(`${peer}: the log has the lines of stock`, async t => {
+		const [ours, stock] = [fresh(), fresh()];
+		const name = /smtp&site \d+/;
+		for (const round of ['first', 'second']) {
+			const mine = (await visit(t, ours, {peer})).lines.map(line => line.replace(name, 'SITE'));
+			const theirs = (await visit(t, stock, {peer, service: 'stock'})).lines.map(line =>
+				line.replace(name, 'SITE'),
+			);
+			t.deepEqual(mine, theirs, round);
+			t.true(theirs.length > 1);
+		}
+	});
+}
+
+test.serial('a process that was started afterwards resumes what another has left', async t => {
+	const wish = fresh();
+	t.false((await visit(t, wish)).reused);
+	/* A reload would end tlsmgr(8) too, which begins with an empty cache. */
+	const ours = daemon.sandbox.processes().find(({args}) => (args[1] ?? '').endsWith('/lib/main.js'));
+	process.kill(ours?.pid ?? 0, 'SIGKILL');
+	t.true(await daemon.sandbox.waitFor(() => !daemon.lives(ours?.pid ?? 0)));
+	t.true((await visit(t, wish)).reused);
+});
+
+test.serial('a verdict stays what it was', async t => {
+	for (const [start, status] of [
+		[{tls_level: 7, matchargv: ['hostname']}, 29],
+		[{tls_level: 7, matchargv: ['other.example.net']}, 1],
+		[
+			{
+				tls_level: 5,
+				matchargv: ['hostname'],
+				dane: {domain: 'mx.example.com', tlsa: [{usage: 3, selector: 1, mtype: 1, data: digest}]},
+			},
+			29,
+		],
+	] as const) {
+		const wish = fresh(start);
+		for (const reused of [false, true]) {
+			const seen = await visit(t, wish);
+			t.is(seen.reused, reused);
+			t.is(seen.peerStatus, status);
+		}
+	}
+});
+
+test.serial('a server without tickets has nothing to resume', async t => {
+	const wish = fresh();
+	await visit(t, wish, {peer: 'noticket'});
+	const second = await visit(t, wish, {peer: 'noticket'});
+	t.false(second.offered);
+});
+
+/* Each of these is another policy, or another identity. */
+const base: NonNullable<Wish['start']> = {tls_level: 7, matchargv: ['hostname'], sni: 'mx.example.com'};
+const others: Readonly<Record<string, Wish>> = {
+	'another server': {start: {serverid: 'smtp&other'}},
+	'another name for us': {start: {helo: 'other.example.com'}},
+	'other protocols': {start: {protocols: '>=TLSv1.3'}},
+	'other ciphers': {start: {cipher_exclusions: 'MD5'}},
+	'another level': {start: {tls_level: 2, matchargv: []}},
+	'another server name': {start: {sni: 'other.example.com'}},
+	'no server name': {start: {sni: ''}},
+	'TLSA records': {
+		start: {
+			tls_level: 5,
+			dane: {domain: 'mx.example.com', tlsa: [{usage: 3, selector: 1, mtype: 1, data: digest}]},
+		},
+	},
+	'a client certificate': {init: {cert_file: lab.path('client.cert'), key_file: lab.path('client.key')}},
+	'other authorities': {init: {CAfile: lab.path('other.cert')}},
+	'a shorter chain': {init: {verifydepth: 0}},
+	'another digest': {init: {mdalg: 'sha512'}},
+};
+for (const [what, other] of Object.entries(others)) {
+	test.serial(`nothing is offered to ${what}`, async t => {
+		const own = fresh(base);
+		t.false((await visit(t, own)).reused);
+		const {offered, reused} = await visit(t, {init: {...other.init}, start: {...own.start, ...other.start}});
+		t.false(offered);
+		t.false(reused);
+		/* It was not lost on the way. */
+		t.true((await visit(t, own)).reused);
+	});
+}
+
+test.serial('a server name below verification is told apart within a process', async t => {
+	const own = fresh({sni: 'one.example.com'});
+	await visit(t, own);
+	t.true((await visit(t, own)).reused);
+});
+
+test.serial('tlsmgr that is dead costs resumption, and nothing else', async t => {
+	const wish = fresh();
+	await visit(t, wish);
+	for (const pid of daemon.sandbox.daemonPids('tlsmgr')) {
+		process.kill(pid, 'SIGSTOP');
+		t.teardown(() => process.kill(pid, 'SIGKILL'));
+	}
+
+	t.true((await visit(t, wish)).reused, 'the process has some of its own');
+	const started = performance.now();
+	t.false((await visit(t, fresh())).reused);
+	t.log(`${Math.round(performance.now() - started)} ms`);
+	t.regex(
+		(await daemon.lines()).join('\n'),
+		/warning: problem talking to server private\/tlsmgr: Connection timed out/,
+	);
+});
