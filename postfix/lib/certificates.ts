@@ -9,7 +9,7 @@
 /*	Nothing is kept in the project: every run has its own.
 /*--*/
 
-import {writeFile} from 'node:fs/promises';
+import {readFile, writeFile} from 'node:fs/promises';
 import {join} from 'node:path';
 import {execa} from 'execa';
 
@@ -20,6 +20,8 @@ export type KeyType = 'ecdsa' | 'rsa';
 export interface Certificates {
 	readonly caFile: string;
 	readonly certFile: string;
+	/** The certificate, and that of the authority behind it. */
+	readonly chainFile: string;
 	readonly keyFile: string;
 }
 
@@ -78,7 +80,9 @@ export async function makeCertificates(
 		['x509', '-req', '-in', request, '-CA', caFile, '-CAkey', caKeyFile, '-set_serial', String(Date.now())],
 		['-days', '2', '-sha256', '-extfile', extensions, '-out', certFile],
 	);
-	return {caFile, certFile, keyFile};
+	const chainFile = join(directory, 'chain.pem');
+	await writeFile(chainFile, (await readFile(certFile, 'utf8')) + (await readFile(caFile, 'utf8')));
+	return {caFile, certFile, chainFile, keyFile};
 }
 
 async function openssl(args: readonly string[], more: readonly string[]): Promise<void> {

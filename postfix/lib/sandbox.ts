@@ -43,6 +43,8 @@ export interface SandboxOptions {
 	readonly chroot?: 'y' | 'n';
 	/** Process limit of our tlsproxy. Default: as postfix/install has it. */
 	readonly processLimit?: number;
+	/** Address of the resolver that its processes use, instead of those that the host uses. */
+	readonly resolver?: string;
 	/** Do not remove the directory in stop(). */
 	readonly keep?: boolean;
 }
@@ -89,11 +91,13 @@ export class Sandbox implements AsyncDisposable {
 	readonly directory: string;
 	/** Where smtpd(8) listens, on 127.0.0.1. */
 	readonly submissionPort: number;
+	readonly #resolver: string | undefined;
 	#keep: boolean;
 	#starting: Promise<unknown> | undefined;
 	#stopped = false;
 
-	private constructor(directory: string, submissionPort: number, keep: boolean) {
+	private constructor(directory: string, submissionPort: number, keep: boolean, resolver?: string) {
+		this.#resolver = resolver;
 		this.directory = directory;
 		this.submissionPort = submissionPort;
 		this.#keep = keep;
@@ -102,7 +106,7 @@ export class Sandbox implements AsyncDisposable {
 	/** Makes an instance; start() runs it. */
 	static async create(options: SandboxOptions = {}): Promise<Sandbox> {
 		const directory = await mkdtemp(join(tmpdir(), 'postfix-sandbox-'));
-		const sandbox = new Sandbox(directory, await freePort(), options.keep ?? false);
+		const sandbox = new Sandbox(directory, await freePort(), options.keep ?? false, options.resolver);
 		try {
 			await sandbox.#populate(options);
 		} catch (reason) {
@@ -153,7 +157,7 @@ export class Sandbox implements AsyncDisposable {
 			throw new Error('the sandbox was stopped');
 		}
 
-		this.#starting = this.#postfix('start').catch(async (reason: unknown) => {
+		this.#starting = this.#postfixStart().catch(async (reason: unknown) => {
 			throw new Error(`the sandbox does not start: ${String(reason)}\n${await this.log()}`, {cause: reason});
 		});
 		await this.#starting;
@@ -291,6 +295,19 @@ export class Sandbox implements AsyncDisposable {
 		} catch {
 			return undefined;
 		}
+	}
+
+	/* resolv.conf(5) has one place: those who are to see another need a mount namespace of their own. */
+	async #postfixStart(): Promise<void> {
+		if (this.#resolver === undefined) {
+			await this.#postfix('start');
+			return;
+		}
+
+		const file = join(this.configDirectory, 'resolv.conf');
+		await writeFile(file, `nameserver ${this.#resolver}\noptions trust-ad\n`);
+		const script = 'mount --bind "$1" /etc/resolv.conf && exec postfix -c "$2" start';
+		await this.#run('unshare', ['--mount', 'sh', '-c', script, 'sh', file, this.configDirectory]);
 	}
 
 	async #postfix(command: string): Promise<void> {
