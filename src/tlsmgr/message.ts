@@ -4,18 +4,27 @@
 /* SUMMARY
 /*	requests to tlsmgr(8), and its replies
 /* DESCRIPTION
-/*	The same in all releases. A reply begins with a status; what is
-/*	behind a status other than zero may be left over from somebody
-/*	else's request, and is not looked at.
+/*	The same in all releases, but that the server speaks first from
+/*	3.6 on. A reply begins with a status; what is behind a status other
+/*	than zero may be left over from somebody else's request, and is not
+/*	looked at. Attributes that nobody asked for are skipped.
 /* DIAGNOSTICS
 /*	PeerError: what came is no reply to that request.
+/* SECURITY
+/*	Sessions, seeds and keys are secrets: no message shows their text.
 /* SEE ALSO
-/*	postfix src/tls/tls_mgr.c
+/*	postfix src/tls/tls_mgr.c, src/tls/tls_scache.h
 /*--*/
 
 import {PeerError} from '../errors.ts';
 import type {Seconds} from '../units.ts';
 import {type AttributeList, printList} from '../wire/attr.ts';
+
+/**
+ * Bytes in a session, at most. A reply with a larger one would exceed the limit of attr(3) for a value;
+ * how large it is, decides the remote peer.
+ */
+export const SESSION_LIMIT = 49_152;
 
 /** How long sessions of a cache type are kept. */
 export interface CachePolicy {
@@ -23,38 +32,59 @@ export interface CachePolicy {
 	readonly timeout: Seconds;
 }
 
+/** What session tickets are made with. */
+export interface TicketKey {
+	readonly name: Uint8Array;
+	readonly cipherKey: Uint8Array;
+	readonly macKey: Uint8Array;
+	/** When it is to issue no more tickets, in seconds since 1970. */
+	readonly expires: number;
+}
+
 export function printLookup(cacheType: string, cacheId: string): Uint8Array {
-	return printList([
-		['request', 'lookup'],
-		['cache_type', cacheType],
-		['cache_id', cacheId],
-	]);
+	return printRequest('lookup', ['cache_type', cacheType], ['cache_id', cacheId]);
 }
 
 export function printUpdate(cacheType: string, cacheId: string, session: Uint8Array): Uint8Array {
-	return printList([
-		['request', 'update'],
+	return printRequest(
+		'update',
 		['cache_type', cacheType],
 		['cache_id', cacheId],
-		['session', Buffer.from(session).toString('base64')],
-	]);
+		['session', base64(session)],
+	);
+}
+
+export function printDelete(cacheType: string, cacheId: string): Uint8Array {
+	return printRequest('delete', ['cache_type', cacheType], ['cache_id', cacheId]);
 }
 
 export function printPolicy(cacheType: string): Uint8Array {
-	return printList([
-		['request', 'policy'],
-		['cache_type', cacheType],
-	]);
+	return printRequest('policy', ['cache_type', cacheType]);
+}
+
+/** @param size - bytes wanted; tlsmgr(8) gives 1 to 255. */
+export function printSeed(size: number): Uint8Array {
+	return printRequest('seed', ['size', String(size >>> 0)]);
+}
+
+/** @param name - of a key that was used before, or nothing: then it is the key to issue tickets with. */
+export function printTicketKey(name: Uint8Array): Uint8Array {
+	return printRequest('tktkey', ['keyname', base64(name)]);
+}
+
+/** What the server says first, from 3.6 on. */
+export function isGreeting(list: AttributeList): boolean {
+	return list.length === 1 && list[0]?.[0] === 'protocol' && list[0][1] === 'tlsmgr_protocol';
 }
 
 /** The session of a lookup; undefined when there is none. */
 export function parseLookup(list: AttributeList): Uint8Array | undefined {
-	const session = succeeded(list) ? Buffer.from(valueOf(list, 'session'), 'base64') : undefined;
-	return session === undefined || session.length === 0 ? undefined : session;
+	const session = succeeded(list) ? dataOf(list, 'session') : undefined;
+	return session?.length === 0 ? undefined : session;
 }
 
-/** The answer to an update; undefined when nothing was stored. */
-export function parseUpdate(list: AttributeList): true | undefined {
+/** The answer to an update or a delete; undefined when nothing was stored or removed. */
+export function parseDone(list: AttributeList): true | undefined {
 	return succeeded(list) || undefined;
 }
 
@@ -67,9 +97,38 @@ export function parsePolicy(list: AttributeList): CachePolicy | undefined {
 	return {cachable: numberOf(list, 'cachable') !== 0 && timeout > 0, timeout: timeout as Seconds};
 }
 
-/** What the server says first, from 3.6 on. */
-export function isGreeting(list: AttributeList): boolean {
-	return list.length === 1 && list[0]?.[0] === 'protocol' && list[0][1] === 'tlsmgr_protocol';
+/** @param size - what was asked for. */
+export function parseSeed(list: AttributeList, size: number): Uint8Array | undefined {
+	return succeeded(list) ? dataOf(list, 'seed', size) : undefined;
+}
+
+/* A C structure as it lies in memory, of a machine with time_t of 64 bits: two keys between a name and a time. */
+const NAME_END = 16;
+const CIPHER_KEY_END = NAME_END + 32;
+const MAC_KEY_END = CIPHER_KEY_END + 32;
+const TICKET_KEY_SIZE = MAC_KEY_END + 8;
+
+/** The key; undefined when there is none of that name. */
+export function parseTicketKey(list: AttributeList): TicketKey | undefined {
+	if (!succeeded(list)) {
+		return undefined;
+	}
+
+	const bytes = dataOf(list, 'keybuf', TICKET_KEY_SIZE);
+	return {
+		name: bytes.subarray(0, NAME_END),
+		cipherKey: bytes.subarray(NAME_END, CIPHER_KEY_END),
+		macKey: bytes.subarray(CIPHER_KEY_END, MAC_KEY_END),
+		expires: Number(bytes.readBigInt64LE(MAC_KEY_END)),
+	};
+}
+
+function printRequest(name: string, ...attributes: AttributeList): Uint8Array {
+	return printList([['request', name], ...attributes]);
+}
+
+function base64(bytes: Uint8Array): string {
+	return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString('base64');
 }
 
 function succeeded(list: AttributeList): boolean {
@@ -84,6 +143,21 @@ function numberOf(list: AttributeList, name: string): number {
 
 	/* Negative numbers travel as large ones. */
 	return Number(text) | 0;
+}
+
+/* Node.js decodes as much as it can of anything: ask first whether it is base64. */
+function dataOf(list: AttributeList, name: string, size?: number): Buffer {
+	const text = valueOf(list, name);
+	if (text.length % 4 !== 0 || !/^[A-Za-z0-9+/]*={0,2}$/.test(text)) {
+		throw new PeerError(`tlsmgr reply: ${name} is not base64`);
+	}
+
+	const bytes = Buffer.from(text, 'base64');
+	if (size !== undefined && bytes.length !== size) {
+		throw new PeerError(`tlsmgr reply: ${name} has ${bytes.length} bytes instead of ${size}`);
+	}
+
+	return bytes;
 }
 
 function valueOf(list: AttributeList, name: string): string {

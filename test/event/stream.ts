@@ -1,7 +1,7 @@
 import {once} from 'node:events';
 import {mkdtempSync} from 'node:fs';
 import {rm} from 'node:fs/promises';
-import {createServer} from 'node:net';
+import {createServer, type Socket} from 'node:net';
 import {tmpdir} from 'node:os';
 import {join} from 'node:path';
 import test from 'ava';
@@ -9,6 +9,7 @@ import {
 	acceptConnection,
 	BUFFER_SIZE,
 	buffer,
+	connectUnix,
 	ownFd,
 	readStream,
 	receiveDescriptor,
@@ -231,6 +232,44 @@ test('acceptConnection finds nobody, then a connection that is non-blocking and 
 	t.is(readStream(client.value), END);
 	client[Symbol.dispose]();
 });
+
+test('connectUnix makes a connection that is non-blocking and close-on-exec', async t => {
+	const directory = mkdtempSync(join(tmpdir(), 'connect-'));
+	t.teardown(() => rm(directory, {recursive: true}));
+	const path = join(directory, 'socket');
+	const server = createServer().listen(path);
+	t.teardown(() => server.close());
+	await once(server, 'listening');
+	const connected = connectUnix(path);
+	if (typeof connected === 'string') {
+		t.fail(connected);
+		return;
+	}
+
+	t.is(flagsOf(connected.value) & (O_NONBLOCK | O_CLOEXEC), O_NONBLOCK | O_CLOEXEC);
+	t.is(readStream(connected.value), WANT_READ);
+	const [peer] = (await once(server, 'connection')) as [Socket];
+	peer.end('x');
+	await once(peer, 'finish');
+	t.is(readStream(connected.value), 1);
+	t.is(readStream(connected.value), END);
+	connected[Symbol.dispose]();
+});
+
+const connectFails = test.macro<[what: string, path: string, why: string]>({
+	exec(t, _, path, why) {
+		const before = openDescriptors();
+		t.is(connectUnix(path), why);
+		t.is(openDescriptors(), before);
+	},
+	title(_, what) {
+		return `connectUnix says why it does not connect, and keeps nothing: ${what}`;
+	},
+});
+test.serial(connectFails, 'nothing there', '/nowhere/socket', 'No such file or directory');
+test.serial(connectFails, 'no socket', import.meta.filename, 'Connection refused');
+test.serial(connectFails, 'the longest path', `/${'x'.repeat(106)}`, 'No such file or directory');
+test.serial(connectFails, 'a longer path', `/${'x'.repeat(107)}`, 'File name too long');
 
 test('acceptConnection reports the error number when the descriptor cannot listen', t => {
 	const [mine] = socketPair(t);
