@@ -28,6 +28,7 @@ import {type ClientSettings, parseClientSettings} from '../wire/client.ts';
 import type {Profile} from '../wire/release.ts';
 import {BadFlagsError, parseRequest, type Request} from '../wire/request.ts';
 import {parseServerSettings} from '../wire/server.ts';
+import {connectLine, requestProblemLine} from './log-lines.ts';
 
 /** How far a hand-off has come. */
 export type Progress =
@@ -164,20 +165,20 @@ export class Handoff {
 		if (this.#request !== undefined && !this.#announced) {
 			this.#announced = true;
 			const {role, remoteEndpoint} = this.#request;
-			info(`CONNECT ${role === 'server' ? 'from' : 'to'} ${remoteEndpoint}`);
+			info(connectLine(role, remoteEndpoint));
 		}
 	}
 
 	#complain(reason: PeerError): Progress {
 		if (reason instanceof BadFlagsError) {
 			this.#names = reason;
-			info(`CONNECT ${reason.bogusDirection ? '(bogus_direction)' : 'from'} ${reason.remoteEndpoint}`);
+			info(connectLine(reason.bogusDirection ? 'none' : 'server', reason.remoteEndpoint));
 			warning(`tlsp_get_request_event: ${reason.message}`);
 			return 'refused';
 		}
 
 		this.#announce();
-		warning(`tlsp_get_request_event: receive ${this.missing}: ${reason.message}`);
+		warning(requestProblemLine(this.missing, reason.message));
 		return 'failed';
 	}
 }

@@ -16,54 +16,31 @@
 /*--*/
 
 import {PeerError} from '../errors.ts';
-import type {Deadline, DeadlineClock} from '../event/deadline.ts';
-import type {Reactor, Task, Watcher} from '../event/reactor.ts';
+import type {Deadline} from '../event/deadline.ts';
+import type {Task, Watcher} from '../event/reactor.ts';
 import {readStream, receiveDescriptor, writeStream} from '../event/stream.ts';
 import {info, warning} from '../log.ts';
 import type {Owned} from '../owned.ts';
 import {WANT_READ, WANT_WRITE} from '../step.ts';
 import type {Application} from '../tls/application.ts';
-import {type Connection, DONE, openClientConnection, type SessionKeeper} from '../tls/connection.ts';
+import {openClientConnection} from '../tls/client.ts';
+import {type Connection, DONE} from '../tls/connection.ts';
 import {clientReport} from '../tls/report.ts';
-import type {Resumption} from '../tls/resumption.ts';
-import {type Fd, type Milliseconds, type Seconds, toMilliseconds} from '../units.ts';
-import type {ClientSettings} from '../wire/client.ts';
+import {type Fd, toMilliseconds} from '../units.ts';
 import {printContext} from '../wire/context.ts';
-import type {Profile} from '../wire/release.ts';
 import {greeting, printStatus, type Request} from '../wire/request.ts';
 import {Handoff} from './handoff.ts';
+import type {SessionHost} from './host.ts';
+import {REQUEST_LIMIT, SETUP_LIMIT, sessionLimit} from './limits.ts';
+import {
+	descriptorProblemLine,
+	disconnectLine,
+	handshakeFailedLine,
+	requestProblemLine,
+	timeoutLine,
+} from './log-lines.ts';
 import {CIPHERTEXT_ENDED, MORE, PLAINTEXT_ENDED, Pump} from './pump.ts';
 import {type Action, type Event, next, type State} from './state.ts';
-
-/** What sessions need of the process that they run in. */
-export interface SessionHost {
-	readonly profile: Profile;
-	readonly reactor: Reactor;
-	readonly clock: DeadlineClock;
-	/**
-	 * Finds or makes the application for a request in the client role.
-	 *
-	 * @returns undefined when the request cannot be served; the reason has been logged.
-	 */
-	clientApplication(settings: ClientSettings): Application | undefined;
-	/** Keeps the sessions of connections. */
-	readonly keeper: SessionKeeper;
-	/**
-	 * Looks for a session that can be resumed. Answers at once or later, and always: with nothing, if need be.
-	 */
-	findSession(resumption: Resumption, done: (session: Uint8Array | undefined) => void): void;
-	/** Whether the server role can be served; if not, the reason has been logged. */
-	serverRole(request: Request): boolean;
-	/** The session has released all it had. */
-	ended(session: Session): void;
-}
-
-/** Time for a client to say anything, and to hang up or pass a descriptor. Source: tlsproxy.c. */
-const SETUP_LIMIT = 100_000 as Milliseconds;
-/** Time for a request, once it has begun. Source: tlsproxy.c, TLSP_INIT_TIMEOUT. */
-const REQUEST_LIMIT = 5000 as Milliseconds;
-/** What is added to the session time limit of the request. Source: tlsproxy.c. */
-const SESSION_GRACE = 10 as Seconds;
 
 /** One hand-off. */
 export class Session implements Task {
@@ -173,7 +150,7 @@ export class Session implements Task {
 
 	#ciphertextReady(readable: boolean, writable: boolean): void {
 		if (this.#state === 'handshaking') {
-			this.#queue();
+			this.#queue('queue');
 		} else if (this.#state === 'proxying') {
 			this.#pump?.ciphertextReady(readable, writable);
 			this.#move();
@@ -186,10 +163,10 @@ export class Session implements Task {
 		this.#resources.use(this.#host.reactor.watch(fd, {ready, fault: reason => this.fault(reason)}));
 	}
 
-	#queue(): void {
+	#queue(as: 'queue' | 'soon'): void {
 		if (!this.#queued) {
 			this.#queued = true;
-			this.#host.reactor.queue(this);
+			this.#host.reactor[as](this);
 		}
 	}
 
@@ -263,7 +240,7 @@ export class Session implements Task {
 			case 'want-read':
 				return;
 			case 'none':
-				warning(`tlsp_get_fd_event: receive remote SMTP peer file descriptor: ${passed.why}`);
+				warning(descriptorProblemLine(passed.why));
 				this.#happened('failure');
 				return;
 			case 'descriptor':
@@ -275,13 +252,10 @@ export class Session implements Task {
 	}
 
 	#openConnection(ciphertext: Fd): void {
-		const settings = this.#handoff.settings;
-		if (this.#application === undefined || settings === undefined) {
-			this.#happened('failure');
-			return;
-		}
-
-		const connection = openClientConnection(this.#application, settings.start, ciphertext, this.#host.keeper);
+		const application = this.#application;
+		const start = this.#handoff.settings?.start;
+		const connection =
+			application && start && openClientConnection(application, start, ciphertext, this.#host.keeper);
 		if (connection === undefined) {
 			this.#happened('failure');
 			return;
@@ -336,7 +310,7 @@ export class Session implements Task {
 			case WANT_WRITE:
 				return;
 			case DONE:
-				this.#deadline.arm(this.#sessionLimit);
+				this.#deadline.arm(sessionLimit(this.#request));
 				this.#pump = this.#resources.use(new Pump(connection, this.#plaintext));
 				this.#happened('handshake-done');
 				return;
@@ -358,10 +332,6 @@ export class Session implements Task {
 
 	/* Data */
 
-	get #sessionLimit(): Milliseconds {
-		return toMilliseconds(((this.#request?.sessionTimeout ?? 0) + SESSION_GRACE) as Seconds);
-	}
-
 	#move(): void {
 		const pump = this.#pump;
 		if (pump === undefined) {
@@ -371,14 +341,11 @@ export class Session implements Task {
 		const before = pump.moved;
 		const result = pump.run();
 		if (pump.moved !== before) {
-			this.#deadline.arm(this.#sessionLimit);
+			this.#deadline.arm(sessionLimit(this.#request));
 		}
 
 		if (result === MORE) {
-			if (!this.#queued) {
-				this.#queued = true;
-				this.#host.reactor.soon(this);
-			}
+			this.#queue('soon');
 		} else if (result === PLAINTEXT_ENDED) {
 			this.#happened('plaintext-end');
 		} else if (result === CIPHERTEXT_ENDED) {
@@ -406,9 +373,9 @@ export class Session implements Task {
 
 	#expired(): void {
 		if (this.#state === 'awaiting-request') {
-			warning(`tlsp_get_request_event: receive ${this.#handoff.missing}: Connection timed out`);
+			warning(requestProblemLine(this.#handoff.missing, 'Connection timed out'));
 		} else if (this.#connection !== undefined) {
-			warning(`ciphertext read/write timeout for ${this.#request?.remoteEndpoint ?? ''}`);
+			warning(timeoutLine(this.#request?.remoteEndpoint ?? ''));
 		}
 
 		this.#happened('failure');
@@ -419,12 +386,12 @@ export class Session implements Task {
 		if (this.#handoff.names !== undefined) {
 			const {remoteEndpoint, serverId} = this.#handoff.names;
 			if (this.#pump === undefined) {
-				info(`TLS handshake failed for service=${serverId} peer=${remoteEndpoint}`);
+				info(handshakeFailedLine(serverId, remoteEndpoint));
 			}
 
-			info(`DISCONNECT ${remoteEndpoint}`);
+			info(disconnectLine(remoteEndpoint));
 		}
 
-		this.#host.ended(this);
+		this.#host.ended();
 	}
 }

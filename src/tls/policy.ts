@@ -18,7 +18,6 @@
 
 import {isUtf8} from 'node:buffer';
 import {domainToASCII} from 'node:url';
-import {EVP_get_digestbyname, type EvpMd} from '../ffi/libcrypto.ts';
 import {
 	addTlsa,
 	DANE_FLAG_NO_DANE_EE_NAMECHECKS,
@@ -28,11 +27,11 @@ import {
 	SSL_dane_enable,
 	SSL_dane_set_flags,
 	SSL_set_hostflags,
-	type Ssl,
-	type SslCtx,
 	type TlsaRecord,
 	X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS,
-} from '../ffi/libssl.ts';
+} from '../ffi/dane.ts';
+import {EVP_get_digestbyname, type EvpMd} from '../ffi/libcrypto.ts';
+import type {Ssl, SslCtx} from '../ffi/libssl.ts';
 import {warning} from '../log.ts';
 import type {ClientStart} from '../wire/client.ts';
 import {printErrors} from './library.ts';

@@ -12,6 +12,7 @@
 /*	src/tls/tls_misc.c, tls_get_signature_params(), tls_log_summary()
 /*--*/
 
+import {daneMatch} from '../ffi/dane.ts';
 import {
 	EVP_PKEY_DH,
 	EVP_PKEY_EC,
@@ -31,7 +32,6 @@ import {
 } from '../ffi/libcrypto.ts';
 import {
 	cipherBits,
-	daneMatch,
 	SSL_CIPHER_get_name,
 	SSL_get_certificate,
 	SSL_get_current_cipher,

@@ -23,7 +23,7 @@ const TLS_PROXY_FLAG_SEND_CONTEXT = 0x4;
 const TLS_PROXY_FLAG_PROBE_ONLY = 0x8;
 
 /** The part that we play towards the remote peer. */
-type Role = 'client' | 'server';
+export type Role = 'client' | 'server';
 
 /** What a client asks for. */
 export interface Request {

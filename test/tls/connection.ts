@@ -7,7 +7,8 @@ import {allocate} from '../../src/ffi/libc.ts';
 import {drainErrors} from '../../src/ffi/libcrypto.ts';
 import {SSL_CIPHER_get_name, SSL_get_current_cipher, SSL_get_version} from '../../src/ffi/libssl.ts';
 import {END, FAILED, WANT_READ} from '../../src/step.ts';
-import {type Connection, DONE, openClientConnection} from '../../src/tls/connection.ts';
+import {openClientConnection} from '../../src/tls/client.ts';
+import {type Connection, DONE} from '../../src/tls/connection.ts';
 import type {ClientInit, ClientParams, ClientStart} from '../../src/wire/client.ts';
 import {openDescriptors, socketPair} from '../helpers/descriptors.ts';
 import {

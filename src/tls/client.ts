@@ -1,0 +1,287 @@
+/*++
+/* NAME
+/*	client 3
+/* SUMMARY
+/*	prepares a TLS connection to a server
+/* DESCRIPTION
+/*	A request says how its connection is to be made: protocols,
+/*	ciphers, server name, trust. openClientConnection() applies that to
+/*	a new SSL on the descriptor of the server. What it cannot apply
+/*	ends the session before the handshake; nothing is applied by half.
+/* DIAGNOSTICS
+/*	When a connection cannot be prepared the reason has been logged, in
+/*	the words of stock.
+/* SEE ALSO
+/*	connection(3), postfix src/tls/tls_client.c, tls_client_start()
+/*--*/
+
+import {BIO_set_callback_ex, ERR_clear_error, OpenSSL_version_num} from '../ffi/libcrypto.ts';
+import {
+	SSL_free,
+	SSL_get_rbio,
+	SSL_new,
+	SSL_OP_NO_SSLv3,
+	SSL_set_cipher_list,
+	SSL_set_fd,
+	SSL_set_max_proto_version,
+	SSL_set_min_proto_version,
+	SSL_set_options,
+	SSL_set_security_level,
+	SSL_set_tlsext_host_name,
+	SSL_set_verify,
+	SSL_VERIFY_NONE,
+	type Ssl,
+} from '../ffi/libssl.ts';
+import {info, warning} from '../log.ts';
+import {Owned} from '../owned.ts';
+import type {Fd} from '../units.ts';
+import type {ClientStart} from '../wire/client.ts';
+import {type Application, fingerprintDigest} from './application.ts';
+import {Connection, type SessionKeeper} from './connection.ts';
+import {dumpCallback} from './debug.ts';
+import {printErrors} from './library.ts';
+import {
+	TLS_LOG_CACHE,
+	TLS_LOG_DEBUG,
+	TLS_LOG_TLSPKTS,
+	TLS_LOG_UNTRUSTED,
+	TLS_LOG_VERBOSE,
+} from './log-mask.ts';
+import {type AppliedPolicy, applyPolicy, asciiName, isDaneLevel, mustMatch} from './policy.ts';
+import {keepSessions, type Resumption} from './resumption.ts';
+import {type SessionKeyParts, sessionKey} from './session-key.ts';
+import {cipherList, type ProtocolRange, parseProtocols} from './settings.ts';
+import {takeNotes, type VerifyNotes, verifyCallback} from './verify.ts';
+
+/**
+ * Prepares a connection to a server.
+ *
+ * @param fd - the peer's descriptor, non-blocking; borrowed, it has to outlive the connection.
+ * @param keeper - of sessions; without, none is kept, and none resumed.
+ * @returns undefined when the request cannot be honoured; the reason has been logged.
+ * Source: tls_client_start(), postfix src/tls/tls_client.c.
+ */
+export function openClientConnection(
+	application: Application,
+	start: ClientStart,
+	fd: Fd,
+	keeper?: SessionKeeper,
+): Connection | undefined {
+	const {namaddr} = start;
+	if ((application.logMask & TLS_LOG_VERBOSE) !== 0) {
+		info(`setting up TLS connection to ${namaddr}`);
+	}
+
+	const range = parseProtocols(start.protocols);
+	if (range === undefined) {
+		warning(`${namaddr}: Invalid TLS protocol list "${start.protocols}": aborting TLS session`);
+		return undefined;
+	}
+
+	const digest = start.mdalg === application.init.mdalg ? application.digest : fingerprintDigest(start.mdalg);
+	if (digest === undefined) {
+		return undefined;
+	}
+
+	const made = SSL_new(application.ctx);
+	if (made === null) {
+		warning("Could not allocate 'TLScontext->con' with SSL_new()");
+		printErrors();
+		return undefined;
+	}
+
+	using stack = new DisposableStack();
+	const ssl = stack.use(new Owned(made, SSL_free));
+	const name = namaddr.toLowerCase();
+	const ciphers = setCiphers(application, made, start, name);
+	if (ciphers === undefined) {
+		return undefined;
+	}
+
+	/* DNS-based authentication needs TLS: SSLv3 has no extension for the name. */
+	const disabled = range.disabled | (isDaneLevel(start.tls_level) ? SSL_OP_NO_SSLv3 : 0);
+	setProtocols(made, {...range, disabled: disabled >>> 0}, name);
+	const sni = setServerName(application, made, start, name);
+	if (sni === undefined) {
+		return undefined;
+	}
+
+	const policy = applyPolicy(made, start, name);
+	if (policy === undefined) {
+		return undefined;
+	}
+
+	if (mustMatch(policy.level)) {
+		SSL_set_security_level(made, 1);
+	}
+
+	const notes = prepareNotes(application, made, start, policy, name);
+
+	if (SSL_set_fd(made, fd) !== 1) {
+		info(`SSL_set_fd error to ${name}`);
+		printErrors();
+		return undefined;
+	}
+
+	const bio = SSL_get_rbio(made);
+	if (bio !== null && (application.logMask & TLS_LOG_TLSPKTS) !== 0) {
+		BIO_set_callback_ex(bio, dumpCallback);
+	}
+
+	stack.use(takeNotes(made, notes));
+	const parts = {ciphers, disabled: disabled >>> 0, sni, ...policy};
+	const resumption =
+		keeper === undefined || application.resumes === undefined
+			? undefined
+			: resumptionOf(application, start, {...parts, ...application.resumes}, keeper);
+	if (resumption !== undefined) {
+		stack.use(keepSessions(made, resumption));
+	}
+
+	return new Connection(application, start, notes, policy.level, digest, resumption, ssl, stack.move());
+}
+
+function resumptionOf(
+	application: Application,
+	start: ClientStart,
+	parts: Omit<SessionKeyParts, 'library' | 'digestLists'>,
+	keeper: SessionKeeper,
+): Resumption {
+	const {logMask, serial} = application;
+	const cacheType = application.init.cache_type;
+	const key = sessionKey(start, {
+		...parts,
+		library: OpenSSL_version_num(),
+		digestLists: keeper.digestLists,
+	});
+	if ((logMask & TLS_LOG_CACHE) !== 0) {
+		info(`looking for session ${key} in ${cacheType} cache`);
+	}
+
+	const resumption: Resumption = {
+		cacheType,
+		key,
+		/* Stock tells neither identities nor, below verification, server names apart. */
+		ownKey: `${serial} ${parts.sni} ${key}`,
+		logMask,
+		keep: session => keeper.keep(resumption, session),
+	};
+	return resumption;
+}
+
+/*
+ * The callback only takes notes for the log, unless the policy could not be
+ * applied. Where nobody will read them OpenSSL can stop at the first error, and no
+ * call crosses into JavaScript: whether the chain is trusted comes out the same.
+ */
+function prepareNotes(
+	application: Application,
+	ssl: Ssl,
+	start: ClientStart,
+	{mustFail}: AppliedPolicy,
+	namaddr: string,
+): VerifyNotes {
+	const logMask = application.logMask | (mustMatch(start.tls_level) ? TLS_LOG_UNTRUSTED : 0);
+	if (mustFail || (logMask & (TLS_LOG_UNTRUSTED | TLS_LOG_VERBOSE)) !== 0) {
+		SSL_set_verify(ssl, SSL_VERIFY_NONE, verifyCallback);
+	}
+
+	return {namaddr, logMask, mustFail, error: undefined};
+}
+
+/* The list; undefined when there is none, and the log says why. */
+function setCiphers(
+	application: Application,
+	ssl: Ssl,
+	start: ClientStart,
+	name: string,
+): string | undefined {
+	const ciphers = cipherList(application.params, start.cipher_grade, start.cipher_exclusions);
+	if ('invalidGrade' in ciphers) {
+		warning(`${name}: invalid cipher grade: "${ciphers.invalidGrade}"`);
+		return undefined;
+	}
+
+	if ('invalidExclusion' in ciphers) {
+		warning(`${name}: invalid unary '!+-@' in cipher exclusion: ${ciphers.invalidExclusion}`);
+		return undefined;
+	}
+
+	ERR_clear_error();
+	if (!application.hasCipherList(ciphers.list) && SSL_set_cipher_list(ssl, ciphers.list) !== 1) {
+		warning(`${name}: error setting cipher grade: "${start.cipher_grade}"`);
+		printErrors();
+		return undefined;
+	}
+
+	if ((application.logMask & TLS_LOG_VERBOSE) !== 0) {
+		info(`${name}: TLS cipher list "${ciphers.list}"`);
+	}
+
+	return ciphers.list;
+}
+
+/* A limit of zero also cancels what openssl.cnf says. A limit that the library refuses does not end the session. */
+function setProtocols(ssl: Ssl, range: ProtocolRange, name: string): void {
+	if (range.disabled !== 0) {
+		SSL_set_options(ssl, range.disabled);
+	}
+
+	for (const [word, version, set] of [
+		['minimum', range.minimum, SSL_set_min_proto_version],
+		['maximum', range.maximum, SSL_set_max_proto_version],
+	] as const) {
+		if (set(ssl, version) !== 1) {
+			const number = version.toString(16).padStart(4, '0');
+			warning(
+				version === 0
+					? `${name}: error clearing ${word} TLS version`
+					: `${name}: error setting ${word} TLS version to: 0x${number}`,
+			);
+		}
+	}
+}
+
+/** Bytes of a server name. Source: TLSEXT_MAXLEN_host_name, openssl/tls1.h. */
+const SNI_LIMIT = 255;
+
+/* The name that is sent, empty for none; undefined when it cannot be sent. */
+function setServerName(
+	application: Application,
+	ssl: Ssl,
+	start: ClientStart,
+	name: string,
+): string | undefined {
+	const dane = isDaneLevel(start.tls_level);
+	const sni = asciiName(dane ? (start.dane?.domain ?? '') : configuredName(start));
+	if (sni === '' && !dane) {
+		return sni;
+	}
+
+	if (sni.length > SNI_LIMIT) {
+		warning(`${name}: ignoring too long SNI hostname: ${sni.slice(0, 100)}`);
+		return undefined;
+	}
+
+	if (SSL_set_tlsext_host_name(ssl, sni) !== 1) {
+		warning(`${name}: error setting SNI hostname to: ${sni}`);
+		return undefined;
+	}
+
+	if ((application.logMask & TLS_LOG_DEBUG) !== 0) {
+		info(`${name}: SNI hostname: ${sni}`);
+	}
+
+	return sni;
+}
+
+function configuredName({sni, host, nexthop}: ClientStart): string {
+	switch (sni) {
+		case 'hostname':
+			return host;
+		case 'nexthop':
+			return nexthop;
+		default:
+			return sni;
+	}
+}
