@@ -73,8 +73,12 @@ export function postlogTransport(path: string, hostname: string, tag: string): L
 
 function connectDatagram(path: string): Fd | undefined {
 	const address = unixAddress(path);
+	if (address === undefined) {
+		return undefined;
+	}
+
 	const fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0) as Fd;
-	if (address === undefined || fd < 0) {
+	if (fd < 0) {
 		return undefined;
 	}
 

@@ -1,0 +1,96 @@
+/*
+ * A process that does not come back to its clients keeps them waiting for ever, and
+ * master(8) from starting another. Its own timers cannot tell: the kernel has to.
+ */
+import {execFileSync} from 'node:child_process';
+import {join} from 'node:path';
+import {setTimeout as delay} from 'node:timers/promises';
+import test from 'ava';
+import {Daemon, type Which} from '../helpers/daemon.ts';
+import {Service, speaks} from '../helpers/master.ts';
+import {CertificateStore} from '../helpers/openssl.ts';
+import {tlsPeer} from '../helpers/peer.ts';
+
+const store = new CertificateStore();
+test.after.always(() => store[Symbol.dispose]());
+store.make('peer', {});
+const good = {key: store.read('peer.key'), cert: store.read('peer.cert')};
+
+let daemon: Daemon;
+test.before(async () => {
+	daemon = await Daemon.start('stock');
+});
+test.after.always(async () => await daemon[Symbol.asyncDispose]());
+
+/* The shortest that stock takes. */
+const SHORT = ['-o', 'tlsproxy_watchdog_timeout=10s'];
+const LIMIT = 10_000;
+
+/* Whoever opens a pipe for which there is no writer waits for one. */
+const ends = test.macro<[which: Which, last: readonly string[]]>({
+	async exec(t, which, last) {
+		const port = await tlsPeer(t, good, socket => socket.pipe(socket));
+		const service = new Service(t, daemon, which);
+		const started = service.start(...SHORT);
+		const session = await service.session(t, port);
+		const pipe = join(daemon.sandbox.directory, `${service.name}.pem`);
+		execFileSync('/bin/sh', ['-c', 'mkfifo -m 644 "$0"', pipe]);
+		const {status} = await daemon.handOff(t, port, {init: {CAfile: pipe}}, service.name);
+		t.is(status, -1);
+		t.is(String(await session.rest()), '');
+		t.is(await started.end(), 1);
+		t.true(await started.gone());
+		t.deepEqual(
+			(await started.lines()).filter(line => /^(fatal|panic): /.test(line)),
+			last,
+		);
+	},
+	title(_, which) {
+		return `${which}: an event loop that waits for a file ends by the watchdog, with status 1`;
+	},
+});
+
+/* The end by a signal leaves no time for words. */
+test(ends, 'ours', []);
+test(ends, 'stock', ['fatal: watchdog timeout']);
+
+/* A stopped process gets its alarm when it goes on, before it can do anything else. */
+test('a process that is stopped for longer than tlsproxy_watchdog_timeout ends by the watchdog', async t => {
+	const port = await tlsPeer(t, good, socket => socket.pipe(socket));
+	const service = new Service(t, daemon, 'ours');
+	const started = service.start(...SHORT);
+	const session = await service.session(t, port);
+	const {worker} = started;
+	process.kill(worker, 'SIGSTOP');
+	await delay(LIMIT + 1000);
+	t.true(started.lives);
+	process.kill(worker, 'SIGCONT');
+	t.is(await started.end(), 1);
+	t.is(String(await session.rest()), '');
+	t.true(await started.gone());
+});
+
+test('a process that is stopped for less, and again, goes on', async t => {
+	const port = await tlsPeer(t, good, socket => socket.pipe(socket));
+	const service = new Service(t, daemon, 'ours');
+	const started = service.start(...SHORT);
+	const session = await service.session(t, port);
+	for (let round = 0; round < 2; round++) {
+		process.kill(started.worker, 'SIGSTOP');
+		await delay(LIMIT * 0.55);
+		process.kill(started.worker, 'SIGCONT');
+		t.true(await speaks(session));
+		await delay(1000);
+	}
+
+	t.true(started.lives);
+});
+
+test('a process that has nothing to do goes on', async t => {
+	const port = await tlsPeer(t, good, socket => socket.pipe(socket));
+	const service = new Service(t, daemon, 'ours');
+	service.start(...SHORT);
+	const session = await service.session(t, port);
+	await delay(LIMIT + 2000);
+	t.true(await speaks(session));
+});

@@ -1,0 +1,88 @@
+/*
+ * master(8) knows the supervisor, clients know the worker. When one of them is gone
+ * the other must not look as if nothing had happened.
+ */
+import test from 'ava';
+import {Daemon} from '../helpers/daemon.ts';
+import {finish, Service, speaks} from '../helpers/master.ts';
+import {CertificateStore} from '../helpers/openssl.ts';
+import {tlsPeer} from '../helpers/peer.ts';
+
+const store = new CertificateStore();
+test.after.always(() => store[Symbol.dispose]());
+store.make('peer', {});
+const good = {key: store.read('peer.key'), cert: store.read('peer.cert')};
+
+let daemon: Daemon;
+test.before(async () => {
+	daemon = await Daemon.start('stock');
+});
+test.after.always(async () => await daemon[Symbol.asyncDispose]());
+
+test('a supervisor that is killed: the worker accepts nothing more, serves its session to the end, and ends', async t => {
+	const port = await tlsPeer(t, good, socket => socket.pipe(socket));
+	const service = new Service(t, daemon, 'ours');
+	const old = service.start();
+	const session = await service.session(t, port);
+	const {worker} = old;
+	process.kill(old.pid, 'SIGKILL');
+	t.is(await old.end(), 'SIGKILL');
+	t.true(await daemon.sandbox.waitFor(() => !service.isListenedOnBy(worker)));
+	/* Who comes now is served by a successor, whose only session it is. */
+	const greeted = service.greeted(t);
+	const successor = service.start('-m', '1');
+	await finish(await greeted);
+	t.is(await successor.end(), 0);
+	t.is(successor.reports.length, 2);
+
+	t.is(old.worker, worker);
+	t.true(await speaks(session));
+	await finish(session);
+	t.true(await old.gone());
+	t.deepEqual(
+		(await old.lines()).filter(line => /^(fatal|panic): /.test(line)),
+		[],
+	);
+});
+
+test('a supervisor that is killed: a worker without a session ends', async t => {
+	const service = new Service(t, daemon, 'ours');
+	const started = service.start();
+	await finish(await service.greeted(t));
+	process.kill(started.pid, 'SIGKILL');
+	t.is(await started.end(), 'SIGKILL');
+	t.true(await started.gone());
+});
+
+/* What master(8) does when a service is removed: whoever lingers keeps it from all others. */
+test('a supervisor that gets SIGTERM ends at once, and its worker after its session', async t => {
+	const port = await tlsPeer(t, good, socket => socket.pipe(socket));
+	const service = new Service(t, daemon, 'ours');
+	const started = service.start();
+	const session = await service.session(t, port);
+	process.kill(started.pid, 'SIGTERM');
+	t.is(await started.end(), 'SIGTERM');
+	t.true(await speaks(session));
+	await finish(session);
+	t.true(await started.gone());
+});
+
+for (const signal of ['SIGKILL', 'SIGSEGV', 'SIGTERM'] as const) {
+	test(`a worker that ends by ${signal}: the supervisor ends with status 1`, async t => {
+		const service = new Service(t, daemon, 'ours');
+		const started = service.start();
+		const client = await service.greeted(t);
+		process.kill(started.worker, signal);
+		t.is(await started.end(), 1);
+		t.is(String(await client.rest()), '');
+		t.true(await started.gone());
+	});
+}
+
+test('a worker that ends before it is ready: the supervisor ends with status 1', async t => {
+	const started = new Service(t, daemon, 'ours').start();
+	t.true(await daemon.sandbox.waitFor(() => started.workers().length === 1));
+	process.kill(started.worker, 'SIGKILL');
+	t.is(await started.end(), 1);
+	t.deepEqual(started.reports, []);
+});

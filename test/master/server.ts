@@ -1,0 +1,104 @@
+/* What can be shown without a process; its life under master(8) is in test/daemon. */
+import {spawnSync} from 'node:child_process';
+import test from 'ava';
+import fc from 'fast-check';
+import {Panic} from '../../src/errors.ts';
+import {buffer, readStream} from '../../src/event/stream.ts';
+import {ancestryFrom, farewell, watchdogStep} from '../../src/master/server.ts';
+import {WANT_READ} from '../../src/step.ts';
+import type {Milliseconds, Seconds} from '../../src/units.ts';
+import {socketPair} from '../helpers/descriptors.ts';
+
+test('ancestryFrom reads GENERATION as octal', t => {
+	t.is(ancestryFrom({GENERATION: '17'}).generation, 15);
+	t.is(ancestryFrom({GENERATION: '00'}).generation, 0);
+	t.is(ancestryFrom({GENERATION: '37777777777'}).generation, 0xff_ff_ff_ff);
+});
+
+test('ancestryFrom reads every generation that master(8) can count', t => {
+	fc.assert(
+		fc.property(fc.integer({min: 0, max: 0xff_ff_ff_ff}), generation => {
+			t.is(ancestryFrom({GENERATION: generation.toString(8)}).generation, generation);
+		}),
+	);
+});
+
+test('ancestryFrom takes a process without GENERATION for the first', t => {
+	t.is(ancestryFrom({}).generation, 0);
+});
+
+for (const bad of ['', '8', '1x', ' 1', '-1', '0x1', '1.0']) {
+	test(`ancestryFrom panics on GENERATION "${bad}"`, t => {
+		t.throws(() => ancestryFrom({GENERATION: bad}), {instanceOf: Panic, message: `bad generation: ${bad}`});
+	});
+}
+
+test('ancestryFrom knows the supervisor by its pid and the pipe to it', t => {
+	const environment = {GENERATION: '1', TLSPROXY_SUPERVISOR_PID: '4711', TLSPROXY_SUPERVISOR_FD: '9'};
+	t.deepEqual<object, object>(ancestryFrom(environment), {pid: 4711, generation: 1, supervisor: 9});
+});
+
+test('ancestryFrom takes the process itself for the one that master(8) knows when there is no supervisor', t => {
+	t.deepEqual<object, object>(ancestryFrom({GENERATION: '1'}), {
+		pid: process.pid,
+		generation: 1,
+		supervisor: undefined,
+	});
+});
+
+for (const status of [0, 1]) {
+	test(`farewell tells the supervisor status ${status}, as a line`, t => {
+		const [mine, theirs] = socketPair(t);
+		farewell({pid: 1, generation: 1, supervisor: mine.fd}, status);
+		const size = readStream(theirs.fd);
+		t.is(Buffer.from(buffer.bytes.subarray(0, size)).toString(), `${status}\n`);
+		t.is(readStream(theirs.fd), WANT_READ);
+	});
+}
+
+test('farewell to nobody, and to one who is gone, does no harm', t => {
+	const [mine, theirs] = socketPair(t);
+	theirs.close();
+	t.notThrows(() => {
+		farewell({pid: 1, generation: 1, supervisor: undefined}, 1);
+		farewell({pid: 1, generation: 1, supervisor: mine.fd}, 1);
+	});
+});
+
+test('watchdogStep is a third of the limit, in whole seconds', t => {
+	t.is(watchdogStep(10 as Seconds), 3000 as Milliseconds);
+	t.is(watchdogStep(11 as Seconds), 3000 as Milliseconds);
+	t.is(watchdogStep(12 as Seconds), 4000 as Milliseconds);
+});
+
+test('watchdogStep leaves room for two signs of life, whatever the limit', t => {
+	fc.assert(
+		fc.property(fc.integer({min: 10, max: 2_000_000}), limit => {
+			const step = watchdogStep(limit as Seconds);
+			t.true(step > 0 && 3 * step <= limit * 1000);
+		}),
+	);
+});
+
+/* They are those of master(8) only in a process of its. Node.js takes care of some by itself: undo that. */
+test('keepDescriptors keeps descriptors 3 to 6 and the pipe to the supervisor from other programs, and no others', t => {
+	const program = `
+		import {readFileSync} from 'node:fs';
+		import koffi from 'koffi';
+		import {keepDescriptors} from ${JSON.stringify(new URL('../../src/master/server.ts', import.meta.url).href)};
+		const fcntl = koffi.load('libc.so.6').func('int fcntl(int fd, int cmd, ...)');
+		const all = [3, 4, 5, 6, 7, 8];
+		for (const fd of all) {
+			fcntl(fd, 2, 'int', 0);
+		}
+		const kept = () => all.filter(fd => /^flags:\\s*0*2[0-7]{6}$/m.test(readFileSync('/proc/self/fdinfo/' + fd, 'utf8')));
+		const before = kept();
+		keepDescriptors({pid: 1, generation: 1, supervisor: 8});
+		console.log(JSON.stringify([before, kept()]));
+	`;
+	const {stdout, stderr} = spawnSync(process.execPath, ['--input-type=module', '--eval', program], {
+		stdio: ['ignore', 'pipe', 'pipe', 'ignore', 'ignore', 'ignore', 'ignore', 'ignore', 'ignore'],
+		encoding: 'utf8',
+	});
+	t.is(stdout, '[[],[3,4,5,6,8]]\n', stderr);
+});
