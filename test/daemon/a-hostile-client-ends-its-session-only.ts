@@ -50,6 +50,9 @@ async function run(t: ExecutionContext, hostile: Hostile): Promise<readonly stri
 	t.true(await daemon.sandbox.waitFor(() => daemon.descriptors() === before), 'descriptors are left over');
 	t.is(daemon.pid, pid);
 	await stillServes(t, witness);
+	/* postlogd(8) writes what a process says in the order in which it was said. */
+	witness.client.socket.end();
+	await daemon.linesOf(witness);
 	return (await daemon.lines()).slice(known).filter(line => line.startsWith('warning: '));
 }
 

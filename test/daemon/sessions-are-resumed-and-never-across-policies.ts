@@ -20,17 +20,19 @@ const digest = createHash('sha256')
 
 let daemon: Daemon;
 const peers = new Map<string, PeerServer>();
+const main = {
+	max_use: '100000',
+	smtp_tls_session_cache_database: 'btree:${data_directory}/smtp_scache',
+	smtp_tls_CAfile: lab.path('root.cert'),
+};
 test.before(async () => {
-	const main = {
-		max_use: '100000',
-		smtp_tls_session_cache_database: 'btree:${data_directory}/smtp_scache',
-		smtp_tls_CAfile: lab.path('root.cert'),
-	};
 	daemon = await Daemon.start('ours', {main, services: ['stock unix - - n - 0 tlsproxy']});
 	for (const [name, words] of Object.entries({
 		modern: ['-tls1_3'],
 		old: ['-tls1_2'],
 		noticket: ['-tls1_3', '-num_tickets', '0'],
+		/* The same server, as far as anybody can tell, that does not know its own tickets any more. */
+		forgetful: ['-tls1_3'],
 	})) {
 		const t = {teardown: (run: () => unknown) => cleanup.push(run)};
 		const files = [
@@ -179,6 +181,44 @@ test.serial('a verdict stays what it was', async t => {
 		}
 	}
 });
+
+/* The lines of both programs about a second connection to what the first one has seen. */
+async function secondLines(
+	t: ExecutionContext,
+	start: Wish['start'],
+	...peersInTurn: readonly string[]
+): Promise<Readonly<Record<string, readonly string[]>>> {
+	const seen: Record<string, readonly string[]> = {};
+	for (const service of ['tlsproxy', 'stock']) {
+		const wish = fresh(start);
+		for (const peer of peersInTurn) {
+			const {lines} = await visit(t, wish, {service, peer});
+			seen[service] = lines.map(line => line.replace(/smtp&site \d+/, 'SITE'));
+		}
+	}
+
+	return seen;
+}
+
+test.serial('a session of an untrusted server is resumed, and the log says where to look', async t => {
+	const start = {tls_level: 7, matchargv: ['other.example.net']};
+	const {tlsproxy = [], stock} = await secondLines(t, start, 'modern', 'modern');
+	t.deepEqual(tlsproxy, stock);
+	t.true(tlsproxy.some(line => line.includes('re-using session with untrusted certificate')));
+});
+
+test.serial(
+	'a server that has forgotten its tickets gets a full handshake, and its new ticket is kept',
+	async t => {
+		const {tlsproxy = [], stock} = await secondLines(t, {}, 'modern', 'forgetful');
+		t.deepEqual(tlsproxy, stock);
+		t.true(tlsproxy.some(line => line.startsWith('reloaded session')));
+		t.false(tlsproxy.some(line => line.endsWith('Reusing old session')));
+		t.true(tlsproxy.some(line => line.startsWith('save session')));
+		const again = await visit(t, {start: {serverid: `smtp&site ${serial - 1}`}}, {peer: 'forgetful'});
+		t.true(again.reused);
+	},
+);
 
 test.serial('a server without tickets has nothing to resume', async t => {
 	const wish = fresh();
