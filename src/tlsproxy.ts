@@ -19,12 +19,14 @@
 import {ClientRole} from './client-role.ts';
 import type {Configuration} from './conf/configuration.ts';
 import {facilityNumber} from './conf/facility.ts';
+import {libsslOf} from './conf/linkage.ts';
 import {compareReleases} from './conf/parameters.ts';
 import {readConfiguration} from './conf/postconf.ts';
 import {ConfigurationError} from './errors.ts';
 import {DeadlineClock} from './event/deadline.ts';
 import {Reactor} from './event/reactor.ts';
 import {alarm, close, tzset} from './ffi/libc.ts';
+import {loadOpenssl} from './ffi/openssl.ts';
 import * as log from './log.ts';
 import {enterJail, mailOwner} from './master/jail.ts';
 import type {Options} from './master/options.ts';
@@ -68,6 +70,7 @@ export async function serve(
 		);
 	}
 
+	loadLibrary(configuration);
 	process.chdir(configuration.string('queue_directory'));
 	/* Later releases say so when somebody asks. */
 	if (!serverRoleEnabled(configuration) && compareReleases(configuration.release, '3.11') < 0) {
@@ -125,6 +128,27 @@ export async function serve(
 		connection => Session.open(host, connection),
 	);
 	startWatchdog(configuration);
+}
+
+/* Before anything else is asked of OpenSSL: which one. */
+function loadLibrary(configuration: Configuration): void {
+	const name = libsslOf(configuration);
+	if (name === undefined) {
+		return;
+	}
+
+	let missing: readonly string[];
+	try {
+		missing = loadOpenssl(name);
+	} catch (reason) {
+		throw new ConfigurationError(
+			`cannot load ${name}, which Postfix is linked with: ${reason instanceof Error ? reason.message : String(reason)}`,
+		);
+	}
+
+	if (missing.length > 0) {
+		throw new ConfigurationError(`${name}, which Postfix is linked with, lacks ${missing.join(', ')}`);
+	}
 }
 
 /* Source: maillog_client_init(), postfix src/global/maillog_client.c. */

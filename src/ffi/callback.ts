@@ -11,9 +11,11 @@
 
 import koffi from 'koffi';
 import type {Address} from './libc.ts';
-import type {Bio, BioCallback, Pointer, X509StoreCtx} from './libcrypto.ts';
+import type {Pointer} from './libcrypto.ts';
 import type {InfoCallback, Ssl, VerifyCallback} from './libssl.ts';
+import type {Bio, BioCallback} from './pem.ts';
 import type {NewSessionCallback, SslSession} from './session.ts';
+import type {X509StoreCtx} from './x509.ts';
 
 function register<Kind extends string>(prototype: string, run: (...args: never[]) => unknown): Pointer<Kind> {
 	return koffi.register(run, koffi.pointer(koffi.proto(prototype))) as Pointer<Kind>;

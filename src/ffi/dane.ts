@@ -14,8 +14,8 @@ import koffi from 'koffi';
 import {type Address, allocate} from './libc.ts';
 import type {EvpMd} from './libcrypto.ts';
 import type {Ssl, SslCtx} from './libssl.ts';
+import {libssl} from './openssl.ts';
 
-const libssl = koffi.load('libssl.so.3', {deep: true});
 const scratch = allocate(64);
 
 export const X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS = 0x4;

@@ -9,13 +9,15 @@
 /*	called synchronously on the main thread: the error queue belongs
 /*	to the thread, and callbacks run inside the call.
 /* SEE ALSO
-/*	libcrypto(3), for how the libraries are loaded
+/*	openssl(3), for how the libraries are loaded
 /*--*/
 
-import koffi from 'koffi';
 import type {Fd} from '../units.ts';
 import {type Address, allocate} from './libc.ts';
-import type {Bio, EvpPkey, InitSettings, Pointer, StackOfX509, X509, X509Store} from './libcrypto.ts';
+import {type EvpPkey, type InitSettings, isOpenssl3, type Pointer} from './libcrypto.ts';
+import {libssl} from './openssl.ts';
+import type {Bio} from './pem.ts';
+import {type StackOfX509, type X509, X509_free, type X509Store} from './x509.ts';
 
 export type SslMethod = Pointer<'SSL_METHOD'>;
 export type SslCtx = Pointer<'SSL_CTX'>;
@@ -25,7 +27,6 @@ export type SslCipher = Pointer<'SSL_CIPHER'>;
 export type VerifyCallback = Pointer<'verify callback'>;
 export type InfoCallback = Pointer<'info callback'>;
 
-const libssl = koffi.load('libssl.so.3', {deep: true});
 const scratch = allocate(64);
 
 /* Library initialization */
@@ -161,7 +162,11 @@ export const SSL_VERIFY_NONE = 0;
 export const SSL_FILETYPE_PEM = 1;
 
 /* Options. Source: openssl/ssl.h of 3.0; values as numbers because some exceed 31 bits. */
-export const SSL_OP_ALL = 0x80000850;
+/** The work-arounds that are on by default. Before 3.0 one more. */
+export function SSL_OP_ALL(): number {
+	return isOpenssl3() ? 0x80000850 : 0x80000854;
+}
+
 export const SSL_OP_LEGACY_SERVER_CONNECT = 0x4;
 export const SSL_OP_TLSEXT_PADDING = 0x10;
 export const SSL_OP_SAFARI_ECDHE_ECDSA_BUG = 0x40;
@@ -281,10 +286,28 @@ export const SSL_session_reused: (ssl: Ssl) => number = libssl.func(
 export const SSL_get_verify_result: (ssl: Ssl) => number = libssl.func(
 	'long SSL_get_verify_result(const void *ssl)',
 );
-/** Borrowed from the connection. */
-export const SSL_get0_peer_certificate: (ssl: Ssl) => X509 | null = libssl.func(
+const SSL_get0_peer_certificateC: () => ((ssl: Ssl) => X509 | null) | undefined = libssl.optional(
 	'void *SSL_get0_peer_certificate(const void *ssl)',
 );
+const SSL_get_peer_certificate: () => ((ssl: Ssl) => X509 | null) | undefined = libssl.optional(
+	'void *SSL_get_peer_certificate(const void *ssl)',
+);
+
+/** Borrowed from the connection. Before 3.0 there is only a function that gives a reference. */
+export function SSL_get0_peer_certificate(ssl: Ssl): X509 | null {
+	const borrow = SSL_get0_peer_certificateC();
+	if (borrow !== undefined) {
+		return borrow(ssl);
+	}
+
+	const certificate = SSL_get_peer_certificate()?.(ssl) ?? null;
+	if (certificate !== null) {
+		X509_free(certificate);
+	}
+
+	return certificate;
+}
+
 /** Borrowed from the connection. */
 export const SSL_get_certificate: (ssl: Ssl) => X509 | null = libssl.func(
 	'void *SSL_get_certificate(const void *ssl)',

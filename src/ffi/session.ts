@@ -11,16 +11,14 @@
 /*	connections are made.
 /*--*/
 
-import koffi from 'koffi';
 import type {Address} from './libc.ts';
 import {decodeDer, encodeDer, type Pointer} from './libcrypto.ts';
 import type {Ssl, SslCtx} from './libssl.ts';
+import {libssl} from './openssl.ts';
 
 export type SslSession = Pointer<'SSL_SESSION'>;
 /** A function of ours that C may call: callback(3). */
 export type NewSessionCallback = Pointer<'new session callback'>;
-
-const libssl = koffi.load('libssl.so.3', {deep: true});
 
 export const SSL_CTX_sess_set_new_cb: (ctx: SslCtx, callback: NewSessionCallback) => void = libssl.func(
 	'void SSL_CTX_sess_set_new_cb(void *ctx, void *callback)',

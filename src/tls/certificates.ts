@@ -17,25 +17,12 @@
 import {Panic} from '../errors.ts';
 import {errno, strerror} from '../ffi/libc.ts';
 import {
-	BIO_free,
-	BIO_new_file,
-	type Bio,
 	type Decoded,
-	decodeCertificate,
-	decodePrivateKey,
 	ERR_clear_error,
 	EVP_PKEY_free,
 	EVP_PKEY_RSA,
 	type EvpPkey,
-	endOfPem,
 	nonNull,
-	OPENSSL_sk_free,
-	OPENSSL_sk_new_null,
-	OPENSSL_sk_push,
-	type PemObject,
-	readPem,
-	type X509,
-	X509_free,
 } from '../ffi/libcrypto.ts';
 import {
 	SSL_CTX_check_private_key,
@@ -47,6 +34,17 @@ import {
 	SSL_FILETYPE_PEM,
 	type SslCtx,
 } from '../ffi/libssl.ts';
+import {
+	BIO_free,
+	BIO_new_file,
+	type Bio,
+	decodeCertificate,
+	decodePrivateKey,
+	endOfPem,
+	type PemObject,
+	readPem,
+} from '../ffi/pem.ts';
+import {OPENSSL_sk_free, OPENSSL_sk_new_null, OPENSSL_sk_push, type X509, X509_free} from '../ffi/x509.ts';
 import {info, warning} from '../log.ts';
 import {printErrors} from './library.ts';
 import {wordsOf} from './settings.ts';

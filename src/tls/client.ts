@@ -15,7 +15,7 @@
 /*	connection(3), postfix src/tls/tls_client.c, tls_client_start()
 /*--*/
 
-import {BIO_set_callback_ex, ERR_clear_error, OpenSSL_version_num} from '../ffi/libcrypto.ts';
+import {ERR_clear_error, OpenSSL_version_num} from '../ffi/libcrypto.ts';
 import {
 	SSL_free,
 	SSL_get_rbio,
@@ -32,6 +32,7 @@ import {
 	SSL_VERIFY_NONE,
 	type Ssl,
 } from '../ffi/libssl.ts';
+import {BIO_set_callback_ex} from '../ffi/pem.ts';
 import {info, warning} from '../log.ts';
 import {Owned} from '../owned.ts';
 import type {Fd} from '../units.ts';

@@ -17,7 +17,7 @@
 /*--*/
 
 import type {Address} from '../ffi/libc.ts';
-import {BIO_set_callback_ex, ERR_clear_error, type EvpMd} from '../ffi/libcrypto.ts';
+import {ERR_clear_error, type EvpMd} from '../ffi/libcrypto.ts';
 import {
 	SSL_connect,
 	SSL_ERROR_SSL,
@@ -30,6 +30,7 @@ import {
 	SSL_write,
 	type Ssl,
 } from '../ffi/libssl.ts';
+import {BIO_set_callback_ex} from '../ffi/pem.ts';
 import type {Owned} from '../owned.ts';
 import {END, FAILED, WANT_READ, WANT_WRITE} from '../step.ts';
 import type {ClientStart} from '../wire/client.ts';

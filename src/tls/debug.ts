@@ -16,7 +16,6 @@
 /*--*/
 
 import {type BioTransfer, registerBioCallback, registerInfoCallback} from '../ffi/callback.ts';
-import type {BioCallback} from '../ffi/libcrypto.ts';
 import {
 	type InfoCallback,
 	SSL_alert_desc_string_long,
@@ -34,6 +33,7 @@ import {
 	SSL3_AD_CLOSE_NOTIFY,
 	type Ssl,
 } from '../ffi/libssl.ts';
+import type {BioCallback} from '../ffi/pem.ts';
 import {info} from '../log.ts';
 
 /** For SSL_CTX_set_info_callback(). */

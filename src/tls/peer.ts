@@ -12,15 +12,11 @@
 /*--*/
 
 import {Panic} from '../errors.ts';
+import {digestOf, type EvpMd, type EvpPkey, NID_commonName, NID_organizationName} from '../ffi/libcrypto.ts';
 import {
 	ASN1_STRING_type,
 	derOfCertificate,
 	derOfPublicKey,
-	digestOf,
-	type EvpMd,
-	type EvpPkey,
-	NID_commonName,
-	NID_organizationName,
 	utf8BytesOf,
 	type X509,
 	X509_get_issuer_name,
@@ -29,7 +25,7 @@ import {
 	X509_NAME_get_entry,
 	X509_NAME_get_index_by_NID,
 	type X509Name,
-} from '../ffi/libcrypto.ts';
+} from '../ffi/x509.ts';
 import {warning} from '../log.ts';
 import {printErrors} from './library.ts';
 

@@ -19,16 +19,13 @@ import {
 	EVP_PKEY_free,
 	EVP_PKEY_get_bits,
 	EVP_PKEY_get_id,
-	EVP_PKEY_get0_type_name,
 	EVP_PKEY_KEYMGMT,
 	EVP_PKEY_RSA,
 	type EvpPkey,
 	groupNameOf,
 	NID_undef,
 	OBJ_nid2sn,
-	type X509,
-	X509_get0_pubkey,
-	X509_V_OK,
+	typeNameOf,
 } from '../ffi/libcrypto.ts';
 import {
 	cipherBits,
@@ -47,6 +44,7 @@ import {
 	type Ssl,
 	TLS1_3_VERSION,
 } from '../ffi/libssl.ts';
+import {type X509, X509_get0_pubkey, X509_V_OK} from '../ffi/x509.ts';
 import {info} from '../log.ts';
 import type {TlsContext} from '../wire/context.ts';
 import type {Connection} from './connection.ts';
@@ -242,7 +240,7 @@ function signatureOf(key: EvpPkey): typeof noSignature {
 }
 
 function keyName(key: EvpPkey, id: number): string {
-	return (id === EVP_PKEY_KEYMGMT ? EVP_PKEY_get0_type_name(key) : OBJ_nid2sn(id)) ?? '';
+	return id === EVP_PKEY_KEYMGMT ? typeNameOf(key) : (OBJ_nid2sn(id) ?? '');
 }
 
 function digestName(nid: number | undefined): string {

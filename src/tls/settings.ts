@@ -287,14 +287,14 @@ const managed = SSL_OP_CIPHER_SERVER_PREFERENCE | SSL_OP_IGNORE_UNEXPECTED_EOF |
  * @returns a number of 32 bits, unsigned. Source: tls_bug_bits(), postfix src/tls/tls_misc.c.
  */
 export function contextOptions(disabledWorkarounds: string, sslOptions: string): number {
-	let bits = SSL_OP_ALL;
+	let bits = SSL_OP_ALL();
 	if (disabledWorkarounds !== '') {
 		bits &= ~(
 			bitsOf('tls_disable_workarounds', disabledWorkarounds, workarounds) | SSL_OP_SAFARI_ECDHE_ECDSA_BUG
 		);
 	}
 
-	bits |= bitsOf('tls_ssl_options', sslOptions, optional) & ~(SSL_OP_ALL | managed);
+	bits |= bitsOf('tls_ssl_options', sslOptions, optional) & ~(SSL_OP_ALL() | managed);
 	return (bits | SSL_OP_IGNORE_UNEXPECTED_EOF) >>> 0;
 }
 

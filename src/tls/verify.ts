@@ -15,6 +15,7 @@
 /*--*/
 
 import {registerVerifyCallback} from '../ffi/callback.ts';
+import {SSL_get_ex_data_X509_STORE_CTX_idx, type Ssl, type VerifyCallback} from '../ffi/libssl.ts';
 import {
 	oneline,
 	X509_get_issuer_name,
@@ -26,8 +27,7 @@ import {
 	X509_STORE_CTX_set_error,
 	X509_verify_cert_error_string,
 	type X509StoreCtx,
-} from '../ffi/libcrypto.ts';
-import {SSL_get_ex_data_X509_STORE_CTX_idx, type Ssl, type VerifyCallback} from '../ffi/libssl.ts';
+} from '../ffi/x509.ts';
 import {info} from '../log.ts';
 import {TLS_LOG_VERBOSE} from './log-mask.ts';
 

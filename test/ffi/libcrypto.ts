@@ -7,13 +7,6 @@ import test from 'ava';
 import fc from 'fast-check';
 import {Panic} from '../../src/errors.ts';
 import {
-	ASN1_STRING_type,
-	BIO_free,
-	BIO_new_file,
-	decodeCertificate,
-	decodePrivateKey,
-	derOfCertificate,
-	derOfPublicKey,
 	digestOf,
 	drainErrors,
 	EC_curve_nist2nid,
@@ -25,7 +18,6 @@ import {
 	EVP_PKEY_get_bits,
 	EVP_PKEY_get_id,
 	EVP_PKEY_RSA,
-	endOfPem,
 	groupNameOf,
 	NID_commonName,
 	NID_organizationName,
@@ -33,9 +25,21 @@ import {
 	OBJ_ln2nid,
 	OBJ_nid2sn,
 	OBJ_sn2nid,
-	oneline,
+} from '../../src/ffi/libcrypto.ts';
+import {
+	BIO_free,
+	BIO_new_file,
+	decodeCertificate,
+	decodePrivateKey,
+	endOfPem,
 	type PemObject,
 	readPem,
+} from '../../src/ffi/pem.ts';
+import {
+	ASN1_STRING_type,
+	derOfCertificate,
+	derOfPublicKey,
+	oneline,
 	utf8BytesOf,
 	type X509,
 	X509_free,
@@ -46,7 +50,7 @@ import {
 	X509_NAME_get_entry,
 	X509_NAME_get_index_by_NID,
 	X509_verify_cert_error_string,
-} from '../../src/ffi/libcrypto.ts';
+} from '../../src/ffi/x509.ts';
 
 const directory = mkdtempSync(join(tmpdir(), 'libcrypto-'));
 const at = (name: string): string => join(directory, name);

@@ -1,15 +1,9 @@
 import {createHash, generateKeyPairSync, X509Certificate} from 'node:crypto';
 import {readFileSync} from 'node:fs';
 import test from 'ava';
-import {
-	decodeCertificate,
-	drainErrors,
-	EVP_get_digestbyname,
-	nonNull,
-	type X509,
-	X509_free,
-	X509_get0_pubkey,
-} from '../../src/ffi/libcrypto.ts';
+import {drainErrors, EVP_get_digestbyname, nonNull} from '../../src/ffi/libcrypto.ts';
+import {decodeCertificate} from '../../src/ffi/pem.ts';
+import {type X509, X509_free, X509_get0_pubkey} from '../../src/ffi/x509.ts';
 import {
 	certificateFingerprint,
 	issuerCommonName,

@@ -1,0 +1,116 @@
+/*++
+/* NAME
+/*	x509 3
+/* SUMMARY
+/*	bindings of OpenSSL's libcrypto: certificates
+/* DESCRIPTION
+/*	C as it is, no policy: names in certificates, the state of a
+/*	verification, and stacks of certificates.
+/* SEE ALSO
+/*	pem(3), how certificates are read
+/*--*/
+
+import koffi from 'koffi';
+import {type Address, allocate} from './libc.ts';
+import {type EvpPkey, encodeDer, type Pointer} from './libcrypto.ts';
+import {libcrypto} from './openssl.ts';
+
+export type X509 = Pointer<'X509'>;
+export type X509Name = Pointer<'X509_NAME'>;
+export type X509NameEntry = Pointer<'X509_NAME_ENTRY'>;
+export type X509Store = Pointer<'X509_STORE'>;
+export type X509StoreCtx = Pointer<'X509_STORE_CTX'>;
+export type Asn1String = Pointer<'ASN1_STRING'>;
+export type StackOfX509 = Pointer<'STACK_OF(X509)'>;
+
+const ONELINE_SIZE = 256;
+const line = allocate(ONELINE_SIZE);
+
+/* x509.h, x509_vfy.h */
+export const X509_V_OK = 0;
+export const X509_free: (certificate: X509) => void = libcrypto.func('void X509_free(void *x)');
+export const X509_get_subject_name: (certificate: X509) => X509Name | null = libcrypto.func(
+	'void *X509_get_subject_name(const void *x)',
+);
+export const X509_get_issuer_name: (certificate: X509) => X509Name | null = libcrypto.func(
+	'void *X509_get_issuer_name(const void *x)',
+);
+export const X509_get0_pubkey: (certificate: X509) => EvpPkey | null = libcrypto.func(
+	'void *X509_get0_pubkey(const void *x)',
+);
+export const X509_NAME_get_index_by_NID: (name: X509Name, nid: number, last: number) => number =
+	libcrypto.func('int X509_NAME_get_index_by_NID(void *name, int nid, int lastpos)');
+export const X509_NAME_get_entry: (name: X509Name, index: number) => X509NameEntry | null = libcrypto.func(
+	'void *X509_NAME_get_entry(const void *name, int loc)',
+);
+export const X509_NAME_ENTRY_get_data: (entry: X509NameEntry) => Asn1String | null = libcrypto.func(
+	'void *X509_NAME_ENTRY_get_data(const void *ne)',
+);
+const X509_NAME_oneline: (name: X509Name, text: Address, size: number) => Address | null = libcrypto.func(
+	'void *X509_NAME_oneline(const void *name, void *buf, int size)',
+);
+export const X509_STORE_CTX_get_current_cert: (ctx: X509StoreCtx) => X509 | null = libcrypto.func(
+	'void *X509_STORE_CTX_get_current_cert(const void *ctx)',
+);
+export const X509_STORE_CTX_get_error: (ctx: X509StoreCtx) => number = libcrypto.func(
+	'int X509_STORE_CTX_get_error(const void *ctx)',
+);
+export const X509_STORE_CTX_set_error: (ctx: X509StoreCtx, code: number) => void = libcrypto.func(
+	'void X509_STORE_CTX_set_error(void *ctx, int code)',
+);
+export const X509_STORE_CTX_get_error_depth: (ctx: X509StoreCtx) => number = libcrypto.func(
+	'int X509_STORE_CTX_get_error_depth(const void *ctx)',
+);
+export const X509_STORE_CTX_get_ex_data: (ctx: X509StoreCtx, index: number) => bigint | null = libcrypto.func(
+	'void *X509_STORE_CTX_get_ex_data(const void *ctx, int idx)',
+);
+export const X509_verify_cert_error_string: (code: number) => string = libcrypto.func(
+	'const char *X509_verify_cert_error_string(long n)',
+);
+
+/** A name on one line, at most 255 bytes, as the log of Postfix shows it. */
+export function oneline(name: X509Name): string {
+	return X509_NAME_oneline(name, line.address, ONELINE_SIZE) === null
+		? ''
+		: koffi.decode.string(line.address);
+}
+
+/* asn1.h */
+const ASN1_STRING_to_UTF8: (out: Address, text: Asn1String) => number = libcrypto.func(
+	'int ASN1_STRING_to_UTF8(void *out, const void *in)',
+);
+export const ASN1_STRING_type: (text: Asn1String) => number = libcrypto.func(
+	'int ASN1_STRING_type(const void *x)',
+);
+
+/** The bytes of a string in UTF-8, copied; undefined when it cannot be converted. */
+export function utf8BytesOf(text: Asn1String): Buffer | undefined {
+	return encodeDer(out => ASN1_STRING_to_UTF8(out, text));
+}
+
+const i2d_X509: (certificate: X509, out: Address) => number = libcrypto.func(
+	'int i2d_X509(const void *x, void *out)',
+);
+const i2d_PUBKEY: (key: EvpPkey, out: Address) => number = libcrypto.func(
+	'int i2d_PUBKEY(const void *key, void *out)',
+);
+
+/** The DER form of a certificate. */
+export function derOfCertificate(certificate: X509): Buffer | undefined {
+	return encodeDer(out => i2d_X509(certificate, out));
+}
+
+/** The DER form of a public key as SubjectPublicKeyInfo. */
+export function derOfPublicKey(key: EvpPkey): Buffer | undefined {
+	return encodeDer(out => i2d_PUBKEY(key, out));
+}
+
+/* stack.h */
+export const OPENSSL_sk_new_null: () => StackOfX509 | null = libcrypto.func(
+	'void *OPENSSL_sk_new_null(void)',
+);
+export const OPENSSL_sk_push: (stack: StackOfX509, item: X509) => number = libcrypto.func(
+	'int OPENSSL_sk_push(void *st, const void *data)',
+);
+/** Releases the stack only: the items stay with their owner. */
+export const OPENSSL_sk_free: (stack: StackOfX509) => void = libcrypto.func('void OPENSSL_sk_free(void *st)');
