@@ -15,7 +15,9 @@
 /*	of a thousand records: it waits in a queue, of which one step is
 /*	done at a time, and after each step the events are looked at
 /*	again. So a storm of handshakes delays established sessions by
-/*	one step, not by the storm.
+/*	one step, not by the storm. Nor does the storm of one remote
+/*	client delay the handshakes of others: tasks of one flow wait for
+/*	each other, and flows take turns.
 /*
 /*	A turn of the loop ends after some milliseconds even when there is
 /*	more to do, because timers and the watchdog want their turn too.
@@ -26,7 +28,7 @@
 /*	What an owner throws is handed back to that owner: a fault in one
 /*	session does not reach the next.
 /* SEE ALSO
-/*	epoll(7), postfix src/util/events.c
+/*	epoll(7), postfix src/util/events.c; fair-queue(3)
 /*--*/
 
 import koffi from 'koffi';
@@ -53,6 +55,7 @@ import {
 import {Owned} from '../owned.ts';
 import type {Fd, Milliseconds} from '../units.ts';
 import {now} from './deadline.ts';
+import {FairQueue} from './fair-queue.ts';
 
 /** The owner of a watched descriptor. */
 export interface Watcher {
@@ -82,9 +85,6 @@ const events = allocate(BATCH * EPOLL_EVENT_SIZE);
 /** The argument of epoll_ctl(2). */
 const change = allocate(16);
 
-/** Tasks that are done and still in the queue, at most. */
-const DONE_LIMIT = 1024;
-
 /** Time after which a turn ends, in milliseconds. */
 const TURN: Milliseconds = 10 as Milliseconds;
 
@@ -100,8 +100,7 @@ export class Reactor implements Disposable {
 	/* When it is garbage-collected, polling silently stops: keep it. */
 	readonly #poll: ReturnType<typeof koffi.node.poll>;
 	#soon: Task[] = [];
-	#tasks: Task[] = [];
-	#next = 0;
+	readonly #tasks = new FairQueue<Task>();
 	#continuing: NodeJS.Immediate | undefined;
 	#turning = false;
 
@@ -146,9 +145,13 @@ export class Reactor implements Disposable {
 		}
 	}
 
-	/** Puts a task at the end of the queue. */
-	queue(task: Task): void {
-		this.#tasks.push(task);
+	/**
+	 * Puts a task at the end of the queue.
+	 *
+	 * @param flow - those who share their turn with others of the same name; undefined: with nobody.
+	 */
+	queue(task: Task, flow?: string): void {
+		this.#tasks.add(task, flow);
 		if (!this.#turning) {
 			this.#continue();
 		}
@@ -156,7 +159,7 @@ export class Reactor implements Disposable {
 
 	/** Number of tasks that wait. */
 	get backlog(): number {
-		return this.#tasks.length - this.#next;
+		return this.#tasks.size;
 	}
 
 	[Symbol.dispose](): void {
@@ -186,7 +189,7 @@ export class Reactor implements Disposable {
 		};
 	}
 
-	/* Serves all events, then tasks one by one with a look at the events after each. */
+	/* Serves all events, then whatever else there is one by one, with a look at the events after each. */
 	#turn(): void {
 		this.#turning = true;
 		const unfinished = this.#work();
@@ -199,7 +202,7 @@ export class Reactor implements Disposable {
 	#work(): boolean {
 		const started = now();
 		this.#serve();
-		while (this.#next < this.#tasks.length || this.#soon.length > 0) {
+		while (this.#tasks.size > 0 || this.#soon.length > 0) {
 			if (now() - started > TURN) {
 				return true;
 			}
@@ -208,29 +211,18 @@ export class Reactor implements Disposable {
 			this.#soon = [];
 			for (const task of soon) {
 				perform(task);
+				this.#serve();
 			}
 
-			const task = this.#tasks[this.#next];
+			const task = this.#tasks.take();
 			if (task !== undefined) {
-				this.#next++;
 				perform(task);
-				this.#compact();
 			}
 
 			this.#serve();
 		}
 
-		this.#tasks = [];
-		this.#next = 0;
 		return false;
-	}
-
-	/* In a storm that never ends the queue must not keep what it is through with. */
-	#compact(): void {
-		if (this.#next === DONE_LIMIT) {
-			this.#tasks.splice(0, this.#next);
-			this.#next = 0;
-		}
 	}
 
 	/* Tasks are no events of libuv's: somebody has to come back for them. */

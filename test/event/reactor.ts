@@ -323,6 +323,57 @@ test('a task that is queued again goes behind those that wait', async t => {
 	t.deepEqual(log, ['again', 'other', 'again', 'again']);
 });
 
+test('queue lets flows take turns: one with thousands of tasks does not stop another', async t => {
+	const reactor = reactorFor(t);
+	const log: string[] = [];
+	for (let count = 0; count < 2000; count++) {
+		reactor.queue(
+			noted([], 'storm', () => log.push('storm')),
+			'storm',
+		);
+	}
+
+	const honest: Task = noted(log, 'honest', () => {
+		if (log.filter(name => name === 'honest').length < 3) {
+			reactor.queue(honest, 'honest');
+		}
+	});
+	reactor.queue(honest, 'honest');
+	t.is(reactor.backlog, 2001);
+	await delay(200);
+	t.deepEqual(log.slice(0, 6), ['storm', 'honest', 'storm', 'honest', 'storm', 'honest']);
+	t.is(log.length, 2003);
+});
+
+test('queue serves tasks of no flow in the order in which they came, as if each had its own', async t => {
+	const reactor = reactorFor(t);
+	const log: string[] = [];
+	for (const name of ['1', '2', '3']) {
+		reactor.queue(noted(log, `storm ${name}`), 'storm');
+		reactor.queue(noted(log, `own ${name}`));
+	}
+
+	await settled();
+	t.deepEqual(log, ['storm 1', 'own 1', 'own 2', 'own 3', 'storm 2', 'storm 3']);
+});
+
+test('events are served between two that want to come back soon', async t => {
+	const reactor = reactorFor(t);
+	const [mine, theirs] = socketPair(t);
+	const log: string[] = [];
+	using _ = reactor.watchInput(mine.fd, {
+		ready() {
+			read(mine.fd, new Uint8Array(128), 128);
+			log.push('data');
+		},
+		fault: reason => t.fail(String(reason)),
+	});
+	reactor.soon(noted(log, 'busy 1', () => say(theirs)));
+	reactor.soon(noted(log, 'busy 2'));
+	await settled();
+	t.deepEqual(log, ['busy 1', 'data', 'busy 2']);
+});
+
 test('events are served between two tasks: data before handshakes', async t => {
 	const reactor = reactorFor(t);
 	const [mine, theirs] = socketPair(t);
