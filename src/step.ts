@@ -17,3 +17,5 @@ export const WANT_WRITE = -2;
 export const END = -3;
 /** The connection is broken. */
 export const FAILED = -4;
+/** Something was done that counts for nothing, and there may be more to do at once. */
+export const AGAIN = -5;

@@ -203,6 +203,12 @@ const SSL_ctrl: (ssl: Ssl, command: number, larg: number, parg: Address | null) 
 const SSL_ctrl_text: (ssl: Ssl, command: number, larg: number, parg: string) => number = libssl.func(
 	'long SSL_ctrl(void *ssl, int cmd, long larg, const char *parg)',
 );
+/* SSL_clear_mode() */
+export const SSL_MODE_AUTO_RETRY = 0x4;
+export function SSL_clear_mode(ssl: Ssl, mode: number): number {
+	return SSL_ctrl(ssl, 78, mode, null);
+}
+
 export function SSL_set_min_proto_version(ssl: Ssl, version: number): number {
 	return SSL_ctrl(ssl, 123, version, null);
 }

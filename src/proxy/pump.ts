@@ -15,7 +15,8 @@
 /*
 /*	A session that always has something to move would starve the
 /*	others: after a share of bytes run() returns MORE, and wants to be
-/*	called again soon.
+/*	called again soon. What takes time and brings few bytes, or none,
+/*	is charged for the bytes that others could have had meanwhile.
 /*
 /*	This runs for every packet. It allocates nothing as long as both
 /*	sides keep up.
@@ -27,7 +28,7 @@
 /*--*/
 
 import {BUFFER_SIZE, buffer, readStream, writeStream} from '../event/stream.ts';
-import {FAILED, WANT_READ, WANT_WRITE} from '../step.ts';
+import {AGAIN, FAILED, WANT_READ, WANT_WRITE} from '../step.ts';
 import type {Connection} from '../tls/connection.ts';
 import type {Fd} from '../units.ts';
 
@@ -42,8 +43,10 @@ export const CIPHERTEXT_ENDED = 3;
 
 /** Bytes per direction and call of run(). */
 const SHARE = 4 * BUFFER_SIZE;
-/** Room that a read of TLS needs: one record. */
+/** Room that a read of TLS needs: one record. Also what a record costs that is not data. */
 const RECORD_SIZE = 16_384;
+/** What a record of data costs at least, in bytes. */
+const RECORD_COST = 2048;
 
 /* Buffers that no session needs at the moment. */
 const spare: Uint8Array[] = [];
@@ -73,6 +76,8 @@ export class Pump implements Disposable {
 	#plaintextEnded = false;
 	#ciphertextEnded = false;
 	#moved = 0;
+	/* What is left of the share for what comes from the peer. */
+	#share = 0;
 
 	/**
 	 * @param connection - after its handshake; borrowed.
@@ -203,7 +208,7 @@ export class Pump implements Disposable {
 
 	/* Whether there is more to do at once. */
 	#pumpToClient(): boolean {
-		let share = SHARE;
+		this.#share = SHARE;
 		for (;;) {
 			while (this.#toClient.size > 0) {
 				if (!this.#plaintextWritable) {
@@ -229,12 +234,11 @@ export class Pump implements Disposable {
 				return false;
 			}
 
-			if (share <= 0) {
+			if (this.#share <= 0) {
 				return true;
 			}
 
 			const size = this.#fill();
-			share -= size;
 			if (size > 0) {
 				const count = this.#plaintextWritable
 					? writeStream(this.#plaintext, buffer.address, size)
@@ -254,11 +258,16 @@ export class Pump implements Disposable {
 	/* Decrypts into the shared buffer as long as a whole record fits: bytes read. */
 	#fill(): number {
 		let at = 0;
-		while (at <= BUFFER_SIZE - RECORD_SIZE) {
+		while (at <= BUFFER_SIZE - RECORD_SIZE && this.#share > 0) {
 			const count = this.#connection.read(
 				recordAddresses[at / RECORD_SIZE] ?? addressAt(at),
 				BUFFER_SIZE - at,
 			);
+			if (count === AGAIN) {
+				this.#share -= RECORD_SIZE;
+				continue;
+			}
+
 			if (count <= 0) {
 				if (count === WANT_READ) {
 					this.#ciphertextReadable = false;
@@ -272,6 +281,7 @@ export class Pump implements Disposable {
 			}
 
 			at += count;
+			this.#share -= Math.max(count, RECORD_COST);
 		}
 
 		return at;

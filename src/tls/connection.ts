@@ -12,19 +12,28 @@
 /*	positive, otherwise WANT_READ, WANT_WRITE, END or FAILED. What
 /*	OpenSSL has to say about a failure has been logged by then. A peer
 /*	that resets or just goes away is no failure worth a line.
+/*
+/*	Behind the handshake a peer may send messages that are not data:
+/*	key updates, tickets, wishes to renegotiate. Left to itself,
+/*	OpenSSL goes on to read until there is data, and a peer that sends
+/*	nothing else keeps the whole process with one call, until the
+/*	watchdog ends it. Therefore each call takes one such message at
+/*	most.
 /* SEE ALSO
 /*	client(3), how one is prepared; postfix src/tls/tls_bio_ops.c
 /*--*/
 
-import type {Address} from '../ffi/libc.ts';
+import {type Address, EAGAIN, errno} from '../ffi/libc.ts';
 import {ERR_clear_error, type EvpMd} from '../ffi/libcrypto.ts';
 import {
+	SSL_clear_mode,
 	SSL_connect,
 	SSL_ERROR_SSL,
 	SSL_ERROR_WANT_READ,
 	SSL_ERROR_WANT_WRITE,
 	SSL_get_error,
 	SSL_get_rbio,
+	SSL_MODE_AUTO_RETRY,
 	SSL_read,
 	SSL_shutdown,
 	SSL_write,
@@ -32,7 +41,7 @@ import {
 } from '../ffi/libssl.ts';
 import {BIO_set_callback_ex} from '../ffi/pem.ts';
 import type {Owned} from '../owned.ts';
-import {END, FAILED, WANT_READ, WANT_WRITE} from '../step.ts';
+import {AGAIN, END, FAILED, WANT_READ, WANT_WRITE} from '../step.ts';
 import type {ClientStart} from '../wire/client.ts';
 import type {Application} from './application.ts';
 import {printErrors} from './library.ts';
@@ -83,6 +92,7 @@ export class Connection implements Disposable {
 		this.resumption = resumption;
 		this.#ssl = ssl;
 		this.#resources = resources;
+		SSL_clear_mode(ssl.value, SSL_MODE_AUTO_RETRY);
 	}
 
 	/** Borrowed. */
@@ -112,11 +122,18 @@ export class Connection implements Disposable {
 		return result === 1 ? DONE : this.#outcome(result);
 	}
 
-	/** Decrypts up to `size` bytes to an address in C memory. */
+	/** Decrypts up to `size` bytes to an address in C memory; {@link AGAIN}: there was a message, but no data. */
 	read(to: Address, size: number): number {
 		ERR_clear_error();
 		const result = SSL_read(this.#ssl.value, to, size);
-		return result > 0 ? result : this.#outcome(result);
+		if (result > 0) {
+			return result;
+		}
+
+		/* OpenSSL says the same when it has had a message as when there is nothing to read. Its last call knows. */
+		const blocked = errno() === EAGAIN;
+		const outcome = this.#outcome(result);
+		return outcome === WANT_READ && !blocked ? AGAIN : outcome;
 	}
 
 	/**

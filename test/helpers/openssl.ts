@@ -8,7 +8,7 @@ import type {ExecutionContext} from 'ava';
 import {close, connect, SOCK_CLOEXEC, SOCK_STREAM, setNonBlocking, socket} from '../../src/ffi/libc.ts';
 import {type LogTransport, openLog} from '../../src/log.ts';
 import {Owned} from '../../src/owned.ts';
-import {WANT_READ, WANT_WRITE} from '../../src/step.ts';
+import {AGAIN, WANT_READ, WANT_WRITE} from '../../src/step.ts';
 import {type Application, clientApplication} from '../../src/tls/application.ts';
 import {openClientConnection} from '../../src/tls/client.ts';
 import type {Connection} from '../../src/tls/connection.ts';
@@ -308,7 +308,7 @@ export function connectionTo(
 export async function finish(step: () => number): Promise<number> {
 	for (const limit = performance.now() + 5000; performance.now() < limit; ) {
 		const result = step();
-		if (result !== WANT_READ && result !== WANT_WRITE) {
+		if (result !== WANT_READ && result !== WANT_WRITE && result !== AGAIN) {
 			return result;
 		}
 

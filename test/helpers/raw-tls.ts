@@ -1,0 +1,136 @@
+/*
+ * TLS without a connection: records come in and go out as bytes, and whoever has
+ * them can do with them what no honest program does.
+ */
+import koffi from 'koffi';
+
+const libssl = koffi.load('libssl.so.3', {deep: true});
+const libcrypto = koffi.load('libcrypto.so.3', {deep: true});
+const declare = (library: typeof libssl, declaration: string): ((...args: unknown[]) => never) =>
+	library.func(declaration) as unknown as (...args: unknown[]) => never;
+
+const SSL_CTX_new: (method: bigint) => bigint = declare(libssl, 'void *SSL_CTX_new(void *method)');
+const SSL_CTX_free: (ctx: bigint) => void = declare(libssl, 'void SSL_CTX_free(void *ctx)');
+const TLS_server_method: () => bigint = declare(libssl, 'void *TLS_server_method(void)');
+const TLS_client_method: () => bigint = declare(libssl, 'void *TLS_client_method(void)');
+const SSL_CTX_use_certificate_file: (ctx: bigint, file: string, type: number) => number = declare(
+	libssl,
+	'int SSL_CTX_use_certificate_file(void *ctx, const char *file, int type)',
+);
+const SSL_CTX_use_PrivateKey_file: (ctx: bigint, file: string, type: number) => number = declare(
+	libssl,
+	'int SSL_CTX_use_PrivateKey_file(void *ctx, const char *file, int type)',
+);
+const SSL_CTX_ctrl: (ctx: bigint, command: number, larg: number, parg: null) => number = declare(
+	libssl,
+	'long SSL_CTX_ctrl(void *ctx, int cmd, long larg, void *parg)',
+);
+const SSL_new: (ctx: bigint) => bigint = declare(libssl, 'void *SSL_new(void *ctx)');
+const SSL_free: (ssl: bigint) => void = declare(libssl, 'void SSL_free(void *ssl)');
+const SSL_set_bio: (ssl: bigint, rbio: bigint, wbio: bigint) => void = declare(
+	libssl,
+	'void SSL_set_bio(void *ssl, void *rbio, void *wbio)',
+);
+const SSL_set_accept_state: (ssl: bigint) => void = declare(libssl, 'void SSL_set_accept_state(void *ssl)');
+const SSL_set_connect_state: (ssl: bigint) => void = declare(libssl, 'void SSL_set_connect_state(void *ssl)');
+const SSL_do_handshake: (ssl: bigint) => number = declare(libssl, 'int SSL_do_handshake(void *ssl)');
+const SSL_key_update: (ssl: bigint, type: number) => number = declare(
+	libssl,
+	'int SSL_key_update(void *ssl, int type)',
+);
+const SSL_renegotiate: (ssl: bigint) => number = declare(libssl, 'int SSL_renegotiate(void *ssl)');
+const SSL_write: (ssl: bigint, bytes: Uint8Array, size: number) => number = declare(
+	libssl,
+	'int SSL_write(void *ssl, const void *buf, int num)',
+);
+const SSL_read: (ssl: bigint, bytes: Uint8Array, size: number) => number = declare(
+	libssl,
+	'int SSL_read(void *ssl, void *buf, int num)',
+);
+const BIO_new: (method: bigint) => bigint = declare(libcrypto, 'void *BIO_new(void *type)');
+const BIO_s_mem: () => bigint = declare(libcrypto, 'void *BIO_s_mem(void)');
+const BIO_read: (bio: bigint, bytes: Uint8Array, size: number) => number = declare(
+	libcrypto,
+	'int BIO_read(void *b, void *data, int dlen)',
+);
+const BIO_write: (bio: bigint, bytes: Uint8Array, size: number) => number = declare(
+	libcrypto,
+	'int BIO_write(void *b, const void *data, int dlen)',
+);
+
+const SSL_FILETYPE_PEM = 1;
+const SSL_CTRL_SET_MAX_PROTO_VERSION = 124;
+export const TLS1_2_VERSION = 0x303;
+export const TLS1_3_VERSION = 0x304;
+const SSL_KEY_UPDATE_NOT_REQUESTED = 0;
+const SSL_KEY_UPDATE_REQUESTED = 1;
+
+/** One side of a TLS connection, in memory. */
+export class RawTls implements Disposable {
+	readonly #ctx: bigint;
+	readonly #ssl: bigint;
+	readonly #in = BIO_new(BIO_s_mem());
+	readonly #out = BIO_new(BIO_s_mem());
+	readonly #scratch = new Uint8Array(65_536);
+
+	/** @param files - of the server; undefined: a client. */
+	constructor(version: number, files?: {readonly key: string; readonly cert: string}) {
+		this.#ctx = SSL_CTX_new(files === undefined ? TLS_client_method() : TLS_server_method());
+		SSL_CTX_ctrl(this.#ctx, SSL_CTRL_SET_MAX_PROTO_VERSION, version, null);
+		if (files !== undefined) {
+			SSL_CTX_use_certificate_file(this.#ctx, files.cert, SSL_FILETYPE_PEM);
+			SSL_CTX_use_PrivateKey_file(this.#ctx, files.key, SSL_FILETYPE_PEM);
+		}
+
+		this.#ssl = SSL_new(this.#ctx);
+		SSL_set_bio(this.#ssl, this.#in, this.#out);
+		(files === undefined ? SSL_set_connect_state : SSL_set_accept_state)(this.#ssl);
+	}
+
+	/** Takes bytes from the other side. */
+	feed(bytes: Uint8Array): void {
+		BIO_write(this.#in, bytes, bytes.length);
+	}
+
+	/** Bytes for the other side. */
+	take(): Buffer {
+		const parts: Buffer[] = [];
+		for (let size = 1; size > 0; ) {
+			size = BIO_read(this.#out, this.#scratch, this.#scratch.length);
+			parts.push(Buffer.from(this.#scratch.subarray(0, Math.max(size, 0))));
+		}
+
+		return Buffer.concat(parts);
+	}
+
+	/** Whether the handshake is complete. */
+	handshake(): boolean {
+		return SSL_do_handshake(this.#ssl) === 1;
+	}
+
+	/** A KeyUpdate more to take. */
+	keyUpdate(requested: boolean): void {
+		SSL_key_update(this.#ssl, requested ? SSL_KEY_UPDATE_REQUESTED : SSL_KEY_UPDATE_NOT_REQUESTED);
+		SSL_do_handshake(this.#ssl);
+	}
+
+	/** The beginning of another handshake: ClientHello or HelloRequest. */
+	renegotiate(): void {
+		SSL_renegotiate(this.#ssl);
+		SSL_do_handshake(this.#ssl);
+	}
+
+	write(bytes: Uint8Array): void {
+		SSL_write(this.#ssl, bytes, bytes.length);
+	}
+
+	read(): Buffer {
+		const size = SSL_read(this.#ssl, this.#scratch, this.#scratch.length);
+		return Buffer.from(this.#scratch.subarray(0, Math.max(size, 0)));
+	}
+
+	[Symbol.dispose](): void {
+		SSL_free(this.#ssl);
+		SSL_CTX_free(this.#ctx);
+	}
+}
