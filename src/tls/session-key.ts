@@ -17,7 +17,8 @@
 /*	postfix src/tls/tls_fprint.c, tls_serverid_digest()
 /*--*/
 
-import {createHash} from 'node:crypto';
+import {Panic} from '../errors.ts';
+import {digestOf, EVP_get_digestbyname, type EvpMd} from '../ffi/libcrypto.ts';
 import type {ClientStart} from '../wire/client.ts';
 import {isDaneLevel, mustMatch} from './policy.ts';
 import {disabledVersions} from './settings.ts';
@@ -114,12 +115,15 @@ function compareRecords(a: Buffer, b: Buffer): number {
 	);
 }
 
+/* The host's OpenSSL, as for everything else. The runtime has one too, which need not start for this. */
+let sha256: EvpMd | null | undefined;
+
 /* Bytes as they lie in the memory of the C program. */
 class Input {
-	readonly #hash = createHash('sha256');
+	readonly #parts: Uint8Array[] = [];
 
 	bytes(bytes: Uint8Array): this {
-		this.#hash.update(bytes);
+		this.#parts.push(bytes);
 		return this;
 	}
 
@@ -146,6 +150,12 @@ class Input {
 	}
 
 	digest(): string {
-		return this.#hash.digest('hex').toUpperCase();
+		sha256 ??= EVP_get_digestbyname('sha256');
+		const digest = sha256 === null ? undefined : digestOf(sha256, Buffer.concat(this.#parts));
+		if (digest === undefined) {
+			throw new Panic('error computing session digest');
+		}
+
+		return digest.toString('hex').toUpperCase();
 	}
 }
