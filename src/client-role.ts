@@ -16,7 +16,7 @@
 /*--*/
 
 import type {Configuration} from './conf/configuration.ts';
-import {readMailClients} from './conf/services.ts';
+import {type MasterFile, mailClients} from './conf/services.ts';
 import * as log from './log.ts';
 import type {SessionStore} from './session-store.ts';
 import {type Application, ApplicationCache, clientApplication} from './tls/application.ts';
@@ -53,8 +53,12 @@ export class ClientRole {
 		this.#enabled = isEnabled(configuration);
 	}
 
-	/** Loads what has to be loaded as root. To be called once, before the jail. */
-	async load(): Promise<void> {
+	/**
+	 * Loads what has to be loaded as root. To be called once, before the jail.
+	 *
+	 * @param reading - of master.cf: it takes postconf(1) a while, which others have used meanwhile.
+	 */
+	async load(reading: Promise<MasterFile>): Promise<void> {
 		/* Before anything else is asked of OpenSSL, its configuration has to be applied. */
 		const params = ownParams(this.#configuration);
 		if (!this.#enabled || !startLibrary(params.config_file ?? 'default', params.config_name ?? '')) {
@@ -62,8 +66,8 @@ export class ClientRole {
 		}
 
 		const appendDefault = params.tls_append_default_CA !== 0;
-		const [clients] = await Promise.all([readMailClients(this.#configuration), this.#sessions.learn()]);
-		for (const {service, program, configuration} of clients) {
+		const [master] = await Promise.all([reading, this.#sessions.learn()]);
+		for (const {service, program, configuration} of mailClients(master, this.#configuration)) {
 			/* That one of them has files that cannot be read is the trouble of its mail alone. */
 			if (!this.#keyring.load(filesOf(configuration, `${program}_tls`), appendDefault)) {
 				log.warning(`${service}: its certificates cannot be used, and this service refuses its requests`);

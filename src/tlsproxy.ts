@@ -22,10 +22,11 @@ import {facilityNumber} from './conf/facility.ts';
 import {libsslOf} from './conf/linkage.ts';
 import {compareReleases} from './conf/parameters.ts';
 import {readConfiguration} from './conf/postconf.ts';
+import {readMasterFile} from './conf/services.ts';
 import {ConfigurationError} from './errors.ts';
 import {DeadlineClock} from './event/deadline.ts';
 import {Reactor} from './event/reactor.ts';
-import {alarm, close, tzset} from './ffi/libc.ts';
+import {alarm, close, malloc_trim, tzset} from './ffi/libc.ts';
 import {loadOpenssl} from './ffi/openssl.ts';
 import * as log from './log.ts';
 import {enterJail, mailOwner} from './master/jail.ts';
@@ -54,6 +55,9 @@ export async function serve(
 	ancestry: Ancestry,
 ): Promise<void> {
 	const configDirectory = environment['MAIL_CONFIG'];
+	/* A client waits for us: what takes time is begun before it is needed. What goes wrong is heard then. */
+	const master = readMasterFile(configDirectory);
+	master.catch(() => undefined);
 	const configuration = await readConfiguration({
 		...(configDirectory === undefined ? {} : {configDirectory}),
 		overrides: options.overrides,
@@ -84,7 +88,7 @@ export async function serve(
 		idle: toMilliseconds(configuration.seconds('ipc_idle')),
 	});
 	const client = new ClientRole(configuration, profile, sessions);
-	await client.load();
+	await client.load(master);
 
 	/* Where there is no file to say so any more, the time zone has to be known. */
 	tzset();
@@ -128,6 +132,19 @@ export async function serve(
 		connection => Session.open(host, connection),
 	);
 	startWatchdog(configuration);
+	setTimeout(tidyUp, TIDY_UP_AFTER);
+}
+
+/** When the first clients have been served, in milliseconds. */
+const TIDY_UP_AFTER = 2000;
+
+/*
+ * Most of what was needed to get here is needed no more. A process that waits for
+ * work would keep it for good: nothing makes an idle V8 or malloc(3) look for it.
+ */
+function tidyUp(): void {
+	globalThis.gc?.();
+	malloc_trim(0);
 }
 
 /* Before anything else is asked of OpenSSL: which one. */

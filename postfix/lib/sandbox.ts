@@ -261,7 +261,9 @@ export class Sandbox implements AsyncDisposable {
 	/** The processes that serve: those of our Node.js, or stock's own. */
 	tlsproxyWorkers(): readonly number[] {
 		return this.processes()
-			.filter(({args}) => (args[1] ?? '').endsWith('/lib/main.js') || /^(.*\/)?tlsproxy$/.test(args[0] ?? ''))
+			.filter(
+				({args}) => args.some(arg => arg.endsWith('/lib/main.js')) || /^(.*\/)?tlsproxy$/.test(args[0] ?? ''),
+			)
 			.map(({pid}) => pid);
 	}
 

@@ -26,21 +26,37 @@ export interface MailClient {
 	readonly configuration: Configuration;
 }
 
+/** What master.cf says, as postconf(1) prints it. */
+export interface MasterFile {
+	/** A line per service. */
+	readonly services: readonly string[];
+	/** A line per setting of a service. */
+	readonly settings: readonly string[];
+}
+
 /**
- * Reads the services.
+ * Reads master.cf.
  *
- * @param configuration - of this process, from the same directory.
+ * @param configDirectory - its directory; without, the one that postconf chooses.
  * @param postconf - path of postconf(1); without, the usual places are tried.
  */
-export async function readMailClients(
-	configuration: Configuration,
+export async function readMasterFile(
+	configDirectory: string | undefined,
 	postconf?: string,
-): Promise<readonly MailClient[]> {
-	const directory = ['-c', configuration.configDirectory];
+): Promise<MasterFile> {
+	const directory = configDirectory === undefined ? [] : ['-c', configDirectory];
 	const [services, settings] = await Promise.all([
 		postconfLines([...directory, '-M'], postconf),
 		postconfLines([...directory, '-P'], postconf),
 	]);
+	return {services, settings};
+}
+
+/** @param configuration - of this process, from the same directory. */
+export function mailClients(
+	{services, settings}: MasterFile,
+	configuration: Configuration,
+): readonly MailClient[] {
 	return services.flatMap(line => {
 		const [name = '', type = '', , , , , , command = ''] = line.split(/\s+/);
 		const program = command.replace(/^.*\//, '');

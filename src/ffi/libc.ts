@@ -115,6 +115,9 @@ export const epoll_ctl: (epfd: Fd, op: number, fd: Fd, event: Address | null) =>
 export const epoll_wait: (epfd: Fd, events: Address, maxevents: number, timeout: number) => number =
 	libc.func('int epoll_wait(int epfd, void *events, int maxevents, int timeout)');
 
+/* malloc.h */
+export const malloc_trim: (pad: number) => number = libc.func('int malloc_trim(size_t pad)');
+
 /* sys/socket.h */
 export const AF_UNIX = 1;
 export const SOCK_STREAM = 1;

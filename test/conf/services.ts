@@ -3,7 +3,7 @@ import {tmpdir} from 'node:os';
 import {join} from 'node:path';
 import test, {type ExecutionContext} from 'ava';
 import {readConfiguration} from '../../src/conf/postconf.ts';
-import {type MailClient, readMailClients} from '../../src/conf/services.ts';
+import {type MailClient, mailClients, readMasterFile} from '../../src/conf/services.ts';
 
 async function clients(
 	t: ExecutionContext,
@@ -25,10 +25,10 @@ async function clients(
 		serviceName: 'tlsproxy',
 		processName: 'tlsproxy',
 	});
-	return await readMailClients(own);
+	return mailClients(await readMasterFile(configDirectory), own);
 }
 
-test('readMailClients finds each service that runs smtp or lmtp, whatever it is called', async t => {
+test('mailClients finds each service that runs smtp or lmtp, whatever it is called', async t => {
 	const found = await clients(
 		t,
 		'',

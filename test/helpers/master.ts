@@ -170,9 +170,10 @@ export class Started {
 
 	/** The processes that serve: one; none before it has come that far, or when it has ended. */
 	workers(): readonly number[] {
-		return this.#family(([program = '', script = '']) => {
-			return program.endsWith('/tlsproxy') || script.endsWith('/lib/main.js');
-		});
+		return this.#family(
+			([program = '', ...rest]) =>
+				program.endsWith('/tlsproxy') || rest.some(word => word.endsWith('/lib/main.js')),
+		);
 	}
 
 	/** The process that serves. */
