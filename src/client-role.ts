@@ -18,19 +18,17 @@
 import type {Configuration} from './conf/configuration.ts';
 import {type MasterFile, mailClients} from './conf/services.ts';
 import * as log from './log.ts';
+import {clientInit, clientParams, filesOf} from './own-settings.ts';
 import type {SessionStore} from './session-store.ts';
-import {type Application, ApplicationCache, clientApplication} from './tls/application.ts';
+import {ApplicationCache} from './tls/application.ts';
 import {namedFiles} from './tls/certificates.ts';
-import {Keyring, type MaterialFiles} from './tls/keyring.ts';
+import {openClientConnection} from './tls/client.ts';
+import {type ClientApplication, clientApplication} from './tls/client-application.ts';
+import type {Opener} from './tls/connection.ts';
+import type {Keyring} from './tls/keyring.ts';
 import {startLibrary} from './tls/library.ts';
 import {policyComplaint} from './tls/policy.ts';
-import {
-	type ClientInit,
-	type ClientParams,
-	type ClientSettings,
-	initText,
-	paramsText,
-} from './wire/client.ts';
+import {type ClientSettings, initText, paramsText} from './wire/client.ts';
 import type {Profile} from './wire/release.ts';
 
 /** Applications that are kept. More than any site has of policies; the rest is made again when needed. */
@@ -42,13 +40,17 @@ export class ClientRole {
 	readonly #profile: Profile;
 	readonly #sessions: SessionStore;
 	readonly #enabled: boolean;
-	readonly #applications = new ApplicationCache(APPLICATION_LIMIT);
-	readonly #keyring = new Keyring();
+	readonly #applications = new ApplicationCache<ClientApplication>(APPLICATION_LIMIT);
+	readonly #keyring: Keyring;
 
-	/** @param sessions - borrowed: who knows whether sessions are kept. */
-	constructor(configuration: Configuration, profile: Profile, sessions: SessionStore) {
+	/**
+	 * @param keyring - where files are loaded to; borrowed.
+	 * @param sessions - borrowed: who knows whether sessions are kept.
+	 */
+	constructor(configuration: Configuration, profile: Profile, keyring: Keyring, sessions: SessionStore) {
 		this.#configuration = configuration;
 		this.#profile = profile;
+		this.#keyring = keyring;
 		this.#sessions = sessions;
 		this.#enabled = isEnabled(configuration);
 	}
@@ -60,13 +62,13 @@ export class ClientRole {
 	 */
 	async load(reading: Promise<MasterFile>): Promise<void> {
 		/* Before anything else is asked of OpenSSL, its configuration has to be applied. */
-		const params = ownParams(this.#configuration);
+		const params = clientParams(this.#configuration);
 		if (!this.#enabled || !startLibrary(params.config_file ?? 'default', params.config_name ?? '')) {
 			return;
 		}
 
 		const appendDefault = params.tls_append_default_CA !== 0;
-		const [master] = await Promise.all([reading, this.#sessions.learn()]);
+		const [master] = await Promise.all([reading, this.#sessions.learn('smtp', 'lmtp')]);
 		for (const {service, program, configuration} of mailClients(master, this.#configuration)) {
 			/* That one of them has files that cannot be read is the trouble of its mail alone. */
 			if (!this.#keyring.load(filesOf(configuration, `${program}_tls`), appendDefault)) {
@@ -74,14 +76,33 @@ export class ClientRole {
 			}
 		}
 
-		const init = ownInit(this.#configuration);
+		const init = clientInit(this.#configuration);
 		if (!this.#keyring.load(init, appendDefault) || this.#make({params, init}) === undefined) {
 			log.warning('TLS client initialization failed');
 		}
 	}
 
-	/** The application for a request; undefined when it cannot be served, and the log says why. */
-	applicationFor(settings: ClientSettings): Application | undefined {
+	/** Whether requests are served at all. */
+	get enabled(): boolean {
+		return this.#enabled;
+	}
+
+	/** What the connection of a request is made with; undefined when it cannot be served, and the log says why. */
+	prepare(settings: ClientSettings): Opener | undefined {
+		const application = this.#applicationFor(settings);
+		if (application === undefined) {
+			return undefined;
+		}
+
+		/* Until the descriptor comes, other requests may push it out of the cache. */
+		const held = application.hold();
+		return {
+			open: fd => openClientConnection(application, settings.start, fd, this.#sessions),
+			[Symbol.dispose]: () => held[Symbol.dispose](),
+		};
+	}
+
+	#applicationFor(settings: ClientSettings): ClientApplication | undefined {
 		if (!this.#enabled) {
 			log.warning('TLS client role is disabled by configuration');
 			return undefined;
@@ -112,10 +133,10 @@ export class ClientRole {
 		return this.#make(settings);
 	}
 
-	#make(settings: Pick<ClientSettings, 'params' | 'init'>): Application | undefined {
+	#make(settings: Pick<ClientSettings, 'params' | 'init'>): ClientApplication | undefined {
 		const {params, init} = settings;
 		const timeout = this.#sessions.timeoutOf(init.cache_type);
-		const own = scopeOf({params: ownParams(this.#configuration), init: ownInit(this.#configuration)});
+		const own = scopeOf({params: clientParams(this.#configuration), init: clientInit(this.#configuration)});
 		const scope = scopeOf(settings);
 		const made = clientApplication(
 			params,
@@ -172,69 +193,7 @@ function isEnabled(configuration: Configuration): boolean {
 	return configuration.string('tlsproxy_client_per_site') !== '' || configuration.string(policyName) !== '';
 }
 
-function filesOf(
-	configuration: Configuration,
-	prefix: 'smtp_tls' | 'lmtp_tls' | 'tlsproxy_client',
-): MaterialFiles {
-	return {
-		chain_files: configuration.string(`${prefix}_chain_files`),
-		cert_file: configuration.string(`${prefix}_cert_file`),
-		key_file: configuration.string(`${prefix}_key_file`),
-		dcert_file: configuration.string(`${prefix}_dcert_file`),
-		dkey_file: configuration.string(`${prefix}_dkey_file`),
-		eccert_file: configuration.string(`${prefix}_eccert_file`),
-		eckey_file: configuration.string(`${prefix}_eckey_file`),
-		CAfile: configuration.string(`${prefix}_CAfile`),
-		CApath: configuration.string(`${prefix}_CApath`),
-	};
-}
-
 function keyOf({params, init}: Pick<ClientSettings, 'params' | 'init'>, profile: Profile): string {
 	/* Some defaults end in a blank that clients send and postconf(1) does not print. */
 	return (paramsText(params, profile) + initText(init, profile)).replaceAll(/ +$/gm, '');
-}
-
-/* What a client whose parameters equal ours would send. Names are those of main.cf, but for the first two. */
-function ownParams(configuration: Configuration): ClientParams {
-	const text = (name: Parameters<Configuration['string']>[0]): string =>
-		configuration.has(name) ? configuration.string(name) : '';
-	const flag = (name: Parameters<Configuration['boolean']>[0]): number =>
-		configuration.has(name) && configuration.boolean(name) ? 1 : 0;
-	return {
-		config_file: text('tls_config_file'),
-		config_name: text('tls_config_name'),
-		tls_high_cipherlist: text('tls_high_cipherlist'),
-		tls_medium_cipherlist: text('tls_medium_cipherlist'),
-		tls_low_cipherlist: text('tls_low_cipherlist'),
-		tls_export_cipherlist: text('tls_export_cipherlist'),
-		tls_null_cipherlist: text('tls_null_cipherlist'),
-		tls_eecdh_auto_curves: text('tls_eecdh_auto_curves'),
-		tls_eecdh_strong_curve: text('tls_eecdh_strong_curve'),
-		tls_eecdh_ultra_curve: text('tls_eecdh_ultra_curve'),
-		tls_ffdhe_auto_groups: text('tls_ffdhe_auto_groups'),
-		tls_disable_workarounds: text('tls_disable_workarounds'),
-		tls_ssl_options: text('tls_ssl_options'),
-		tls_dane_digests: text('tls_dane_digests'),
-		tlsmgr_service_name: text('tlsmgr_service_name'),
-		tls_session_ticket_cipher: text('tls_session_ticket_cipher'),
-		tls_daemon_random_bytes: configuration.integer('tls_daemon_random_bytes'),
-		tls_append_default_CA: flag('tls_append_default_CA'),
-		tls_legacy_public_key_fingerprints: flag('tls_legacy_public_key_fingerprints'),
-		tls_preempt_cipherlist: flag('tls_preempt_cipherlist'),
-		tls_wildcard_matches_multiple_labels: flag('tls_wildcard_matches_multiple_labels'),
-		tls_fast_shutdown_enable: flag('tls_fast_shutdown_enable'),
-	};
-}
-
-function ownInit(configuration: Configuration): ClientInit {
-	return {
-		log_param: configuration.has('tlsproxy_client_loglevel_parameter')
-			? configuration.string('tlsproxy_client_loglevel_parameter')
-			: 'smtp_tls_loglevel',
-		log_level: configuration.string('tlsproxy_client_loglevel'),
-		verifydepth: configuration.integer('tlsproxy_client_scert_verifydepth'),
-		cache_type: 'smtp',
-		...filesOf(configuration, 'tlsproxy_client'),
-		mdalg: configuration.string('tlsproxy_client_fingerprint_digest'),
-	};
 }

@@ -12,8 +12,7 @@
 import type {DeadlineClock} from './event/deadline.ts';
 import {now} from './event/deadline.ts';
 import type {Reactor} from './event/reactor.ts';
-import type {SessionKeeper} from './tls/connection.ts';
-import type {KeptSession, Resumption} from './tls/resumption.ts';
+import type {KeptSession, Resumption, SessionKeeper} from './tls/resumption.ts';
 import {SessionCache} from './tls/session-cache.ts';
 import {TlsManager} from './tlsmgr/client.ts';
 import {type Milliseconds, type Seconds, toMilliseconds} from './units.ts';
@@ -21,9 +20,6 @@ import type {Profile} from './wire/release.ts';
 
 /** Names of sessions in this process. A session has a few kilobytes. */
 const NAME_LIMIT = 500;
-
-/** The cache types of the client role: those of its clients. */
-const cacheTypes = ['smtp', 'lmtp'] as const;
 
 /** Keeps sessions. */
 export class SessionStore implements SessionKeeper {
@@ -47,8 +43,8 @@ export class SessionStore implements SessionKeeper {
 		});
 	}
 
-	/** Learns which sessions are kept. Until then, and when nobody can tell, none are. */
-	async learn(): Promise<void> {
+	/** Learns whether sessions of some types are kept. Until then, and when nobody can tell, none are. */
+	async learn(...cacheTypes: readonly string[]): Promise<void> {
 		await Promise.all(
 			cacheTypes.map(async type => {
 				const {promise, resolve} = Promise.withResolvers<void>();
@@ -76,7 +72,6 @@ export class SessionStore implements SessionKeeper {
 		return this.#caches.get(cacheType)?.timeout;
 	}
 
-	/** Looks for a session; answers at once or later. */
 	find({cacheType, key, ownKey}: Resumption, done: (session: Uint8Array | undefined) => void): void {
 		const own = this.#caches.get(cacheType)?.own.take(ownKey);
 		if (own === undefined) {

@@ -19,3 +19,5 @@ export const END = -3;
 export const FAILED = -4;
 /** Something was done that counts for nothing, and there may be more to do at once. */
 export const AGAIN = -5;
+/** Nothing can be done before something is looked up. */
+export const WANT_LOOKUP = -6;

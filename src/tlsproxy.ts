@@ -5,8 +5,8 @@
 /*	composition: before the jail, into the jail, serve
 /* DESCRIPTION
 /*	The one module that knows every layer. Before the jail, as root,
-/*	it reads the configuration, opens the log, and makes the client
-/*	application of this service's own parameters, so that keys are
+/*	it reads the configuration, opens the log, and makes the
+/*	applications of this service's own parameters, so that keys are
 /*	read while they can be. After the jail nothing is loaded any more.
 /*
 /*	A request whose settings equal our own gets that application. Any
@@ -20,7 +20,6 @@ import {ClientRole} from './client-role.ts';
 import type {Configuration} from './conf/configuration.ts';
 import {facilityNumber} from './conf/facility.ts';
 import {libsslOf} from './conf/linkage.ts';
-import {compareReleases} from './conf/parameters.ts';
 import {readConfiguration} from './conf/postconf.ts';
 import {readMasterFile} from './conf/services.ts';
 import {ConfigurationError} from './errors.ts';
@@ -35,7 +34,9 @@ import {type Ancestry, EventServer, watchdogStep} from './master/server.ts';
 import {postlogTransport, syslogTransport} from './master/transport.ts';
 import type {SessionHost} from './proxy/host.ts';
 import {Session} from './proxy/session.ts';
+import {ServerRole} from './server-role.ts';
 import {SessionStore} from './session-store.ts';
+import {Keyring} from './tls/keyring.ts';
 import {toMilliseconds} from './units.ts';
 import {profileOf} from './wire/release.ts';
 
@@ -76,18 +77,16 @@ export async function serve(
 
 	loadLibrary(configuration);
 	process.chdir(configuration.string('queue_directory'));
-	/* Later releases say so when somebody asks. */
-	if (!serverRoleEnabled(configuration) && compareReleases(configuration.release, '3.11') < 0) {
-		log.warning('TLS server role is disabled with tlsproxy_tls_security_level or tlsproxy_use_tls');
-	}
-
 	const reactor = new Reactor(close);
 	const clock = new DeadlineClock();
 	const sessions = new SessionStore(reactor, clock, profile, {
 		service: configuration.string('tlsmgr_service_name'),
 		idle: toMilliseconds(configuration.seconds('ipc_idle')),
 	});
-	const client = new ClientRole(configuration, profile, sessions);
+	const keyring = new Keyring();
+	const server = new ServerRole(configuration, profile, keyring);
+	server.load();
+	const client = new ClientRole(configuration, profile, keyring, sessions);
 	await client.load(master);
 
 	/* Where there is no file to say so any more, the time zone has to be known. */
@@ -99,28 +98,16 @@ export async function serve(
 		profile,
 		reactor,
 		clock,
-		keeper: sessions,
-		findSession(resumption, done) {
-			sessions.find(resumption, done);
-		},
-		clientApplication(settings) {
-			return client.applicationFor(settings);
-		},
-		serverRole() {
-			if (!serverRoleEnabled(configuration)) {
-				return false;
-			}
-
-			log.warning(
-				'the TLS server role is not implemented by this program: use stock tlsproxy(8) for postscreen(8)',
-			);
-			return false;
-		},
+		prepare: order =>
+			order.role === 'client'
+				? client.prepare(order.settings)
+				: server.prepare(order.request, order.settings),
+		serves: role => (role === 'client' ? client : server).enabled,
 		ended() {
-			server.ended();
+			events.ended();
 		},
 	};
-	const server = new EventServer(
+	const events = new EventServer(
 		reactor,
 		clock,
 		ancestry,
@@ -191,14 +178,6 @@ function openLog(configuration: Configuration): void {
 
 	const socket = `${configuration.string('queue_directory')}/public/${configuration.string('postlog_service_name')}`;
 	log.openLog(postlogTransport(socket, configuration.string('myhostname'), tag));
-}
-
-/* Source: pre_jail_init_server(), postfix src/tlsproxy/tlsproxy.c. */
-function serverRoleEnabled(configuration: Configuration): boolean {
-	const level = configuration.string('tlsproxy_tls_security_level').toLowerCase();
-	return level === ''
-		? configuration.boolean('tlsproxy_use_tls') || configuration.boolean('tlsproxy_enforce_tls')
-		: level !== 'none';
 }
 
 /*

@@ -10,7 +10,7 @@ const base = ['errors', 'owned', 'step', 'units'];
 /* What a folder, or a file at the top, may import besides the base and its own folder. */
 const allowed: Readonly<Record<string, readonly string[] | 'everything'>> = {
 	...Object.fromEntries(base.map(name => [name, []])),
-	'client-role': ['conf', 'log', 'session-store', 'tls', 'wire'],
+	'client-role': ['conf', 'log', 'own-settings', 'session-store', 'tls', 'wire'],
 	conf: ['log'],
 	event: ['ffi'],
 	ffi: [],
@@ -18,6 +18,8 @@ const allowed: Readonly<Record<string, readonly string[] | 'everything'>> = {
 	main: 'everything',
 	master: ['conf', 'event', 'ffi', 'log'],
 	metrics: [],
+	'own-settings': ['conf', 'tls', 'wire'],
+	'server-role': ['conf', 'log', 'own-settings', 'session-store', 'tls', 'wire'],
 	'session-store': ['event', 'tls', 'tlsmgr', 'wire'],
 	proxy: ['event', 'log', 'metrics', 'tls', 'wire'],
 	tls: ['ffi', 'log', 'wire'],

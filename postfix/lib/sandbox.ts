@@ -457,8 +457,11 @@ function lookup(database: 'passwd' | 'group', name: string): readonly string[] {
 	return found;
 }
 
-/* Below the range that outgoing connections take their ports from, so that none takes it before master(8) does. */
-async function freePort(): Promise<number> {
+/**
+ * A port of this host that nobody listens on. It is below the range that outgoing connections take their
+ * ports from, so that none takes it before master(8) does.
+ */
+export async function freePort(): Promise<number> {
 	for (;;) {
 		const port = 10_000 + Math.floor(Math.random() * 20_000);
 		const isFree = await new Promise<boolean>(resolve => {

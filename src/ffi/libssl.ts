@@ -84,7 +84,7 @@ export const SSL_CTX_use_cert_and_key: (
 export const SSL_CTX_set_cipher_list: (ctx: SslCtx, list: string) => number = libssl.func(
 	'int SSL_CTX_set_cipher_list(void *ctx, const char *list)',
 );
-const SSL_CTX_ctrl: (ctx: SslCtx, command: number, larg: number, parg: Address | null) => number =
+export const SSL_CTX_ctrl: (ctx: SslCtx, command: number, larg: number, parg: Address | null) => number =
 	libssl.func('long SSL_CTX_ctrl(void *ctx, int cmd, long larg, void *parg)');
 const SSL_CTRL_SET_SESS_CACHE_MODE = 44;
 

@@ -27,7 +27,7 @@ import {AttributeFramer, type AttributeList} from '../wire/attr.ts';
 import {type ClientSettings, parseClientSettings} from '../wire/client.ts';
 import type {Profile} from '../wire/release.ts';
 import {BadFlagsError, parseRequest, type Request} from '../wire/request.ts';
-import {parseServerSettings} from '../wire/server.ts';
+import {parseServerSettings, type ServerSettings} from '../wire/server.ts';
 import {connectLine, requestProblemLine} from './log-lines.ts';
 
 /** How far a hand-off has come. */
@@ -40,6 +40,13 @@ export type Progress =
 	/** It is malformed, or the client is gone: there is nothing to answer. */
 	| 'failed';
 
+/** A complete hand-off. */
+export type Order = {readonly request: Request} & (
+	| {readonly role: 'client'; readonly settings: ClientSettings}
+	/** Before 3.12 the settings are those of main.cf. */
+	| {readonly role: 'server'; readonly settings: ServerSettings | undefined}
+);
+
 /** How the log calls a hand-off. */
 export type Names = Pick<Request, 'remoteEndpoint' | 'serverId'>;
 
@@ -48,7 +55,7 @@ export class Handoff {
 	readonly #profile: Profile;
 	readonly #framer = new AttributeFramer();
 	#request: Request | undefined;
-	#settings: ClientSettings | undefined;
+	#order: Order | undefined;
 	#names: Names | undefined;
 	#complete = false;
 	#announced = false;
@@ -68,9 +75,9 @@ export class Handoff {
 		return this.#names;
 	}
 
-	/** The settings of the client role; undefined until complete, and in the server role. */
-	get settings(): ClientSettings | undefined {
-		return this.#settings;
+	/** All that the client asks for; undefined until complete, and when it only wants to know whether it would be served. */
+	get order(): Order | undefined {
+		return this.#order;
 	}
 
 	/** What has not come, or not all of it: for the log. */
@@ -147,17 +154,22 @@ export class Handoff {
 			this.#request = request;
 			this.#names = request;
 			/* The server role has settings in later releases only, a probe never has. */
-			this.#complete = request.probeOnly || (request.role === 'server' && !this.#profile.serverSettings);
+			if (request.probeOnly) {
+				this.#complete = true;
+			} else if (request.role === 'server' && !this.#profile.serverSettings) {
+				this.#complete = true;
+				this.#order = {request, role: 'server', settings: undefined};
+			}
+
 			return;
 		}
 
-		if (this.#request.role === 'client') {
-			this.#settings = parseClientSettings(list, this.#profile);
-		} else {
-			parseServerSettings(list, this.#profile);
-		}
-
+		const request = this.#request;
 		this.#complete = true;
+		this.#order =
+			request.role === 'client'
+				? {request, role: 'client', settings: parseClientSettings(list, this.#profile)}
+				: {request, role: 'server', settings: parseServerSettings(list, this.#profile)};
 	}
 
 	/* CONNECT is logged as soon as the request list is complete, whatever follows. */

@@ -21,11 +21,8 @@ import type {Task, Watcher} from '../event/reactor.ts';
 import {readStream, receiveDescriptor, writeStream} from '../event/stream.ts';
 import {info, warning} from '../log.ts';
 import type {Owned} from '../owned.ts';
-import {WANT_READ, WANT_WRITE} from '../step.ts';
-import type {Application} from '../tls/application.ts';
-import {openClientConnection} from '../tls/client.ts';
-import {type Connection, DONE} from '../tls/connection.ts';
-import {clientReport} from '../tls/report.ts';
+import {WANT_LOOKUP, WANT_READ, WANT_WRITE} from '../step.ts';
+import {type Connection, DONE, type Opener} from '../tls/connection.ts';
 import {type Fd, toMilliseconds} from '../units.ts';
 import {printContext} from '../wire/context.ts';
 import {greeting, printStatus, type Request} from '../wire/request.ts';
@@ -51,7 +48,7 @@ export class Session implements Task {
 	readonly #handoff: Handoff;
 	#state: State = 'awaiting-request';
 	#request: Request | undefined;
-	#application: Application | undefined;
+	#opener: Opener | undefined;
 	#connection: Connection | undefined;
 	#pump: Pump | undefined;
 	#queued = false;
@@ -143,7 +140,7 @@ export class Session implements Task {
 			this.#receiveRequest();
 		} else if (this.#state === 'awaiting-descriptor') {
 			this.#receiveDescriptor();
-		} else if (this.#state === 'refusing' && readStream(this.#plaintext) !== WANT_READ) {
+		} else if (this.#state === 'answered' && readStream(this.#plaintext) !== WANT_READ) {
 			this.#happened('plaintext-end');
 		}
 	}
@@ -199,23 +196,14 @@ export class Session implements Task {
 	}
 
 	#decide(): void {
-		const request = this.#request;
-		const settings = this.#handoff.settings;
 		this.#deadline.arm(SETUP_LIMIT);
-		if (request === undefined) {
-			return;
-		}
-
-		if (request.role === 'client' && settings !== undefined) {
-			this.#application = this.#host.clientApplication(settings);
-			if (this.#application !== undefined) {
-				/* Until the descriptor comes, other requests may push it out of the cache. */
-				this.#resources.use(this.#application.hold());
-			}
-
-			this.#happened(this.#application === undefined ? 'refused' : 'accepted');
-		} else {
-			this.#happened(this.#host.serverRole(request) ? 'accepted' : 'refused');
+		const {order, request} = this.#handoff;
+		if (order !== undefined) {
+			const opener = this.#host.prepare(order);
+			this.#opener = opener && this.#resources.use(opener);
+			this.#happened(opener === undefined ? 'refused' : 'accepted');
+		} else if (request !== undefined) {
+			this.#happened(this.#host.serves(request.role) ? 'available' : 'refused');
 		}
 
 		/*
@@ -252,10 +240,7 @@ export class Session implements Task {
 	}
 
 	#openConnection(ciphertext: Fd): void {
-		const application = this.#application;
-		const start = this.#handoff.settings?.start;
-		const connection =
-			application && start && openClientConnection(application, start, ciphertext, this.#host.keeper);
+		const connection = this.#opener?.open(ciphertext);
 		if (connection === undefined) {
 			this.#happened('failure');
 			return;
@@ -266,32 +251,13 @@ export class Session implements Task {
 		this.#happened('descriptor');
 	}
 
-	/* Resumption */
-
-	/*
-	 * OpenSSL cannot wait for the answer, so it comes before the handshake. What the
-	 * peer does meanwhile is found then.
-	 */
+	/* What the peer does meanwhile is found afterwards. */
 	#lookUp(): void {
-		const connection = this.#connection;
-		if (connection?.resumption === undefined) {
-			this.#happened('looked-up');
-			return;
-		}
-
-		this.#host.findSession(connection.resumption, session => {
+		this.#connection?.lookUp(() => {
 			/* The session may be over by then. */
-			if (this.#state !== 'looking-up') {
-				return;
+			if (this.#state === 'looking-up') {
+				this.#guard(() => this.#happened('looked-up'));
 			}
-
-			this.#guard(() => {
-				if (session !== undefined) {
-					connection.offer(session);
-				}
-
-				this.#happened('looked-up');
-			});
 		});
 	}
 
@@ -305,9 +271,12 @@ export class Session implements Task {
 
 		/* The limit is one of inactivity: it starts over whenever the engine asks for more. */
 		this.#deadline.arm(toMilliseconds(this.#request.handshakeTimeout));
-		switch (connection.connect()) {
+		switch (connection.handshake()) {
 			case WANT_READ:
 			case WANT_WRITE:
+				return;
+			case WANT_LOOKUP:
+				this.#happened('question');
 				return;
 			case DONE:
 				this.#deadline.arm(sessionLimit(this.#request));
@@ -324,7 +293,7 @@ export class Session implements Task {
 			return;
 		}
 
-		const context = clientReport(this.#connection);
+		const context = this.#connection.report();
 		if (this.#request?.sendContext === true) {
 			this.#pump?.prepend(printContext(context, this.#host.profile));
 		}

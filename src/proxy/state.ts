@@ -10,9 +10,11 @@
 /*	no log.
 /*
 /*	awaiting-request	the greeting has been sent
-/*	refusing		status 0 has been sent; the client hangs up
+/*	answered		a status has been sent, and that was all:
+/*				the client hangs up
 /*	awaiting-descriptor	status 1 has been sent
-/*	looking-up		is there a TLS session to resume?
+/*	looking-up		other processes are asked for what the next
+/*				step of the handshake has to know
 /*	handshaking		TLS handshake with the remote peer
 /*	proxying		bytes go both ways
 /*	closing			the client has finished: tell the peer
@@ -29,7 +31,7 @@ import {Panic} from '../errors.ts';
 /** The phase of a hand-off. */
 export type State =
 	| 'awaiting-request'
-	| 'refusing'
+	| 'answered'
 	| 'awaiting-descriptor'
 	| 'looking-up'
 	| 'handshaking'
@@ -42,10 +44,14 @@ export type Event =
 	/** The request is complete and can be served, or not. */
 	| 'accepted'
 	| 'refused'
+	/** The client only wanted to know, and would be served. */
+	| 'available'
 	/** The client has passed the remote peer's descriptor. */
 	| 'descriptor'
-	/** A session to resume was found, or there is none. */
+	/** What was looked for was found, or there is none. */
 	| 'looked-up'
+	/** The handshake cannot go on before something is looked up. */
+	| 'question'
 	| 'handshake-done'
 	/** The client has finished, and all it wrote has been sent to the peer. */
 	| 'plaintext-end'
@@ -79,9 +85,10 @@ const closed: Transition = {state: 'closed', actions: ['release']};
 const transitions: Readonly<Record<State, Readonly<Partial<Record<Event, Transition>>>>> = {
 	'awaiting-request': {
 		accepted: {state: 'awaiting-descriptor', actions: ['send-status-1']},
-		refused: {state: 'refusing', actions: ['send-status-0']},
+		refused: {state: 'answered', actions: ['send-status-0']},
+		available: {state: 'answered', actions: ['send-status-1']},
 	},
-	refusing: {'plaintext-end': closed},
+	answered: {'plaintext-end': closed},
 	'awaiting-descriptor': {
 		descriptor: {state: 'looking-up', actions: ['look-up']},
 	},
@@ -89,6 +96,7 @@ const transitions: Readonly<Record<State, Readonly<Partial<Record<Event, Transit
 		'looked-up': {state: 'handshaking', actions: ['start-handshake']},
 	},
 	handshaking: {
+		question: {state: 'looking-up', actions: ['look-up']},
 		/*
 		 * Report first, open the plaintext side second. The report travels on the
 		 * stream that will carry text from an arbitrary remote peer. Once that peer

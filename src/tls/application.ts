@@ -6,94 +6,41 @@
 /* DESCRIPTION
 /*	An application (TLS_APPL_STATE) is an SSL_CTX with everything that
 /*	does not change from one connection to the next: certificates,
-/*	trusted certificates, groups, options. It is made from the
-/*	properties that a request carries; the engine cannot tell those
-/*	from the ones that were read from main.cf before the jail.
+/*	trusted certificates, groups, options. Each role makes its own from
+/*	properties that a request carries or that main.cf has; the engine
+/*	cannot tell where they come from.
 /*
 /*	Applications are kept in a bounded cache, least recently used
 /*	first to go. Connections keep their context alive by OpenSSL's own
 /*	reference count; whoever is going to make one holds on to the
 /*	application until then.
-/* DIAGNOSTICS
-/*	When an application cannot be made the reason has been logged, and
-/*	nothing is cached: the next request tries again.
 /* SEE ALSO
-/*	postfix src/tls/tls_client.c, tls_client_init()
+/*	client-application(3), server-application(3)
 /*--*/
 
-import {
-	digestOf,
-	ERR_clear_error,
-	EVP_get_digestbyname,
-	EVP_MD_get_size,
-	type EvpMd,
-} from '../ffi/libcrypto.ts';
-import {
-	SSL_CTX_free,
-	SSL_CTX_new,
-	SSL_CTX_set_cipher_list,
-	SSL_CTX_set_info_callback,
-	SSL_CTX_set_mode,
-	SSL_CTX_set_options,
-	SSL_CTX_set_security_level,
-	SSL_CTX_set_verify_depth,
-	SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER,
-	SSL_MODE_ENABLE_PARTIAL_WRITE,
-	SSL_MODE_RELEASE_BUFFERS,
-	type SslCtx,
-	TLS_client_method,
-} from '../ffi/libssl.ts';
-import {info, warning} from '../log.ts';
-import {Owned} from '../owned.ts';
-import type {Seconds} from '../units.ts';
-import type {ClientInit, ClientParams} from '../wire/client.ts';
-import {infoCallback} from './debug.ts';
-import type {Keyring} from './keyring.ts';
-import {printErrors, startLibrary} from './library.ts';
-import {logMask, TLS_LOG_DEBUG, TLS_LOG_VERBOSE} from './log-mask.ts';
-import {prepareDane} from './policy.ts';
-import {enableResumption} from './resumption.ts';
-import {contextOptions, setGroups} from './settings.ts';
-
-/** How sessions of an application are kept. */
-export interface SessionPolicy {
-	/** For how long. */
-	readonly timeout: Seconds;
-	/** What tells its sessions from those of other applications: session-key(3). */
-	readonly scope: string;
-}
+import {digestOf, EVP_get_digestbyname, EVP_MD_get_size, type EvpMd} from '../ffi/libcrypto.ts';
+import {SSL_CTX_set_cipher_list, type SslCtx} from '../ffi/libssl.ts';
+import {warning} from '../log.ts';
+import type {Owned} from '../owned.ts';
 
 let lastSerial = 0;
 
 /** An SSL_CTX and what connections need to know about it. */
 export class Application implements Disposable {
-	readonly params: ClientParams;
-	readonly init: ClientInit;
 	/** Bits of tls/log-mask that let lines through. */
 	readonly logMask: number;
 	/** The digest of fingerprints. */
 	readonly digest: EvpMd;
 	/** No other application of this process has that number. */
 	readonly serial: number = ++lastSerial;
-	/** How its sessions are kept; undefined when they are not. */
-	readonly resumes: SessionPolicy | undefined;
 	readonly #ctx: Owned<SslCtx>;
 	#cipherList: string | undefined;
 	#holders = 0;
 	#dismissed = false;
 
-	constructor(
-		ctx: Owned<SslCtx>,
-		params: ClientParams,
-		init: ClientInit,
-		mask: number,
-		digest: EvpMd,
-		resumes: SessionPolicy | undefined,
-	) {
-		this.resumes = resumes;
+	/** @param ctx - moved in. */
+	constructor(ctx: Owned<SslCtx>, mask: number, digest: EvpMd) {
 		this.#ctx = ctx.move();
-		this.params = params;
-		this.init = init;
 		this.logMask = mask;
 		this.digest = digest;
 	}
@@ -147,9 +94,9 @@ export class Application implements Disposable {
 }
 
 /** Applications by their properties. */
-export class ApplicationCache implements Disposable {
+export class ApplicationCache<A extends Application> implements Disposable {
 	readonly #limit: number;
-	readonly #entries = new Map<string, Application>();
+	readonly #entries = new Map<string, A>();
 
 	/** @param limit - how many are kept, at least 1. */
 	constructor(limit: number) {
@@ -161,7 +108,7 @@ export class ApplicationCache implements Disposable {
 	}
 
 	/** Looks an application up and makes it the most recently used one. */
-	find(key: string): Application | undefined {
+	find(key: string): A | undefined {
 		const found = this.#entries.get(key);
 		if (found !== undefined) {
 			this.#entries.delete(key);
@@ -172,7 +119,7 @@ export class ApplicationCache implements Disposable {
 	}
 
 	/** Takes an application over, in place of one of the same key; the least recently used one goes when there are too many. */
-	add(key: string, application: Application): void {
+	add(key: string, application: A): void {
 		this.#entries.get(key)?.[Symbol.dispose]();
 		this.#entries.delete(key);
 		this.#entries.set(key, application);
@@ -193,74 +140,6 @@ export class ApplicationCache implements Disposable {
 
 		this.#entries.clear();
 	}
-}
-
-/**
- * Makes an application for the client role.
- *
- * @param keyring - has what was loaded before the jail; borrowed.
- * @param sessions - how its sessions are kept; without, they are not.
- * @returns undefined when that is not possible; the reason has been logged.
- * Source: tls_client_init(), postfix src/tls/tls_client.c.
- */
-export function clientApplication(
-	params: ClientParams,
-	init: ClientInit,
-	keyring: Keyring,
-	sessions?: SessionPolicy,
-): Application | undefined {
-	const mask = logMask(init.log_param, init.log_level);
-	if ((mask & TLS_LOG_VERBOSE) !== 0) {
-		info('initializing the client-side TLS engine');
-	}
-
-	if (!startLibrary(params.config_file ?? 'default', params.config_name ?? '')) {
-		return undefined;
-	}
-
-	const digest = fingerprintDigest(init.mdalg);
-	if (digest === undefined) {
-		return undefined;
-	}
-
-	ERR_clear_error();
-	const made = SSL_CTX_new(TLS_client_method());
-	if (made === null) {
-		warning('cannot allocate client SSL_CTX: disabling TLS support');
-		printErrors();
-		return undefined;
-	}
-
-	using ctx = new Owned(made, SSL_CTX_free);
-	SSL_CTX_set_security_level(made, 0);
-	SSL_CTX_set_verify_depth(made, init.verifydepth + 1);
-	SSL_CTX_set_options(made, contextOptions(params.tls_disable_workarounds, params.tls_ssl_options));
-	if ((mask & TLS_LOG_DEBUG) !== 0) {
-		SSL_CTX_set_info_callback(made, infoCallback);
-	}
-
-	if (
-		!keyring.giveAuthorities(made, init, params.tls_append_default_CA !== 0) ||
-		!keyring.giveIdentity(made, init)
-	) {
-		return undefined;
-	}
-
-	if (!prepareDane(made, params.tls_dane_digests, digest)) {
-		return undefined;
-	}
-
-	setGroups(made, params.tls_eecdh_auto_curves);
-
-	SSL_CTX_set_mode(
-		made,
-		SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER | SSL_MODE_RELEASE_BUFFERS,
-	);
-	if (sessions !== undefined) {
-		enableResumption(made, sessions.timeout);
-	}
-
-	return new Application(ctx, params, init, mask, digest, sessions);
 }
 
 /**

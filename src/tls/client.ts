@@ -15,14 +15,12 @@
 /*	connection(3), postfix src/tls/tls_client.c, tls_client_start()
 /*--*/
 
-import {ERR_clear_error, OpenSSL_version_num} from '../ffi/libcrypto.ts';
+import {type EvpMd, OpenSSL_version_num} from '../ffi/libcrypto.ts';
 import {
+	SSL_connect,
 	SSL_free,
-	SSL_get_rbio,
 	SSL_new,
 	SSL_OP_NO_SSLv3,
-	SSL_set_cipher_list,
-	SSL_set_fd,
 	SSL_set_max_proto_version,
 	SSL_set_min_proto_version,
 	SSL_set_options,
@@ -32,27 +30,84 @@ import {
 	SSL_VERIFY_NONE,
 	type Ssl,
 } from '../ffi/libssl.ts';
-import {BIO_set_callback_ex} from '../ffi/pem.ts';
 import {info, warning} from '../log.ts';
 import {Owned} from '../owned.ts';
 import type {Fd} from '../units.ts';
 import type {ClientStart} from '../wire/client.ts';
-import {type Application, fingerprintDigest} from './application.ts';
-import {Connection, type SessionKeeper} from './connection.ts';
-import {dumpCallback} from './debug.ts';
+import type {TlsContext} from '../wire/context.ts';
+import {fingerprintDigest} from './application.ts';
+import {setCiphers} from './ciphers.ts';
+import type {ClientApplication} from './client-application.ts';
+import {clientReport} from './client-report.ts';
+import {attach, Connection} from './connection.ts';
 import {printErrors} from './library.ts';
-import {
-	TLS_LOG_CACHE,
-	TLS_LOG_DEBUG,
-	TLS_LOG_TLSPKTS,
-	TLS_LOG_UNTRUSTED,
-	TLS_LOG_VERBOSE,
-} from './log-mask.ts';
+import {TLS_LOG_CACHE, TLS_LOG_DEBUG, TLS_LOG_UNTRUSTED, TLS_LOG_VERBOSE} from './log-mask.ts';
 import {type AppliedPolicy, applyPolicy, asciiName, isDaneLevel, mustMatch} from './policy.ts';
-import {keepSessions, type Resumption} from './resumption.ts';
+import {keepSessions, offerSession, type Resumption, type SessionKeeper} from './resumption.ts';
 import {type SessionKeyParts, sessionKey} from './session-key.ts';
-import {cipherList, type ProtocolRange, parseProtocols} from './settings.ts';
+import {type ProtocolRange, parseProtocols} from './settings.ts';
 import {takeNotes, type VerifyNotes, verifyCallback} from './verify.ts';
+
+/** A connection to a server. */
+export class ClientConnection extends Connection {
+	readonly application: ClientApplication;
+	readonly start: ClientStart;
+	readonly notes: VerifyNotes;
+	/** Security level in effect. */
+	readonly level: number;
+	/** The digest of fingerprints. */
+	readonly digest: EvpMd;
+	/** How its sessions are kept; undefined when they are not. */
+	readonly resumption: Resumption | undefined;
+
+	constructor(
+		application: ClientApplication,
+		start: ClientStart,
+		notes: VerifyNotes,
+		level: number,
+		digest: EvpMd,
+		resumption: Resumption | undefined,
+		ssl: Owned<Ssl>,
+		resources: Disposable,
+	) {
+		super(ssl, resources);
+		this.application = application;
+		this.start = start;
+		this.notes = notes;
+		this.level = level;
+		this.digest = digest;
+		this.resumption = resumption;
+	}
+
+	get logMask(): number {
+		return this.application.logMask;
+	}
+
+	/* OpenSSL cannot wait for the answer, so it comes before the handshake. */
+	lookUp(done: () => void): void {
+		const {resumption} = this;
+		if (resumption === undefined) {
+			done();
+			return;
+		}
+
+		resumption.keeper.find(resumption, session => {
+			if (session !== undefined && !this.disposed) {
+				offerSession(this.ssl, resumption, session);
+			}
+
+			done();
+		});
+	}
+
+	report(): TlsContext {
+		return clientReport(this);
+	}
+
+	protected shakeHands(ssl: Ssl): number {
+		return SSL_connect(ssl);
+	}
+}
 
 /**
  * Prepares a connection to a server.
@@ -63,11 +118,11 @@ import {takeNotes, type VerifyNotes, verifyCallback} from './verify.ts';
  * Source: tls_client_start(), postfix src/tls/tls_client.c.
  */
 export function openClientConnection(
-	application: Application,
+	application: ClientApplication,
 	start: ClientStart,
 	fd: Fd,
 	keeper?: SessionKeeper,
-): Connection | undefined {
+): ClientConnection | undefined {
 	const {namaddr} = start;
 	if ((application.logMask & TLS_LOG_VERBOSE) !== 0) {
 		info(`setting up TLS connection to ${namaddr}`);
@@ -94,7 +149,7 @@ export function openClientConnection(
 	using stack = new DisposableStack();
 	const ssl = stack.use(new Owned(made, SSL_free));
 	const name = namaddr.toLowerCase();
-	const ciphers = setCiphers(application, made, start, name);
+	const ciphers = setCiphers(application, made, application.params, start);
 	if (ciphers === undefined) {
 		return undefined;
 	}
@@ -118,15 +173,8 @@ export function openClientConnection(
 
 	const notes = prepareNotes(application, made, start, policy, name);
 
-	if (SSL_set_fd(made, fd) !== 1) {
-		info(`SSL_set_fd error to ${name}`);
-		printErrors();
+	if (!attach(made, fd, application.logMask, name)) {
 		return undefined;
-	}
-
-	const bio = SSL_get_rbio(made);
-	if (bio !== null && (application.logMask & TLS_LOG_TLSPKTS) !== 0) {
-		BIO_set_callback_ex(bio, dumpCallback);
 	}
 
 	stack.use(takeNotes(made, notes));
@@ -139,11 +187,11 @@ export function openClientConnection(
 		stack.use(keepSessions(made, resumption));
 	}
 
-	return new Connection(application, start, notes, policy.level, digest, resumption, ssl, stack.move());
+	return new ClientConnection(application, start, notes, policy.level, digest, resumption, ssl, stack.move());
 }
 
 function resumptionOf(
-	application: Application,
+	application: ClientApplication,
 	start: ClientStart,
 	parts: Omit<SessionKeyParts, 'library' | 'digestLists'>,
 	keeper: SessionKeeper,
@@ -159,15 +207,14 @@ function resumptionOf(
 		info(`looking for session ${key} in ${cacheType} cache`);
 	}
 
-	const resumption: Resumption = {
+	return {
 		cacheType,
 		key,
 		/* Stock tells neither identities nor, below verification, server names apart. */
 		ownKey: `${serial} ${parts.sni} ${key}`,
 		logMask,
-		keep: session => keeper.keep(resumption, session),
+		keeper,
 	};
-	return resumption;
 }
 
 /*
@@ -176,7 +223,7 @@ function resumptionOf(
  * call crosses into JavaScript: whether the chain is trusted comes out the same.
  */
 function prepareNotes(
-	application: Application,
+	application: ClientApplication,
 	ssl: Ssl,
 	start: ClientStart,
 	{mustFail}: AppliedPolicy,
@@ -187,39 +234,7 @@ function prepareNotes(
 		SSL_set_verify(ssl, SSL_VERIFY_NONE, verifyCallback);
 	}
 
-	return {namaddr, logMask, mustFail, error: undefined};
-}
-
-/* The list; undefined when there is none, and the log says why. */
-function setCiphers(
-	application: Application,
-	ssl: Ssl,
-	start: ClientStart,
-	name: string,
-): string | undefined {
-	const ciphers = cipherList(application.params, start.cipher_grade, start.cipher_exclusions);
-	if ('invalidGrade' in ciphers) {
-		warning(`${name}: invalid cipher grade: "${ciphers.invalidGrade}"`);
-		return undefined;
-	}
-
-	if ('invalidExclusion' in ciphers) {
-		warning(`${name}: invalid unary '!+-@' in cipher exclusion: ${ciphers.invalidExclusion}`);
-		return undefined;
-	}
-
-	ERR_clear_error();
-	if (!application.hasCipherList(ciphers.list) && SSL_set_cipher_list(ssl, ciphers.list) !== 1) {
-		warning(`${name}: error setting cipher grade: "${start.cipher_grade}"`);
-		printErrors();
-		return undefined;
-	}
-
-	if ((application.logMask & TLS_LOG_VERBOSE) !== 0) {
-		info(`${name}: TLS cipher list "${ciphers.list}"`);
-	}
-
-	return ciphers.list;
+	return {namaddr, peer: 'server', logMask, mustFail, error: undefined};
 }
 
 /* A limit of zero also cancels what openssl.cnf says. A limit that the library refuses does not end the session. */
@@ -248,7 +263,7 @@ const SNI_LIMIT = 255;
 
 /* The name that is sent, empty for none; undefined when it cannot be sent. */
 function setServerName(
-	application: Application,
+	application: ClientApplication,
 	ssl: Ssl,
 	start: ClientStart,
 	name: string,

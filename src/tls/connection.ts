@@ -6,7 +6,9 @@
 /* DESCRIPTION
 /*	A connection (TLS_SESS_STATE) is one SSL on the descriptor of a
 /*	remote peer. OpenSSL reads and writes the descriptor itself; the
-/*	caller waits for readiness when a step says so.
+/*	caller waits for readiness when a step says so. Who makes the
+/*	connection, and what is said about it, depends on the role; all
+/*	else is here.
 /*
 /*	Results of steps are numbers, those of step(3): bytes when
 /*	positive, otherwise WANT_READ, WANT_WRITE, END or FAILED. What
@@ -20,14 +22,14 @@
 /*	watchdog ends it. Therefore each call takes one such message at
 /*	most.
 /* SEE ALSO
-/*	client(3), how one is prepared; postfix src/tls/tls_bio_ops.c
+/*	client(3) and server(3), how one is prepared;
+/*	postfix src/tls/tls_bio_ops.c
 /*--*/
 
 import {type Address, EAGAIN, errno} from '../ffi/libc.ts';
-import {ERR_clear_error, type EvpMd} from '../ffi/libcrypto.ts';
+import {ERR_clear_error} from '../ffi/libcrypto.ts';
 import {
 	SSL_clear_mode,
-	SSL_connect,
 	SSL_ERROR_SSL,
 	SSL_ERROR_WANT_READ,
 	SSL_ERROR_WANT_WRITE,
@@ -35,65 +37,68 @@ import {
 	SSL_get_rbio,
 	SSL_MODE_AUTO_RETRY,
 	SSL_read,
+	SSL_set_fd,
 	SSL_shutdown,
 	SSL_write,
 	type Ssl,
 } from '../ffi/libssl.ts';
 import {BIO_set_callback_ex} from '../ffi/pem.ts';
+import {info} from '../log.ts';
 import type {Owned} from '../owned.ts';
 import {AGAIN, END, FAILED, WANT_READ, WANT_WRITE} from '../step.ts';
-import type {ClientStart} from '../wire/client.ts';
-import type {Application} from './application.ts';
+import type {Fd} from '../units.ts';
+import type {TlsContext} from '../wire/context.ts';
+import {dumpCallback} from './debug.ts';
 import {printErrors} from './library.ts';
-import {TLS_LOG_ALLPKTS} from './log-mask.ts';
-import {type KeptSession, offerSession, type Resumption} from './resumption.ts';
-import type {VerifyNotes} from './verify.ts';
-
-/** Whoever keeps the sessions of connections. */
-export interface SessionKeeper {
-	/** Trust settings of requests are lists of digests, as before 3.6. */
-	readonly digestLists: boolean;
-	/** Must not throw. */
-	keep(resumption: Resumption, session: KeptSession): void;
-}
+import {TLS_LOG_ALLPKTS, TLS_LOG_TLSPKTS} from './log-mask.ts';
 
 /** The handshake is complete. */
 export const DONE = 1;
 
+/** All that a connection is made with, but for the descriptor of its peer. Disposal gives it back. */
+export interface Opener extends Disposable {
+	/**
+	 * Prepares the connection.
+	 *
+	 * @param fd - the peer's descriptor, non-blocking; borrowed, it has to outlive the connection.
+	 * @returns undefined when that is not possible; the reason has been logged.
+	 */
+	open(fd: Fd): Connection | undefined;
+}
+
 /** One TLS connection. Disposal releases the SSL, without telling the peer; the descriptor stays open. */
-export class Connection implements Disposable {
-	readonly application: Application;
-	readonly start: ClientStart;
-	readonly notes: VerifyNotes;
-	/** Security level in effect. */
-	readonly level: number;
-	/** The digest of fingerprints. */
-	readonly digest: EvpMd;
-	/** How its sessions are kept; undefined when they are not. */
-	readonly resumption: Resumption | undefined;
+export abstract class Connection implements Disposable {
 	readonly #ssl: Owned<Ssl>;
 	readonly #resources: Disposable;
+	#disposed = false;
 
-	constructor(
-		application: Application,
-		start: ClientStart,
-		notes: VerifyNotes,
-		level: number,
-		digest: EvpMd,
-		resumption: Resumption | undefined,
-		ssl: Owned<Ssl>,
-		resources: Disposable,
-	) {
-		this.application = application;
-		this.start = start;
-		this.notes = notes;
-		this.level = level;
-		this.digest = digest;
-		this.resumption = resumption;
+	/** @param resources - has the SSL too; moved in. */
+	constructor(ssl: Owned<Ssl>, resources: Disposable) {
 		this.#ssl = ssl;
 		this.#resources = resources;
 		SSL_clear_mode(ssl.value, SSL_MODE_AUTO_RETRY);
 	}
+
+	/** Bits of tls/log-mask that let lines about this connection through. */
+	abstract readonly logMask: number;
+
+	/**
+	 * Learns from other processes what the next step of the handshake has to know.
+	 *
+	 * @param done - called once, at once or later; must not throw.
+	 */
+	abstract lookUp(done: () => void): void;
+
+	/** Logs the outcome of a complete handshake, and says what it is. */
+	abstract report(): TlsContext;
+
+	/** Whether answers to {@link lookUp} come too late. */
+	protected get disposed(): boolean {
+		return this.#disposed;
+	}
+
+	/* SSL_connect() or SSL_accept(). */
+	protected abstract shakeHands(ssl: Ssl): number;
 
 	/** Borrowed. */
 	get ssl(): Ssl {
@@ -103,22 +108,15 @@ export class Connection implements Disposable {
 	/** Only the handshake is to be logged octet by octet, unless the log level asks for all. */
 	endDump(): void {
 		const bio = SSL_get_rbio(this.#ssl.value);
-		if (bio !== null && (this.application.logMask & TLS_LOG_ALLPKTS) === 0) {
+		if (bio !== null && (this.logMask & TLS_LOG_ALLPKTS) === 0) {
 			BIO_set_callback_ex(bio, null);
 		}
 	}
 
-	/** Offers a kept session to the server. Before the handshake. */
-	offer(session: Uint8Array): void {
-		if (this.resumption !== undefined) {
-			offerSession(this.#ssl.value, this.resumption, session);
-		}
-	}
-
 	/** One step of the handshake: {@link DONE}, or what to wait for, or why it ends. */
-	connect(): number {
+	handshake(): number {
 		ERR_clear_error();
-		const result = SSL_connect(this.#ssl.value);
+		const result = this.shakeHands(this.#ssl.value);
 		return result === 1 ? DONE : this.#outcome(result);
 	}
 
@@ -156,6 +154,7 @@ export class Connection implements Disposable {
 	}
 
 	[Symbol.dispose](): void {
+		this.#disposed = true;
 		this.#resources[Symbol.dispose]();
 	}
 
@@ -173,4 +172,25 @@ export class Connection implements Disposable {
 				return END;
 		}
 	}
+}
+
+/**
+ * Gives an SSL the descriptor of its peer.
+ *
+ * @param logMask - whether to log what goes over it.
+ * @returns false when that is not possible; the reason has been logged.
+ */
+export function attach(ssl: Ssl, fd: Fd, logMask: number, namaddr: string): boolean {
+	if (SSL_set_fd(ssl, fd) !== 1) {
+		info(`SSL_set_fd error to ${namaddr}`);
+		printErrors();
+		return false;
+	}
+
+	const bio = SSL_get_rbio(ssl);
+	if (bio !== null && (logMask & TLS_LOG_TLSPKTS) !== 0) {
+		BIO_set_callback_ex(bio, dumpCallback);
+	}
+
+	return true;
 }

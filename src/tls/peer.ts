@@ -21,6 +21,7 @@ import {
 	type X509,
 	X509_get_issuer_name,
 	X509_get_subject_name,
+	X509_get0_pubkey,
 	X509_NAME_ENTRY_get_data,
 	X509_NAME_get_entry,
 	X509_NAME_get_index_by_NID,
@@ -28,6 +29,22 @@ import {
 } from '../ffi/x509.ts';
 import {warning} from '../log.ts';
 import {printErrors} from './library.ts';
+
+/**
+ * What reports say of a peer; all of it empty when there is no certificate.
+ *
+ * @param certificate - borrowed.
+ * @param namaddr - of the peer, for the log.
+ */
+export function namesOf(certificate: X509 | null, digest: EvpMd, namaddr: string) {
+	const key = certificate === null ? null : X509_get0_pubkey(certificate);
+	return {
+		peer_CN: certificate === null ? '' : subjectCommonName(certificate, namaddr),
+		issuer_CN: certificate === null ? '' : issuerCommonName(certificate, namaddr),
+		peer_fingerprint: certificate === null ? '' : certificateFingerprint(certificate, digest),
+		peer_pubkey_fingerprint: key === null ? '' : keyFingerprint(key, digest),
+	};
+}
 
 /** Subject common name; empty when there is none that can be shown. Source: tls_peer_CN(). */
 export function subjectCommonName(certificate: X509, namaddr: string): string {

@@ -39,6 +39,16 @@ export interface KeptSession {
 	readonly singleUse: boolean;
 }
 
+/** Whoever keeps the sessions that servers give us. */
+export interface SessionKeeper {
+	/** Trust settings of requests are lists of digests, as before 3.6. */
+	readonly digestLists: boolean;
+	/** Looks for a session, which is given away once. Answers at once or later, and always: with nothing, if need be. */
+	find(resumption: Resumption, done: (session: Uint8Array | undefined) => void): void;
+	/** Must not throw. */
+	keep(resumption: Resumption, session: KeptSession): void;
+}
+
 /** What a connection needs to know to have its sessions kept. */
 export interface Resumption {
 	/** smtp or lmtp. */
@@ -49,7 +59,7 @@ export interface Resumption {
 	readonly ownKey: string;
 	readonly logMask: number;
 	/** Gets each session that the server gives. */
-	keep(session: KeptSession): void;
+	readonly keeper: SessionKeeper;
 }
 
 const resumptions = new Map<Ssl, Resumption>();
@@ -87,7 +97,7 @@ function keep(resumption: Resumption | undefined, session: SslSession): void {
 		info(`save session ${key} to ${cacheType} cache`);
 	}
 
-	resumption.keep({bytes, singleUse: isSingleUse(session)});
+	resumption.keeper.keep(resumption, {bytes, singleUse: isSingleUse(session)});
 }
 
 /* Source: openssl/ssl.h. */

@@ -34,6 +34,8 @@ import {TLS_LOG_VERBOSE} from './log-mask.ts';
 /** What one verification has shown. */
 export interface VerifyNotes {
 	readonly namaddr: string;
+	/** What the peer is. */
+	readonly peer: 'server' | 'client';
 	readonly logMask: number;
 	/** The policy could not be applied: no certificate is good enough. */
 	readonly mustFail: boolean;
@@ -112,7 +114,7 @@ export function logVerifyError(notes: VerifyNotes): void {
 	}
 
 	const {code, depth, issuer} = notes.error;
-	const purpose = depth > 0 ? 'CA' : 'server';
+	const purpose = depth > 0 ? 'CA' : notes.peer;
 	const failure = `certificate verification failed for ${notes.namaddr}`;
 	switch (code) {
 		case 27:

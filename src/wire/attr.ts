@@ -117,3 +117,8 @@ export function printList(list: AttributeList): Uint8Array {
 function latin1(bytes: Uint8Array, start: number, end: number): string {
 	return Buffer.from(bytes.buffer, bytes.byteOffset + start, end - start).toString('latin1');
 }
+
+/** A list as lines of text, for comparison. */
+export function plainText(list: AttributeList): string {
+	return list.map(([name, value]) => `${name}=${value}\n`).join('');
+}

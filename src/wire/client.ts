@@ -13,7 +13,7 @@
 /*	src/tls/tls_proxy_client_scan.c
 /*--*/
 
-import {type AttributeList, printList} from './attr.ts';
+import {type AttributeList, plainText, printList} from './attr.ts';
 import {AttributeReader, type Field, type MessageOf, print, scan} from './field.ts';
 import type {Profile} from './release.ts';
 
@@ -170,8 +170,4 @@ export function paramsText(params: ClientParams, {format}: Profile): string {
 /** What selects an SSL_CTX as text, for comparison. Source: tls_proxy_client_init_to_string(). */
 export function initText(init: ClientInit, {format}: Profile): string {
 	return plainText(print(clientInitFields, init, format));
-}
-
-function plainText(list: AttributeList): string {
-	return list.map(([name, value]) => `${name}=${value}\n`).join('');
 }

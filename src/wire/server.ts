@@ -13,7 +13,7 @@
 /*	src/tls/tls_proxy_server_start_proto.c
 /*--*/
 
-import {type AttributeList, printList} from './attr.ts';
+import {type AttributeList, plainText, printList} from './attr.ts';
 import {AttributeReader, type Field, type MessageOf, print, scan} from './field.ts';
 import type {Profile} from './release.ts';
 
@@ -78,11 +78,18 @@ const serverStartFields = [
 	{attr: 'trace_peer', type: 'string'},
 ] as const satisfies readonly Field[];
 
+/** Global TLS settings of the process that asks. */
+export type ServerParams = MessageOf<typeof serverParamsFields>;
+/** What selects an SSL_CTX. */
+export type ServerInit = MessageOf<typeof serverInitFields>;
+/** What applies to one connection. */
+export type ServerStart = MessageOf<typeof serverStartFields>;
+
 /** All settings of a request in the server role. */
 export interface ServerSettings {
-	readonly params: MessageOf<typeof serverParamsFields>;
-	readonly init: MessageOf<typeof serverInitFields>;
-	readonly start: MessageOf<typeof serverStartFields>;
+	readonly params: ServerParams;
+	readonly init: ServerInit;
+	readonly start: ServerStart;
 }
 
 /** @throws {PeerError} when the list is not what a client of this release sends. */
@@ -103,5 +110,16 @@ export function printServerSettings({params, init, start}: ServerSettings, {form
 		...print(serverParamsFields, params, format),
 		...print(serverInitFields, init, format),
 		...print(serverStartFields, start, format),
+	]);
+}
+
+/** What selects an SSL_CTX as text, for comparison. Which parameter the log level comes from makes no difference. */
+export function serverSettingsText(
+	{params, init}: Pick<ServerSettings, 'params' | 'init'>,
+	{format}: Profile,
+): string {
+	return plainText([
+		...print(serverParamsFields, params, format),
+		...print(serverInitFields, {...init, log_param: ''}, format),
 	]);
 }

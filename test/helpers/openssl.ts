@@ -9,8 +9,8 @@ import {close, connect, SOCK_CLOEXEC, SOCK_STREAM, setNonBlocking, socket} from 
 import {type LogTransport, openLog} from '../../src/log.ts';
 import {Owned} from '../../src/owned.ts';
 import {AGAIN, WANT_READ, WANT_WRITE} from '../../src/step.ts';
-import {type Application, clientApplication} from '../../src/tls/application.ts';
 import {openClientConnection} from '../../src/tls/client.ts';
+import {type ClientApplication, clientApplication} from '../../src/tls/client-application.ts';
 import type {Connection} from '../../src/tls/connection.ts';
 import {Keyring} from '../../src/tls/keyring.ts';
 import type {Fd} from '../../src/units.ts';
@@ -273,7 +273,7 @@ export function applicationFor(
 	t: ExecutionContext,
 	init: Partial<ClientInit> = {},
 	params: Partial<ClientParams> = {},
-): Application {
+): ClientApplication {
 	const application = clientApplication(
 		{...defaultParams, ...params},
 		{...defaultInit, ...init},
@@ -291,7 +291,7 @@ export function applicationFor(
 export function connectionTo(
 	t: ExecutionContext,
 	port: number,
-	application: Application,
+	application: ClientApplication,
 	start: Partial<ClientStart> = {},
 ): Connection {
 	const fd = connectTo(t, port);

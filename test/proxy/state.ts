@@ -6,7 +6,7 @@ import {type Action, type Event, next, type State} from '../../src/proxy/state.t
 /* Written out, so that a state or event more does not compile. */
 const states = Object.keys({
 	'awaiting-request': 1,
-	refusing: 1,
+	answered: 1,
 	'awaiting-descriptor': 1,
 	'looking-up': 1,
 	handshaking: 1,
@@ -17,8 +17,10 @@ const states = Object.keys({
 const events = Object.keys({
 	accepted: 1,
 	refused: 1,
+	available: 1,
 	descriptor: 1,
 	'looked-up': 1,
+	question: 1,
 	'handshake-done': 1,
 	'plaintext-end': 1,
 	'ciphertext-end': 1,
@@ -28,15 +30,17 @@ const events = Object.keys({
 
 const table: ReadonlyArray<readonly [State, Event, State, readonly Action[]]> = [
 	['awaiting-request', 'accepted', 'awaiting-descriptor', ['send-status-1']],
-	['awaiting-request', 'refused', 'refusing', ['send-status-0']],
+	['awaiting-request', 'refused', 'answered', ['send-status-0']],
+	['awaiting-request', 'available', 'answered', ['send-status-1']],
 	['awaiting-request', 'failure', 'closed', ['release']],
-	['refusing', 'plaintext-end', 'closed', ['release']],
-	['refusing', 'failure', 'closed', ['release']],
+	['answered', 'plaintext-end', 'closed', ['release']],
+	['answered', 'failure', 'closed', ['release']],
 	['awaiting-descriptor', 'descriptor', 'looking-up', ['look-up']],
 	['looking-up', 'looked-up', 'handshaking', ['start-handshake']],
 	['looking-up', 'failure', 'closed', ['release']],
 	['awaiting-descriptor', 'failure', 'closed', ['release']],
 	['handshaking', 'handshake-done', 'proxying', ['send-report', 'open-plaintext']],
+	['handshaking', 'question', 'looking-up', ['look-up']],
 	['handshaking', 'failure', 'closed', ['release']],
 	['proxying', 'plaintext-end', 'closing', ['shutdown']],
 	['proxying', 'ciphertext-end', 'closed', ['release']],

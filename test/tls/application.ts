@@ -2,7 +2,8 @@ import test from 'ava';
 import {Panic} from '../../src/errors.ts';
 import {nonNull} from '../../src/ffi/libcrypto.ts';
 import {SSL_CTX_set_options, SSL_free, SSL_new} from '../../src/ffi/libssl.ts';
-import {type Application, ApplicationCache, clientApplication} from '../../src/tls/application.ts';
+import {ApplicationCache} from '../../src/tls/application.ts';
+import {type ClientApplication, clientApplication} from '../../src/tls/client-application.ts';
 import {DONE} from '../../src/tls/connection.ts';
 import {Keyring} from '../../src/tls/keyring.ts';
 import {
@@ -23,7 +24,7 @@ store.make('server', {});
 const released = {instanceOf: Panic, message: 'use of a released handle'};
 
 /** An application that only the test owns. */
-function application(): Application {
+function application(): ClientApplication {
 	const made = clientApplication(defaultParams, defaultInit, new Keyring());
 	if (made === undefined) {
 		throw new Error('no application');
@@ -133,7 +134,7 @@ test.serial('hasCipherList does not keep a list without a cipher', t => {
 });
 
 test.serial('ApplicationCache finds what was added, by its key', t => {
-	using cache = new ApplicationCache(3);
+	using cache = new ApplicationCache<ClientApplication>(3);
 	const [one, other] = [application(), application()];
 	t.is(cache.find('one'), undefined);
 	cache.add('one', one);
@@ -145,7 +146,7 @@ test.serial('ApplicationCache finds what was added, by its key', t => {
 });
 
 test.serial('ApplicationCache never holds more than its limit, and disposes of what goes', t => {
-	using cache = new ApplicationCache(3);
+	using cache = new ApplicationCache<ClientApplication>(3);
 	const all = Array.from({length: 10}, application);
 	for (const [index, made] of all.entries()) {
 		cache.add(`key ${index}`, made);
@@ -164,7 +165,7 @@ test.serial('ApplicationCache never holds more than its limit, and disposes of w
 });
 
 test.serial('ApplicationCache lets go of the one that was not used for the longest time', t => {
-	using cache = new ApplicationCache(3);
+	using cache = new ApplicationCache<ClientApplication>(3);
 	for (const key of ['a', 'b', 'c']) {
 		cache.add(key, application());
 	}
@@ -184,7 +185,7 @@ test.serial('ApplicationCache lets go of the one that was not used for the longe
 });
 
 test.serial('ApplicationCache disposes of what it replaces, and makes the new one the most recent', t => {
-	using cache = new ApplicationCache(2);
+	using cache = new ApplicationCache<ClientApplication>(2);
 	const [old, fresh] = [application(), application()];
 	cache.add('key', old);
 	cache.add('other', application());
@@ -198,7 +199,7 @@ test.serial('ApplicationCache disposes of what it replaces, and makes the new on
 
 test.serial('ApplicationCache disposes of everything with itself', t => {
 	const all = [application(), application()];
-	const cache = new ApplicationCache(5);
+	const cache = new ApplicationCache<ClientApplication>(5);
 	for (const [index, made] of all.entries()) {
 		cache.add(`key ${index}`, made);
 	}
@@ -220,18 +221,18 @@ test.serial('a connection survives the eviction of its application', async t => 
 		store.path('server.key'),
 		'-rev',
 	);
-	using cache = new ApplicationCache(1);
+	using cache = new ApplicationCache<ClientApplication>(1);
 	const made = application();
 	cache.add('first', made);
 	const connection = connectionTo(t, server.port, made);
 	cache.add('second', application());
 	t.throws(() => made.ctx, released);
-	t.is(await finish(() => connection.connect()), DONE);
+	t.is(await finish(() => connection.handshake()), DONE);
 	t.is(await finish(() => connection.write(Buffer.from('abc\n'), 4)), 4);
 });
 
 test.serial('an application that is held until its descriptor comes survives its eviction', t => {
-	using cache = new ApplicationCache(1);
+	using cache = new ApplicationCache<ClientApplication>(1);
 	const made = application();
 	cache.add('first', made);
 	using _ = made.hold();

@@ -70,8 +70,8 @@ for (const protocol of ['tls1_2', 'tls1_3'] as const) {
 		const log = collectLog();
 		const {port} = await server(t, '-rev', `-${protocol}`);
 		const connection = connectionTo(t, port, applicationFor(t));
-		t.is(await finish(() => connection.connect()), DONE);
-		t.is(connection.connect(), DONE, 'once done it stays done');
+		t.is(await finish(() => connection.handshake()), DONE);
+		t.is(connection.handshake(), DONE, 'once done it stays done');
 		t.is(connection.read(block.address, 65_536), WANT_READ);
 		t.is(connection.write(Buffer.from('hello\n'), 6), 6);
 		t.is(await line(connection), 'olleh\n');
@@ -88,7 +88,7 @@ test.serial('write sends one record at most, of 16 kilobytes', async t => {
 	collectLog();
 	const {port} = await server(t);
 	const connection = connectionTo(t, port, applicationFor(t));
-	t.is(await finish(() => connection.connect()), DONE);
+	t.is(await finish(() => connection.handshake()), DONE);
 	t.is(connection.write(block.address, 65_536), 16_384);
 });
 
@@ -97,7 +97,7 @@ test.serial('a connection that is disposed refuses to be used', async t => {
 	const connection = connectionTo(t, port, applicationFor(t));
 	connection[Symbol.dispose]();
 	connection[Symbol.dispose]();
-	t.throws(() => connection.connect(), {instanceOf: Panic});
+	t.throws(() => connection.handshake(), {instanceOf: Panic});
 	t.throws(() => connection.ssl, {instanceOf: Panic});
 });
 
@@ -123,7 +123,7 @@ for (const [how, end] of [
 			socket.once('data', () => end(socket));
 		});
 		const connection = connectionTo(t, port, applicationFor(t));
-		t.is(await finish(() => connection.connect()), END);
+		t.is(await finish(() => connection.handshake()), END);
 		t.deepEqual(log, []);
 		t.deepEqual(drainErrors(), []);
 	});
@@ -136,7 +136,7 @@ test.serial('a peer that does not speak TLS fails, with the words of the library
 		socket.end('220 this is no TLS\r\n');
 	});
 	const connection = connectionTo(t, port, applicationFor(t));
-	t.is(await finish(() => connection.connect()), FAILED);
+	t.is(await finish(() => connection.handshake()), FAILED);
 	t.is(log.length, 1);
 	t.regex(
 		log[0] ?? '',
@@ -149,7 +149,7 @@ test.serial('an alert of the peer fails, with its number', async t => {
 	/* No common cipher: the server sends handshake_failure. */
 	const {port} = await server(t, '-tls1_2', '-cipher', 'ECDHE-RSA-CHACHA20-POLY1305');
 	const connection = connectionTo(t, port, applicationFor(t), {cipher_exclusions: 'CHACHA20'});
-	t.is(await finish(() => connection.connect()), FAILED);
+	t.is(await finish(() => connection.handshake()), FAILED);
 	t.is(log.length, 1);
 	t.regex(
 		log[0] ?? '',
@@ -161,7 +161,7 @@ test.serial('a server that requires a certificate says so behind the handshake o
 	const log = collectLog();
 	const {port} = await server(t, '-Verify', '1', '-tls1_3');
 	const connection = connectionTo(t, port, applicationFor(t));
-	t.is(await finish(() => connection.connect()), DONE);
+	t.is(await finish(() => connection.handshake()), DONE);
 	t.is(await finish(() => connection.read(block.address, 65_536)), FAILED);
 	t.regex(log.at(-1) ?? '', /^warning: TLS library problem: error:0A00045C:.*:SSL alert number 116:$/);
 });
@@ -171,7 +171,7 @@ for (const [how, stop] of [['is gone without close_notify', (peer: PeerServer) =
 		const log = collectLog();
 		const peer = await server(t, '-rev');
 		const connection = connectionTo(t, peer.port, applicationFor(t));
-		t.is(await finish(() => connection.connect()), DONE);
+		t.is(await finish(() => connection.handshake()), DONE);
 		await delay(20);
 		await stop(peer);
 		t.is(await finish(() => connection.read(block.address, 65_536)), END);
@@ -183,7 +183,7 @@ test.serial('goodbye of the peer ends the connection', async t => {
 	const log = collectLog();
 	const {port} = await server(t, '-rev');
 	const connection = connectionTo(t, port, applicationFor(t));
-	t.is(await finish(() => connection.connect()), DONE);
+	t.is(await finish(() => connection.handshake()), DONE);
 	/* What s_server takes for the end. */
 	t.is(connection.write(Buffer.from('CLOSE\n'), 6), 6);
 	t.is(await finish(() => connection.read(block.address, 65_536)), END);
@@ -202,7 +202,7 @@ const agrees = test.macro({
 		const log = collectLog();
 		const {port} = await server(t, '-dcert', store.path('ec.cert'), '-dkey', store.path('ec.key'));
 		const connection = connectionTo(t, port, applicationFor(t, init, params), start);
-		t.is(await finish(() => connection.connect()), DONE, log.join('\n'));
+		t.is(await finish(() => connection.handshake()), DONE, log.join('\n'));
 		t.deepEqual(agreed(connection), [protocol, cipher]);
 		t.deepEqual(log, []);
 	},
@@ -255,7 +255,7 @@ test.serial('connections of one application differ in their cipher lists and pro
 		/* One server each: it serves one connection at a time. */
 		const {port} = await server(t);
 		const connection = connectionTo(t, port, application, start);
-		t.is(await finish(() => connection.connect()), DONE);
+		t.is(await finish(() => connection.handshake()), DONE);
 		outcome.push(agreed(connection));
 	}
 
@@ -333,7 +333,7 @@ test.serial('a list that leaves no protocol fails in the handshake', async t => 
 	const log = collectLog();
 	const {port} = await server(t);
 	const connection = connectionTo(t, port, applicationFor(t), {protocols: 'TLSv1.2:!TLSv1.2'});
-	t.is(await finish(() => connection.connect()), FAILED);
+	t.is(await finish(() => connection.handshake()), FAILED);
 	t.regex(
 		log.join('\n'),
 		/^warning: TLS library problem: error:0A0000BF:SSL routines::no protocols available:[^\n]*$/,
@@ -353,7 +353,7 @@ const names = test.macro({
 			store.path('ec.key'),
 		);
 		const connection = connectionTo(t, peer.port, applicationFor(t), start);
-		t.is(await finish(() => connection.connect()), DONE);
+		t.is(await finish(() => connection.handshake()), DONE);
 		await delay(50);
 		t.is(/Hostname in TLS extension: "([^"]*)"/.exec(peer.output())?.[1], expected);
 	},
@@ -378,7 +378,7 @@ test.serial('the log tells what is set up when it is verbose', t => {
 	t.deepEqual(log, [
 		'initializing the client-side TLS engine',
 		'setting up TLS connection to MX.example.com[127.0.0.1]:25',
-		'mx.example.com[127.0.0.1]:25: TLS cipher list "aNULL:-aNULL:HIGH:MEDIUM:+RC4:@STRENGTH:!RC4"',
+		'MX.example.com[127.0.0.1]:25: TLS cipher list "aNULL:-aNULL:HIGH:MEDIUM:+RC4:@STRENGTH:!RC4"',
 		'mx.example.com[127.0.0.1]:25: SNI hostname: mx.example.com',
 	]);
 });

@@ -7,7 +7,7 @@ import {
 	SSL_CTX_new,
 	TLS_client_method,
 } from '../../src/ffi/libssl.ts';
-import {clientApplication} from '../../src/tls/application.ts';
+import {clientApplication} from '../../src/tls/client-application.ts';
 import {DONE} from '../../src/tls/connection.ts';
 import {Keyring, type MaterialFiles} from '../../src/tls/keyring.ts';
 import {
@@ -88,7 +88,7 @@ test.serial('what was loaded serves after the files are gone, whatever the other
 			tls_level: 7,
 			matchargv: ['server.example.com'],
 		});
-		t.is(await finish(() => connection.connect()), DONE);
+		t.is(await finish(() => connection.handshake()), DONE);
 		while (!/^Ciphersuite/m.test(peer.output())) {
 			await new Promise(resolve => {
 				setTimeout(resolve, 5);

@@ -1,0 +1,224 @@
+/*++
+/* NAME
+/*	server-role 3
+/* SUMMARY
+/*	with what requests of the server role are served
+/* DESCRIPTION
+/*	Before the jail: makes the application of tlsproxy_tls_*, with the
+/*	certificates that smtpd(8) has as well. Up to 3.11 that is all;
+/*	from 3.12 on requests carry settings, and those are applied.
+/* SEE ALSO
+/*	postfix src/tlsproxy/tlsproxy.c, pre_jail_init_server()
+/*--*/
+
+import type {Configuration} from './conf/configuration.ts';
+import {compareReleases} from './conf/parameters.ts';
+import {ConfigurationError} from './errors.ts';
+import * as log from './log.ts';
+import {type ServerDemands, serverInit, serverParams, serverStart} from './own-settings.ts';
+import {ApplicationCache} from './tls/application.ts';
+import {namedFiles} from './tls/certificates.ts';
+import type {Opener} from './tls/connection.ts';
+import type {Keyring} from './tls/keyring.ts';
+import {startLibrary} from './tls/library.ts';
+import {openServerConnection} from './tls/server.ts';
+import {type ServerApplication, type ServerParams, serverApplication} from './tls/server-application.ts';
+import type {Profile} from './wire/release.ts';
+import type {Request} from './wire/request.ts';
+import {type ServerInit, type ServerSettings, serverSettingsText} from './wire/server.ts';
+
+/** Applications that are kept. */
+const APPLICATION_LIMIT = 20;
+
+/** The server role of one process. */
+export class ServerRole {
+	readonly #configuration: Configuration;
+	readonly #profile: Profile;
+	readonly #keyring: Keyring;
+	readonly #demands: ServerDemands | undefined;
+	readonly #applications = new ApplicationCache<ServerApplication>(APPLICATION_LIMIT);
+	#own: ServerApplication | undefined;
+
+	/**
+	 * @param keyring - where files are loaded to; borrowed.
+	 * @throws {ConfigurationError} for a security level that there is none of.
+	 */
+	constructor(configuration: Configuration, profile: Profile, keyring: Keyring) {
+		this.#configuration = configuration;
+		this.#profile = profile;
+		this.#keyring = keyring;
+		this.#demands = demandsOf(configuration);
+	}
+
+	/** Loads what has to be loaded as root. To be called once, before the jail. */
+	load(): void {
+		const demands = this.#demands;
+		if (demands === undefined) {
+			/* Later releases say so when somebody asks. */
+			if (compareReleases(this.#configuration.release, '3.11') < 0) {
+				log.warning('TLS server role is disabled with tlsproxy_tls_security_level or tlsproxy_use_tls');
+			}
+
+			return;
+		}
+
+		if (!hasCertificates(this.#configuration, demands)) {
+			log.warning("No server certs available. TLS can't be enabled");
+			return;
+		}
+
+		const params = serverParams(this.#configuration);
+		const init = serverInit(this.#configuration, demands);
+		/* Requests that come with settings may name the same files. */
+		if (this.#profile.serverSettings && startLibrary(params.config_file, params.config_name)) {
+			this.#keyring.load(init, params.tls_append_default_CA !== 0);
+		}
+
+		this.#own = this.#make(params, init);
+		if (this.#own === undefined && compareReleases(this.#configuration.release, '3.12') >= 0) {
+			log.warning('TLS server initialization failed');
+		}
+	}
+
+	/** Whether requests are served at all. */
+	get enabled(): boolean {
+		return this.#own !== undefined;
+	}
+
+	/**
+	 * What the connection of a request is made with.
+	 *
+	 * @param settings - of the request; without, those of main.cf apply.
+	 * @returns undefined when it cannot be served, and the log says why.
+	 */
+	prepare(request: Request, settings: ServerSettings | undefined): Opener | undefined {
+		if (this.#demands === undefined) {
+			if (compareReleases(this.#configuration.release, '3.11') >= 0) {
+				log.warning('TLS server role is disabled by configuration');
+			}
+
+			return undefined;
+		}
+
+		const application = settings === undefined ? this.#own : this.#applicationFor(settings);
+		if (application === undefined) {
+			return undefined;
+		}
+
+		const start = settings?.start ?? {
+			...serverStart(this.#configuration, this.#demands),
+			serverid: request.serverId,
+			namaddr: request.remoteEndpoint,
+		};
+		/* Until the descriptor comes, other requests may push it out of the cache. */
+		const held = application.hold();
+		return {
+			open: fd => openServerConnection(application, start, fd),
+			[Symbol.dispose]: () => held[Symbol.dispose](),
+		};
+	}
+
+	#applicationFor({params, init}: ServerSettings): ServerApplication | undefined {
+		const found = this.#applications.find(this.#keyOf({params, init}));
+		if (found !== undefined) {
+			return found;
+		}
+
+		if (!this.#keyring.has(init, params.tls_append_default_CA !== 0)) {
+			const files = [...namedFiles(init), init.CAfile, init.CApath].filter(name => name !== '');
+			/* Administrators search for the first line of stock's warning. */
+			log.warning('request from tlsproxy server with unexpected settings');
+			log.warning(`files are opened without privileges: ${files.join(', ')}`);
+		}
+
+		return this.#make({...serverParams(this.#configuration), ...params}, init);
+	}
+
+	/* Some defaults end in a blank that clients send and postconf(1) does not print. */
+	#keyOf(settings: Pick<ServerSettings, 'params' | 'init'>): string {
+		return serverSettingsText(settings, this.#profile).replaceAll(/ +$/gm, '');
+	}
+
+	#make(params: ServerParams, init: ServerInit): ServerApplication | undefined {
+		const made = serverApplication(params, init, this.#keyring);
+		if (made !== undefined) {
+			this.#applications.add(this.#keyOf({params, init}), made);
+		}
+
+		return made;
+	}
+}
+
+/* What a level means for a server: whether TLS is mandatory, if there is any. */
+interface Level {
+	readonly mandatory: boolean | undefined;
+	readonly supported: boolean;
+}
+
+const clientLevel: Level = {mandatory: true, supported: false};
+const levels: ReadonlyMap<string, Level> = new Map<string, Level>([
+	['none', {mandatory: undefined, supported: true}],
+	['may', {mandatory: false, supported: true}],
+	['encrypt', {mandatory: true, supported: true}],
+	['fingerprint', clientLevel],
+	['verify', clientLevel],
+	['secure', clientLevel],
+]);
+
+/* What is demanded of clients; undefined when they are not served. */
+function demandsOf(configuration: Configuration): ServerDemands | undefined {
+	const mandatory = isMandatory(configuration);
+	if (mandatory === undefined) {
+		return undefined;
+	}
+
+	const requires = mandatory && configuration.boolean('tlsproxy_tls_req_ccert');
+	return {mandatory, requires, asks: requires || configuration.boolean('tlsproxy_tls_ask_ccert')};
+}
+
+/* Whether clients have to use TLS; undefined when they cannot. */
+function isMandatory(configuration: Configuration): boolean | undefined {
+	const text = configuration.string('tlsproxy_tls_security_level');
+	if (text === '') {
+		const mandatory = configuration.boolean('tlsproxy_enforce_tls');
+		return mandatory || configuration.boolean('tlsproxy_use_tls') ? mandatory : undefined;
+	}
+
+	const level = levels.get(text.toLowerCase());
+	if (level === undefined) {
+		throw new ConfigurationError(`Invalid TLS level "${text}"`);
+	}
+
+	if (!level.supported) {
+		log.warning(`tlsproxy_tls_security_level: unsupported TLS level "${text}", using "encrypt"`);
+	}
+
+	return level.mandatory;
+}
+
+/* Whether there are any, or none are wanted. Some errors are not show stoppers. */
+function hasCertificates(configuration: Configuration, {mandatory, asks}: ServerDemands): boolean {
+	const certificate = configuration.string('tlsproxy_tls_cert_file');
+	const none = certificate.toLowerCase() === 'none';
+	const legacy = [
+		none ? '' : certificate,
+		configuration.string('tlsproxy_tls_dcert_file'),
+		configuration.string('tlsproxy_tls_eccert_file'),
+	].some(name => name !== '');
+	const chains = configuration.string('tlsproxy_tls_chain_files') !== '';
+	if (chains && legacy) {
+		log.warning(
+			'Both tlsproxy_tls_chain_files and one or more of the legacy  tlsproxy_tls_cert_file, tlsproxy_tls_eccert_file or tlsproxy_tls_dcert_file are non-empty; the legacy  parameters will be ignored',
+		);
+	}
+
+	if (asks && !chains && !legacy) {
+		log.warning('Need a server cert to request client certs');
+	}
+
+	if (!mandatory && configuration.boolean('tlsproxy_tls_req_ccert')) {
+		log.warning("Can't require client certs unless TLS is required");
+	}
+
+	return chains || legacy || (none && !asks);
+}

@@ -1,0 +1,68 @@
+/*++
+/* NAME
+/*	ciphers 3
+/* SUMMARY
+/*	the ciphers of one connection
+/* DESCRIPTION
+/*	A request or the configuration says which ciphers a connection may
+/*	use: a grade, less exclusions. A cipher list that most connections
+/*	of an application share becomes that of its context.
+/* DIAGNOSTICS
+/*	When there are none to be set the reason has been logged.
+/* SEE ALSO
+/*	settings(3), postfix src/tls/tls_misc.c, tls_set_ciphers()
+/*--*/
+
+import {ERR_clear_error} from '../ffi/libcrypto.ts';
+import {SSL_set_cipher_list, type Ssl} from '../ffi/libssl.ts';
+import {info, warning} from '../log.ts';
+import type {Application} from './application.ts';
+import {printErrors} from './library.ts';
+import {TLS_LOG_VERBOSE} from './log-mask.ts';
+import {type CipherGrades, cipherList} from './settings.ts';
+
+/** Which ciphers a connection may use. */
+export interface CipherChoice {
+	readonly cipher_grade: string;
+	readonly cipher_exclusions: string;
+	/** Of the peer, as the request has it. */
+	readonly namaddr: string;
+}
+
+/**
+ * Sets the ciphers of a connection.
+ *
+ * @param grades - the lists behind the grades.
+ * @returns the cipher list; undefined when it cannot be set.
+ */
+export function setCiphers(
+	application: Application,
+	ssl: Ssl,
+	grades: CipherGrades,
+	{cipher_grade, cipher_exclusions, namaddr}: CipherChoice,
+): string | undefined {
+	const name = namaddr.toLowerCase();
+	const ciphers = cipherList(grades, cipher_grade, cipher_exclusions);
+	if ('invalidGrade' in ciphers) {
+		warning(`${name}: invalid cipher grade: "${ciphers.invalidGrade}"`);
+		return undefined;
+	}
+
+	if ('invalidExclusion' in ciphers) {
+		warning(`${name}: invalid unary '!+-@' in cipher exclusion: ${ciphers.invalidExclusion}`);
+		return undefined;
+	}
+
+	ERR_clear_error();
+	if (!application.hasCipherList(ciphers.list) && SSL_set_cipher_list(ssl, ciphers.list) !== 1) {
+		warning(`${name}: error setting cipher grade: "${cipher_grade}"`);
+		printErrors();
+		return undefined;
+	}
+
+	if ((application.logMask & TLS_LOG_VERBOSE) !== 0) {
+		info(`${namaddr}: TLS cipher list "${ciphers.list}"`);
+	}
+
+	return ciphers.list;
+}

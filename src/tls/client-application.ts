@@ -1,0 +1,140 @@
+/*++
+/* NAME
+/*	client-application 3
+/* SUMMARY
+/*	the SSL_CTX of connections to servers
+/* DESCRIPTION
+/*	Made from the properties that a request carries: those of smtp(8),
+/*	or our own from main.cf, which are loaded before the jail.
+/* DIAGNOSTICS
+/*	When an application cannot be made the reason has been logged, and
+/*	nothing is kept: the next request tries again.
+/* SEE ALSO
+/*	application(3), postfix src/tls/tls_client.c, tls_client_init()
+/*--*/
+
+import {ERR_clear_error, type EvpMd} from '../ffi/libcrypto.ts';
+import {
+	SSL_CTX_free,
+	SSL_CTX_new,
+	SSL_CTX_set_info_callback,
+	SSL_CTX_set_mode,
+	SSL_CTX_set_options,
+	SSL_CTX_set_security_level,
+	SSL_CTX_set_verify_depth,
+	SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER,
+	SSL_MODE_ENABLE_PARTIAL_WRITE,
+	SSL_MODE_RELEASE_BUFFERS,
+	type SslCtx,
+	TLS_client_method,
+} from '../ffi/libssl.ts';
+import {info, warning} from '../log.ts';
+import {Owned} from '../owned.ts';
+import type {Seconds} from '../units.ts';
+import type {ClientInit, ClientParams} from '../wire/client.ts';
+import {Application, fingerprintDigest} from './application.ts';
+import {infoCallback} from './debug.ts';
+import type {Keyring} from './keyring.ts';
+import {printErrors, startLibrary} from './library.ts';
+import {logMask, TLS_LOG_DEBUG, TLS_LOG_VERBOSE} from './log-mask.ts';
+import {prepareDane} from './policy.ts';
+import {enableResumption} from './resumption.ts';
+import {contextOptions, setGroups} from './settings.ts';
+
+/** How sessions of an application are kept. */
+export interface SessionPolicy {
+	/** For how long. */
+	readonly timeout: Seconds;
+	/** What tells its sessions from those of other applications: session-key(3). */
+	readonly scope: string;
+}
+
+/** An SSL_CTX for connections to servers, and what they need to know about it. */
+export class ClientApplication extends Application {
+	readonly params: ClientParams;
+	readonly init: ClientInit;
+	/** How its sessions are kept; undefined when they are not. */
+	readonly resumes: SessionPolicy | undefined;
+
+	constructor(
+		ctx: Owned<SslCtx>,
+		params: ClientParams,
+		init: ClientInit,
+		mask: number,
+		digest: EvpMd,
+		resumes: SessionPolicy | undefined,
+	) {
+		super(ctx, mask, digest);
+		this.params = params;
+		this.init = init;
+		this.resumes = resumes;
+	}
+}
+
+/**
+ * Makes an application for the client role.
+ *
+ * @param keyring - has what was loaded before the jail; borrowed.
+ * @param sessions - how its sessions are kept; without, they are not.
+ * @returns undefined when that is not possible; the reason has been logged.
+ * Source: tls_client_init(), postfix src/tls/tls_client.c.
+ */
+export function clientApplication(
+	params: ClientParams,
+	init: ClientInit,
+	keyring: Keyring,
+	sessions?: SessionPolicy,
+): ClientApplication | undefined {
+	const mask = logMask(init.log_param, init.log_level);
+	if ((mask & TLS_LOG_VERBOSE) !== 0) {
+		info('initializing the client-side TLS engine');
+	}
+
+	if (!startLibrary(params.config_file ?? 'default', params.config_name ?? '')) {
+		return undefined;
+	}
+
+	const digest = fingerprintDigest(init.mdalg);
+	if (digest === undefined) {
+		return undefined;
+	}
+
+	ERR_clear_error();
+	const made = SSL_CTX_new(TLS_client_method());
+	if (made === null) {
+		warning('cannot allocate client SSL_CTX: disabling TLS support');
+		printErrors();
+		return undefined;
+	}
+
+	using ctx = new Owned(made, SSL_CTX_free);
+	SSL_CTX_set_security_level(made, 0);
+	SSL_CTX_set_verify_depth(made, init.verifydepth + 1);
+	SSL_CTX_set_options(made, contextOptions(params.tls_disable_workarounds, params.tls_ssl_options));
+	if ((mask & TLS_LOG_DEBUG) !== 0) {
+		SSL_CTX_set_info_callback(made, infoCallback);
+	}
+
+	if (
+		!keyring.giveAuthorities(made, init, params.tls_append_default_CA !== 0) ||
+		!keyring.giveIdentity(made, init)
+	) {
+		return undefined;
+	}
+
+	if (!prepareDane(made, params.tls_dane_digests, digest)) {
+		return undefined;
+	}
+
+	setGroups(made, params.tls_eecdh_auto_curves);
+
+	SSL_CTX_set_mode(
+		made,
+		SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER | SSL_MODE_RELEASE_BUFFERS,
+	);
+	if (sessions !== undefined) {
+		enableResumption(made, sessions.timeout);
+	}
+
+	return new ClientApplication(ctx, params, init, mask, digest, sessions);
+}

@@ -1,0 +1,124 @@
+/*++
+/* NAME
+/*	server 3
+/* SUMMARY
+/*	prepares a TLS connection from a client
+/* DESCRIPTION
+/*	openServerConnection() makes an SSL on the descriptor of a client
+/*	that has been told to go ahead, or will be: nothing is sent before
+/*	the client has sent its hello.
+/* DIAGNOSTICS
+/*	When a connection cannot be prepared the reason has been logged, in
+/*	the words of stock.
+/* SEE ALSO
+/*	connection(3), postfix src/tls/tls_server.c, tls_server_start()
+/*--*/
+
+import {ERR_clear_error, type EvpMd} from '../ffi/libcrypto.ts';
+import {SSL_free, SSL_new, SSL_set_security_level, type Ssl} from '../ffi/libssl.ts';
+import {SSL_accept} from '../ffi/server.ts';
+import {info, warning} from '../log.ts';
+import {Owned} from '../owned.ts';
+import type {Fd} from '../units.ts';
+import type {TlsContext} from '../wire/context.ts';
+import type {ServerStart} from '../wire/server.ts';
+import {fingerprintDigest} from './application.ts';
+import {setCiphers} from './ciphers.ts';
+import {attach, Connection} from './connection.ts';
+import {printErrors} from './library.ts';
+import {TLS_LOG_UNTRUSTED, TLS_LOG_VERBOSE} from './log-mask.ts';
+import type {ServerApplication} from './server-application.ts';
+import {serverReport} from './server-report.ts';
+import {takeNotes, type VerifyNotes} from './verify.ts';
+
+/** What applies to one connection. */
+export type ServerChoice = Pick<
+	ServerStart,
+	'cipher_grade' | 'cipher_exclusions' | 'mdalg' | 'namaddr' | 'requirecert' | 'serverid'
+>;
+
+/** A connection from a client. */
+export class ServerConnection extends Connection {
+	readonly notes: VerifyNotes;
+	/** The digest of fingerprints. */
+	readonly digest: EvpMd;
+
+	constructor(notes: VerifyNotes, digest: EvpMd, ssl: Owned<Ssl>, resources: Disposable) {
+		super(ssl, resources);
+		this.notes = notes;
+		this.digest = digest;
+	}
+
+	get logMask(): number {
+		return this.notes.logMask;
+	}
+
+	lookUp(done: () => void): void {
+		done();
+	}
+
+	report(): TlsContext {
+		return serverReport(this);
+	}
+
+	protected shakeHands(ssl: Ssl): number {
+		return SSL_accept(ssl);
+	}
+}
+
+/**
+ * Prepares a connection from a client.
+ *
+ * @param fd - the peer's descriptor, non-blocking; borrowed, it has to outlive the connection.
+ * @returns undefined when that is not possible; the reason has been logged.
+ * Source: tls_server_start(), postfix src/tls/tls_server.c.
+ */
+export function openServerConnection(
+	application: ServerApplication,
+	start: ServerChoice,
+	fd: Fd,
+): ServerConnection | undefined {
+	const {namaddr} = start;
+	const required = start.requirecert !== 0;
+	const logMask = application.logMask | (required ? TLS_LOG_UNTRUSTED : 0);
+	if ((logMask & TLS_LOG_VERBOSE) !== 0) {
+		info(`setting up TLS connection from ${namaddr}`);
+	}
+
+	const digest = start.mdalg === application.init.mdalg ? application.digest : fingerprintDigest(start.mdalg);
+	if (digest === undefined) {
+		return undefined;
+	}
+
+	ERR_clear_error();
+	const made = SSL_new(application.ctx);
+	if (made === null) {
+		warning("Could not allocate 'TLScontext->con' with SSL_new()");
+		printErrors();
+		return undefined;
+	}
+
+	using stack = new DisposableStack();
+	const ssl = stack.use(new Owned(made, SSL_free));
+	if (setCiphers(application, made, application.params, start) === undefined) {
+		return undefined;
+	}
+
+	if (required) {
+		SSL_set_security_level(made, 1);
+	}
+
+	if (!attach(made, fd, logMask, namaddr)) {
+		return undefined;
+	}
+
+	const notes: VerifyNotes = {
+		namaddr: namaddr.toLowerCase(),
+		peer: 'client',
+		logMask,
+		mustFail: false,
+		error: undefined,
+	};
+	stack.use(takeNotes(made, notes));
+	return new ServerConnection(notes, digest, ssl, stack.move());
+}
