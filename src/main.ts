@@ -62,6 +62,21 @@
 /* .IP "\fBsyslog_facility (mail)\fR"
 /* .IP "\fBsyslog_name (see 'postconf -d' output)\fR"
 /*	Where and under which name to log.
+/* MASTER.CF WORDS
+/*	Settings that Postfix does not know follow the options in
+/*	master.cf, as name=value words. They apply to each process of the
+/*	service.
+/* .IP "\fBclient_handshake_count_limit (0)\fR"
+/*	In the server role, how many handshakes may be in progress with
+/*	one remote client: an IPv4 address, or an IPv6 network of 64 bits.
+/*	More than that are refused, and postscreen(8) replies with 454.
+/*	Zero: there is no limit. postscreen(8) has one of its own,
+/*	postscreen_client_connection_count_limit. However many there are,
+/*	handshakes of one remote client wait for each other, and not those
+/*	of others for them.
+/* .IP "\fBhandshake_count_limit (0)\fR"
+/*	The same with all remote clients together. Refusals are logged at
+/*	once, but no more than one line in a minute.
 /* SEE ALSO
 /*	smtp(8), Postfix SMTP client
 /*	scache(8), Postfix connection cache
@@ -72,6 +87,7 @@
 /*--*/
 
 import {isatty} from 'node:tty';
+import {wordNames} from './conf/words.ts';
 import {ConfigurationError, Panic} from './errors.ts';
 import * as log from './log.ts';
 import {parseOptions} from './master/options.ts';
@@ -81,9 +97,6 @@ import {PROCESS_NAME, serve} from './tlsproxy.ts';
 
 /** Facility of records from before main.cf is read. Source: LOG_MAIL, syslog(3). */
 const LOG_MAIL = 2 << 3;
-
-/** Words of our own in master.cf. */
-const knownWords: readonly string[] = [];
 
 try {
 	openFirstLog();
@@ -95,7 +108,7 @@ try {
 
 	keepDescriptors(ancestry);
 	process.on('uncaughtException', end);
-	await serve(parseOptions(process.argv.slice(2), knownWords), process.env, ancestry);
+	await serve(parseOptions(process.argv.slice(2), wordNames), process.env, ancestry);
 } catch (reason) {
 	end(reason);
 }

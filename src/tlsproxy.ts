@@ -22,6 +22,7 @@ import {facilityNumber} from './conf/facility.ts';
 import {libsslOf} from './conf/linkage.ts';
 import {readConfiguration} from './conf/postconf.ts';
 import {readMasterFile} from './conf/services.ts';
+import {limitWord} from './conf/words.ts';
 import {ConfigurationError} from './errors.ts';
 import {DeadlineClock} from './event/deadline.ts';
 import {Reactor} from './event/reactor.ts';
@@ -32,6 +33,7 @@ import {enterJail, mailOwner} from './master/jail.ts';
 import type {Options} from './master/options.ts';
 import {type Ancestry, EventServer, watchdogStep} from './master/server.ts';
 import {postlogTransport, syslogTransport} from './master/transport.ts';
+import {Concurrency} from './proxy/concurrency.ts';
 import type {SessionHost} from './proxy/host.ts';
 import {Session} from './proxy/session.ts';
 import {ServerRole} from './server-role.ts';
@@ -68,6 +70,10 @@ export async function serve(
 	configuration.check();
 	openLog(configuration);
 
+	const limits = {
+		perClient: limitWord(options.words, 'client_handshake_count_limit'),
+		total: limitWord(options.words, 'handshake_count_limit'),
+	};
 	const profile = profileOf(configuration.string('mail_version'));
 	if (!profile.known) {
 		log.warning(
@@ -98,6 +104,7 @@ export async function serve(
 		profile,
 		reactor,
 		clock,
+		concurrency: new Concurrency(limits, clock),
 		prepare: order =>
 			order.role === 'client'
 				? client.prepare(order.settings)

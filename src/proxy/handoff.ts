@@ -28,7 +28,7 @@ import {type ClientSettings, parseClientSettings} from '../wire/client.ts';
 import type {Profile} from '../wire/release.ts';
 import {BadFlagsError, parseRequest, type Request} from '../wire/request.ts';
 import {parseServerSettings, type ServerSettings} from '../wire/server.ts';
-import {connectLine, requestProblemLine} from './log-lines.ts';
+import {connectLine, disconnectLine, handshakeFailedLine, requestProblemLine} from './log-lines.ts';
 
 /** How far a hand-off has come. */
 export type Progress =
@@ -179,6 +179,20 @@ export class Handoff {
 			const {role, remoteEndpoint} = this.#request;
 			info(connectLine(role, remoteEndpoint));
 		}
+	}
+
+	/** Logs that the hand-off is over, if it was announced. */
+	bidFarewell(handshakeDone: boolean): void {
+		if (this.#names === undefined) {
+			return;
+		}
+
+		const {remoteEndpoint, serverId} = this.#names;
+		if (!handshakeDone) {
+			info(handshakeFailedLine(serverId, remoteEndpoint));
+		}
+
+		info(disconnectLine(remoteEndpoint));
 	}
 
 	#complain(reason: PeerError): Progress {

@@ -15,6 +15,7 @@ import type {Reactor} from '../event/reactor.ts';
 import type {Opener} from '../tls/connection.ts';
 import type {Profile} from '../wire/release.ts';
 import type {Role} from '../wire/request.ts';
+import type {Concurrency} from './concurrency.ts';
 import type {Order} from './handoff.ts';
 
 /** What sessions need of the process that they run in. */
@@ -22,6 +23,8 @@ export interface SessionHost {
 	readonly profile: Profile;
 	readonly reactor: Reactor;
 	readonly clock: DeadlineClock;
+	/** The handshakes in progress. */
+	readonly concurrency: Concurrency;
 	/**
 	 * Finds or makes what the connection of a hand-off is made with.
 	 *

@@ -4,10 +4,17 @@
 /* SUMMARY
 /*	time limits of a hand-off
 /* DESCRIPTION
-/*	A hand-off has one limit at a time, which starts over with each
-/*	sign of life. That of the handshake is in the request as it is.
+/*	A hand-off has one limit at a time. When it moves data, the limit
+/*	starts over with each sign of life.
+/*
+/*	The handshake has one limit for all of it. With stock it starts
+/*	over, too, and a peer that sends a byte now and then has a
+/*	handshake that lasts for a day. Nobody waits for that: smtp(8)
+/*	waits for the outcome as long as its request says, postscreen(8)
+/*	for the first command as long, and then both are gone.
 /* SEE ALSO
-/*	postfix src/tlsproxy/tlsproxy.c
+/*	postfix src/tlsproxy/tlsproxy.c; postconf(5),
+/*	smtpd_per_request_deadline, for the same thought
 /*--*/
 
 import {type Milliseconds, type Seconds, toMilliseconds} from '../units.ts';
@@ -19,6 +26,11 @@ export const SETUP_LIMIT = 100_000 as Milliseconds;
 export const REQUEST_LIMIT = 5000 as Milliseconds;
 /** What is added to the session time limit of the request. Source: tlsproxy.c. */
 const SESSION_GRACE = 10 as Seconds;
+
+/** Time from the descriptor up to the end of the handshake. */
+export function handshakeLimit(request: Request | undefined): Milliseconds {
+	return toMilliseconds(request?.handshakeTimeout ?? (0 as Seconds));
+}
 
 /** Time without a byte moved after the handshake: the client has to notice first. */
 export function sessionLimit(request: Request | undefined): Milliseconds {

@@ -10,6 +10,7 @@
 /*	postfix src/tlsproxy/tlsproxy.c
 /*--*/
 
+import {PeerError} from '../errors.ts';
 import type {Role} from '../wire/request.ts';
 
 /** Logged once per hand-off, as soon as its request list is complete, whatever follows. */
@@ -38,7 +39,23 @@ export function descriptorProblemLine(why: string): string {
 	return `tlsp_get_fd_event: receive remote SMTP peer file descriptor: ${why}`;
 }
 
+/** Something was thrown in a session, which ends by it. */
+export function faultLine(remoteEndpoint: string | undefined, reason: unknown): string {
+	const what = reason instanceof Error ? reason.message : String(reason);
+	return reason instanceof PeerError ? what : `session ${remoteEndpoint ?? 'unknown'}: ${what}`;
+}
+
 /** A limit has passed during or after the handshake. */
 export function timeoutLine(remoteEndpoint: string): string {
 	return `ciphertext read/write timeout for ${remoteEndpoint}`;
+}
+
+/** A handshake is refused. After smtpd(8): "Connection concurrency limit exceeded". */
+export function concurrencyLine(what: string, remoteEndpoint: string): string {
+	return `TLS handshake concurrency limit exceeded: ${what}, refused ${remoteEndpoint}`;
+}
+
+/** How many more were refused since {@link concurrencyLine}, or since the last of these. */
+export function moreRefusedLine(count: number): string {
+	return `TLS handshake concurrency limit exceeded: ${count} more refused in the last minute`;
 }

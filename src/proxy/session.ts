@@ -15,27 +15,21 @@
 /*	postfix src/tlsproxy/tlsproxy.c
 /*--*/
 
-import {PeerError} from '../errors.ts';
 import type {Deadline} from '../event/deadline.ts';
 import type {Task, Watcher} from '../event/reactor.ts';
 import {readStream, receiveDescriptor, writeStream} from '../event/stream.ts';
-import {info, warning} from '../log.ts';
+import {warning} from '../log.ts';
 import type {Owned} from '../owned.ts';
 import {WANT_LOOKUP, WANT_READ, WANT_WRITE} from '../step.ts';
 import {type Connection, DONE, type Opener} from '../tls/connection.ts';
-import {type Fd, toMilliseconds} from '../units.ts';
+import type {Fd} from '../units.ts';
 import {printContext} from '../wire/context.ts';
 import {greeting, printStatus, type Request} from '../wire/request.ts';
-import {Handoff} from './handoff.ts';
+import {flowOf} from './flow.ts';
+import {Handoff, type Order} from './handoff.ts';
 import type {SessionHost} from './host.ts';
-import {REQUEST_LIMIT, SETUP_LIMIT, sessionLimit} from './limits.ts';
-import {
-	descriptorProblemLine,
-	disconnectLine,
-	handshakeFailedLine,
-	requestProblemLine,
-	timeoutLine,
-} from './log-lines.ts';
+import {handshakeLimit, REQUEST_LIMIT, SETUP_LIMIT, sessionLimit} from './limits.ts';
+import {descriptorProblemLine, faultLine, requestProblemLine, timeoutLine} from './log-lines.ts';
 import {CIPHERTEXT_ENDED, MORE, PLAINTEXT_ENDED, Pump} from './pump.ts';
 import {type Action, type Event, next, type State} from './state.ts';
 
@@ -48,9 +42,14 @@ export class Session implements Task {
 	readonly #handoff: Handoff;
 	#state: State = 'awaiting-request';
 	#request: Request | undefined;
+	#flow: string | undefined;
+	/* Ends with the handshake, or with the session. */
+	#admission: Disposable | undefined;
 	#opener: Opener | undefined;
 	#connection: Connection | undefined;
 	#pump: Pump | undefined;
+	/* The peer has begun, or need not. */
+	#heard = false;
 	#queued = false;
 	#begun = false;
 
@@ -97,12 +96,7 @@ export class Session implements Task {
 			return;
 		}
 
-		const what = reason instanceof Error ? reason.message : String(reason);
-		warning(
-			reason instanceof PeerError
-				? what
-				: `session ${this.#handoff.names?.remoteEndpoint ?? 'unknown'}: ${what}`,
-		);
+		warning(faultLine(this.#handoff.names?.remoteEndpoint, reason));
 		this.#happened('failure');
 	}
 
@@ -119,7 +113,7 @@ export class Session implements Task {
 		'send-status-1': session => session.#sendStatus(1),
 		'send-status-0': session => session.#sendStatus(0),
 		'look-up': session => session.#lookUp(),
-		'start-handshake': session => session.#handshake(),
+		'start-handshake': session => session.#startHandshake(),
 		'send-report': session => session.#sendReport(),
 		'open-plaintext': session => session.#move(),
 		shutdown: session => session.#shutdown(),
@@ -146,8 +140,9 @@ export class Session implements Task {
 	}
 
 	#ciphertextReady(readable: boolean, writable: boolean): void {
+		this.#heard ||= readable;
 		if (this.#state === 'handshaking') {
-			this.#queue('queue');
+			this.#queue();
 		} else if (this.#state === 'proxying') {
 			this.#pump?.ciphertextReady(readable, writable);
 			this.#move();
@@ -160,10 +155,16 @@ export class Session implements Task {
 		this.#resources.use(this.#host.reactor.watch(fd, {ready, fault: reason => this.fault(reason)}));
 	}
 
-	#queue(as: 'queue' | 'soon'): void {
-		if (!this.#queued) {
-			this.#queued = true;
-			this.#host.reactor[as](this);
+	#queue(): void {
+		if (this.#queued || !this.#heard) {
+			return;
+		}
+
+		this.#queued = true;
+		if (this.#state === 'handshaking') {
+			this.#host.reactor.queue(this, this.#flow);
+		} else {
+			this.#host.reactor.soon(this);
 		}
 	}
 
@@ -199,9 +200,8 @@ export class Session implements Task {
 		this.#deadline.arm(SETUP_LIMIT);
 		const {order, request} = this.#handoff;
 		if (order !== undefined) {
-			const opener = this.#host.prepare(order);
-			this.#opener = opener && this.#resources.use(opener);
-			this.#happened(opener === undefined ? 'refused' : 'accepted');
+			this.#opener = this.#prepare(order);
+			this.#happened(this.#opener === undefined ? 'refused' : 'accepted');
 		} else if (request !== undefined) {
 			this.#happened(this.#host.serves(request.role) ? 'available' : 'refused');
 		}
@@ -211,6 +211,15 @@ export class Session implements Task {
 		 * through with its request would not be noticed before the time limit.
 		 */
 		this.#plaintextReady(true, false);
+	}
+
+	/* Undefined when that is not possible; the reason has been logged. */
+	#prepare(order: Order): Opener | undefined {
+		this.#flow = flowOf(order.request);
+		const admission = this.#host.concurrency.admit(this.#flow, order.request.remoteEndpoint);
+		this.#admission = admission && this.#resources.use(admission);
+		const opener = admission && this.#host.prepare(order);
+		return opener && this.#resources.use(opener);
 	}
 
 	#sendStatus(status: 0 | 1): void {
@@ -246,6 +255,7 @@ export class Session implements Task {
 			return;
 		}
 
+		this.#deadline.arm(handshakeLimit(this.#request));
 		this.#connection = this.#resources.use(connection);
 		this.#watch(ciphertext, (readable, writable) => this.#ciphertextReady(readable, writable));
 		this.#happened('descriptor');
@@ -263,14 +273,25 @@ export class Session implements Task {
 
 	/* Handshake */
 
+	/*
+	 * In the client role we begin, and that costs little. In the server role the peer
+	 * does: its hello waits for its turn, and who says nothing needs no buffers.
+	 */
+	#startHandshake(): void {
+		if (this.#flow === undefined) {
+			this.#heard = true;
+			this.#handshake();
+		} else {
+			this.#queue();
+		}
+	}
+
 	#handshake(): void {
 		const connection = this.#connection;
-		if (connection === undefined || this.#request === undefined) {
+		if (connection === undefined) {
 			return;
 		}
 
-		/* The limit is one of inactivity: it starts over whenever the engine asks for more. */
-		this.#deadline.arm(toMilliseconds(this.#request.handshakeTimeout));
 		switch (connection.handshake()) {
 			case WANT_READ:
 			case WANT_WRITE:
@@ -279,6 +300,7 @@ export class Session implements Task {
 				this.#happened('question');
 				return;
 			case DONE:
+				this.#admission?.[Symbol.dispose]();
 				this.#deadline.arm(sessionLimit(this.#request));
 				this.#pump = this.#resources.use(new Pump(connection, this.#plaintext));
 				this.#happened('handshake-done');
@@ -314,7 +336,7 @@ export class Session implements Task {
 		}
 
 		if (result === MORE) {
-			this.#queue('soon');
+			this.#queue();
 		} else if (result === PLAINTEXT_ENDED) {
 			this.#happened('plaintext-end');
 		} else if (result === CIPHERTEXT_ENDED) {
@@ -352,15 +374,7 @@ export class Session implements Task {
 
 	#release(): void {
 		this.#resources.dispose();
-		if (this.#handoff.names !== undefined) {
-			const {remoteEndpoint, serverId} = this.#handoff.names;
-			if (this.#pump === undefined) {
-				info(handshakeFailedLine(serverId, remoteEndpoint));
-			}
-
-			info(disconnectLine(remoteEndpoint));
-		}
-
+		this.#handoff.bidFarewell(this.#pump !== undefined);
 		this.#host.ended();
 	}
 }

@@ -1,0 +1,36 @@
+import test from 'ava';
+import {limitWord, wordNames} from '../../src/conf/words.ts';
+import {ConfigurationError} from '../../src/errors.ts';
+
+test('limitWord is zero, no limit, for a word that is absent', t => {
+	for (const name of wordNames) {
+		t.is(limitWord(new Map(), name), 0);
+	}
+});
+
+test('limitWord is the number of the word', t => {
+	const words = new Map([
+		['client_handshake_count_limit', '50'],
+		['handshake_count_limit', '0'],
+	]);
+	t.is(limitWord(words, 'client_handshake_count_limit'), 50);
+	t.is(limitWord(words, 'handshake_count_limit'), 0);
+});
+
+const refuses = test.macro({
+	exec(t, value: string, message: string) {
+		t.throws(() => limitWord(new Map([['handshake_count_limit', value]]), 'handshake_count_limit'), {
+			instanceOf: ConfigurationError,
+			message,
+		});
+	},
+	title(_, value: string) {
+		return `limitWord refuses "${value}"`;
+	},
+});
+
+test(refuses, '', 'bad numerical configuration: handshake_count_limit = ');
+test(refuses, 'many', 'bad numerical configuration: handshake_count_limit = many');
+test(refuses, '5x', 'bad numerical configuration: handshake_count_limit = 5x');
+test(refuses, '4294967296', 'bad numerical configuration: handshake_count_limit = 4294967296');
+test(refuses, '-1', 'invalid handshake_count_limit parameter value -1 < 0');
