@@ -1,0 +1,144 @@
+/*
+ * Stock has no such limits, and nor have we unless master.cf says so. Who exceeds one
+ * gets the answer for which every client has a reply ready, status 0, and takes
+ * nothing from others.
+ */
+import test, {type ExecutionContext} from 'ava';
+import {Daemon} from '../helpers/daemon.ts';
+import {converse, FrontDoor, serverRole} from '../helpers/front-door.ts';
+import {Service, type Started} from '../helpers/master.ts';
+import {CertificateStore, ecdsa} from '../helpers/openssl.ts';
+import {tlsPeer} from '../helpers/peer.ts';
+
+const store = new CertificateStore();
+test.after.always(() => store[Symbol.dispose]());
+store.make('server', {key: ecdsa});
+const good = {key: store.read('server.key'), cert: store.read('server.cert')};
+
+let daemon: Daemon;
+test.before(async () => {
+	daemon = await Daemon.start('stock', {
+		main: serverRole(store.path('server.key'), store.path('server.cert')),
+	});
+});
+test.after.always(async () => await daemon[Symbol.asyncDispose]());
+
+interface Limited {
+	readonly service: Service;
+	readonly started: Started;
+	readonly door: FrontDoor;
+}
+
+async function limited(t: ExecutionContext, ...words: readonly string[]): Promise<Limited> {
+	const service = new Service(t, daemon, 'ours');
+	const started = service.start(...words);
+	return {service, started, door: await FrontDoor.open(t, daemon, service.name)};
+}
+
+/** What is said about refusals. */
+async function refusals({started}: Limited): Promise<readonly string[]> {
+	return (await started.lines()).filter(line => line.startsWith('warning: TLS handshake'));
+}
+
+const one = (port: number): string => `[192.0.2.1]:${port}`;
+const other = (port: number): string => `[192.0.2.2]:${port}`;
+
+test('beyond client_handshake_count_limit a remote client is refused, and no other', async t => {
+	const with2 = await limited(t, 'client_handshake_count_limit=2');
+	const {door} = with2;
+	const waiting = [await door.visit(one(1)), await door.visit(one(2))];
+	t.deepEqual(
+		waiting.map(({status}) => status),
+		[1, 1],
+	);
+	for (let port = 3; port <= 20; port++) {
+		const {status, local} = await door.visit(one(port));
+		t.is(status, 0);
+		local[Symbol.dispose]();
+	}
+
+	await converse(t, await door.visit(other(1)));
+	const expected =
+		'warning: TLS handshake concurrency limit exceeded: 3 from 192.0.2.1, refused [192.0.2.1]:3';
+	t.deepEqual(await refusals(with2), [expected]);
+	const lines = await with2.started.lines();
+	const first = lines.indexOf(`CONNECT from ${one(3)}`);
+	t.deepEqual(lines.slice(first, first + 4), [
+		`CONNECT from ${one(3)}`,
+		expected,
+		`TLS handshake failed for service=smtpd peer=${one(3)}`,
+		`DISCONNECT ${one(3)}`,
+	]);
+});
+
+test('a handshake that is through, has failed or was given up makes room for another', async t => {
+	const with1 = await limited(t, 'client_handshake_count_limit=1');
+	const {door} = with1;
+	for (let port = 1; port <= 3; port++) {
+		await converse(t, await door.visit(one(port)));
+		const failing = await door.visit(one(10 + port));
+		failing.remote.end('EHLO client.example\r\n');
+		t.is(String(await failing.local.rest()), '');
+		const gone = await door.visit(one(20 + port));
+		gone.remote.destroy();
+		t.is(String(await gone.local.rest()), '');
+	}
+
+	/* What goes on behind the handshake is no handshake. */
+	const {remote, local} = await door.visit(one(30));
+	t.deepEqual(await refusals(with1), []);
+	t.is((await door.visit(one(31))).status, 0);
+	remote.destroy();
+	await local.rest();
+	t.is((await door.visit(one(32))).status, 1);
+});
+
+test('beyond handshake_count_limit all remote clients are refused, and the client role is not', async t => {
+	const with2 = await limited(t, 'handshake_count_limit=2', 'client_handshake_count_limit=5');
+	const {door, service} = with2;
+	await door.visit(one(1));
+	await door.visit(other(1));
+	t.is((await door.visit('[2001:db8::1]:1')).status, 0);
+	t.deepEqual(await refusals(with2), [
+		'warning: TLS handshake concurrency limit exceeded: 3 in progress, refused [2001:db8::1]:1',
+	]);
+	const port = await tlsPeer(t, good, socket => socket.pipe(socket));
+	for (let count = 0; count < 5; count++) {
+		await service.session(t, port);
+	}
+});
+
+test('remote clients in one IPv6 network of 64 bits are one', async t => {
+	const {door} = await limited(t, 'client_handshake_count_limit=1');
+	t.is((await door.visit('[2001:db8:0:1::1]:1')).status, 1);
+	t.is((await door.visit('[2001:db8:0:1:ffff::2]:1')).status, 0);
+	t.is((await door.visit('[2001:db8:0:2::1]:1')).status, 1);
+});
+
+test('without a word there is no limit', async t => {
+	const without = await limited(t);
+	for (let port = 1; port <= 100; port++) {
+		t.is((await without.door.visit(one(port))).status, 1);
+	}
+
+	t.deepEqual(await refusals(without), []);
+});
+
+const isFatal = test.macro({
+	async exec(t, word: string, fatal: string) {
+		const started = new Service(t, daemon, 'ours').start(word);
+		t.is(await started.end(30_000), 1);
+		t.true(await daemon.sandbox.waitFor(async () => (await started.lines()).includes(`fatal: ${fatal}`)));
+	},
+	title(_, word: string) {
+		return `${word} is fatal`;
+	},
+});
+
+test(
+	isFatal,
+	'client_handshake_count_limit=few',
+	'bad numerical configuration: client_handshake_count_limit = few',
+);
+test(isFatal, 'handshake_count_limit=-1', 'invalid handshake_count_limit parameter value -1 < 0');
+test(isFatal, 'handshake_limit=5', 'unexpected command-line argument: handshake_limit=5');
