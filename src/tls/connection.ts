@@ -21,6 +21,11 @@
 /*	nothing else keeps the whole process with one call, until the
 /*	watchdog ends it. Therefore each call takes one such message at
 /*	most.
+/*
+/*	A peer that wishes to renegotiate is told that we do not. What it
+/*	would be then is not what has been reported of it, and its wishes
+/*	would be read in one call, however many they are. Mail servers do
+/*	not renegotiate, and TLS 1.3 has no such thing.
 /* SEE ALSO
 /*	client(3) and server(3), how one is prepared;
 /*	postfix src/tls/tls_bio_ops.c
@@ -36,8 +41,10 @@ import {
 	SSL_get_error,
 	SSL_get_rbio,
 	SSL_MODE_AUTO_RETRY,
+	SSL_OP_NO_RENEGOTIATION,
 	SSL_read,
 	SSL_set_fd,
+	SSL_set_options,
 	SSL_shutdown,
 	SSL_write,
 	type Ssl,
@@ -77,6 +84,7 @@ export abstract class Connection implements Disposable {
 		this.#ssl = ssl;
 		this.#resources = resources;
 		SSL_clear_mode(ssl.value, SSL_MODE_AUTO_RETRY);
+		SSL_set_options(ssl.value, SSL_OP_NO_RENEGOTIATION);
 	}
 
 	/** Bits of tls/log-mask that let lines about this connection through. */

@@ -109,3 +109,8 @@ test.serial(
 	},
 	100_000,
 );
+test.serial(delaysNobody, 'a hundred thousand wishes to renegotiate', TLS1_2_VERSION, tls => {
+	for (let count = 0; count < 100_000; count++) {
+		tls.renegotiate();
+	}
+});

@@ -25,6 +25,10 @@ const SSL_CTX_ctrl: (ctx: bigint, command: number, larg: number, parg: null) => 
 	libssl,
 	'long SSL_CTX_ctrl(void *ctx, int cmd, long larg, void *parg)',
 );
+const SSL_ctrl: (ssl: bigint, command: number, larg: number, parg: string) => number = declare(
+	libssl,
+	'long SSL_ctrl(void *ssl, int cmd, long larg, const char *parg)',
+);
 const SSL_new: (ctx: bigint) => bigint = declare(libssl, 'void *SSL_new(void *ctx)');
 const SSL_free: (ssl: bigint) => void = declare(libssl, 'void SSL_free(void *ssl)');
 const SSL_set_bio: (ssl: bigint, rbio: bigint, wbio: bigint) => void = declare(
@@ -59,6 +63,7 @@ const BIO_write: (bio: bigint, bytes: Uint8Array, size: number) => number = decl
 );
 
 const SSL_FILETYPE_PEM = 1;
+const SSL_CTRL_SET_TLSEXT_HOSTNAME = 55;
 const SSL_CTRL_SET_MAX_PROTO_VERSION = 124;
 export const TLS1_2_VERSION = 0x303;
 export const TLS1_3_VERSION = 0x304;
@@ -85,6 +90,11 @@ export class RawTls implements Disposable {
 		this.#ssl = SSL_new(this.#ctx);
 		SSL_set_bio(this.#ssl, this.#in, this.#out);
 		(files === undefined ? SSL_set_connect_state : SSL_set_accept_state)(this.#ssl);
+	}
+
+	/** In a client, before the handshake: the name of the server. */
+	setServerName(name: string): void {
+		SSL_ctrl(this.#ssl, SSL_CTRL_SET_TLSEXT_HOSTNAME, 0, name);
 	}
 
 	/** Takes bytes from the other side. */
