@@ -50,14 +50,18 @@ export function checkServiceName(service: string): void {
 	}
 }
 
-/** Runs a command; a refusal becomes its message and exit status. */
-export async function runCommand(name: string, body: () => Promise<void> | void): Promise<void> {
+/**
+ * Runs a command; a refusal becomes its message and exit status.
+ *
+ * @param failure - exit status when it could not do its work.
+ */
+export async function runCommand(name: string, body: () => Promise<void> | void, failure = 1): Promise<void> {
 	try {
 		await body();
 	} catch (reason) {
 		/* What is not a refusal is most often the file system's: the message says which file. */
 		process.stderr.write(`${name}: fatal: ${reason instanceof Error ? reason.message : String(reason)}\n`);
-		process.exitCode = 1;
+		process.exitCode = failure;
 	}
 }
 

@@ -75,9 +75,30 @@ export function parametersOf<Name extends string>(
 	directory: string,
 	names: readonly Name[],
 ): Readonly<Record<Name, string>> {
-	const run = spawnSync('postconf', ['-c', directory, '-x', ...names], {
+	const stdout = runPostconf(directory, ['-x', ...names]).output;
+	const lines = new Map(
+		stdout.split('\n').map(line => {
+			const [name = '', ...value] = line.split('=');
+			return [name.trim(), value.join('=').trim()] as const;
+		}),
+	);
+	return Object.fromEntries(names.map(name => [name, lines.get(name) ?? ''])) as Record<Name, string>;
+}
+
+/**
+ * Runs postconf(1) on an instance.
+ *
+ * @returns what it prints, and what it warns of.
+ * @throws {Refusal} when it is missing or fails.
+ */
+export function runPostconf(
+	directory: string,
+	args: readonly string[],
+): {readonly output: string; readonly warnings: string} {
+	const run = spawnSync('postconf', ['-c', directory, ...args], {
 		encoding: 'utf8',
 		env: {...commandEnvironment},
+		maxBuffer: 64 * 1024 * 1024,
 	});
 	if (run.error !== undefined) {
 		throw new Refusal(`cannot run postconf(1): is Postfix installed? (${run.error.message})`);
@@ -87,13 +108,7 @@ export function parametersOf<Name extends string>(
 		throw new Refusal(`postconf(1) failed: ${run.stderr.trim()}`);
 	}
 
-	const lines = new Map(
-		run.stdout.split('\n').map(line => {
-			const [name = '', ...value] = line.split('=');
-			return [name.trim(), value.join('=').trim()] as const;
-		}),
-	);
-	return Object.fromEntries(names.map(name => [name, lines.get(name) ?? ''])) as Record<Name, string>;
+	return {output: run.stdout, warnings: run.stderr};
 }
 
 /**

@@ -12,7 +12,6 @@ import {
 	existsSync,
 	lstatSync,
 	mkdirSync,
-	mkdtempSync,
 	readdirSync,
 	readFileSync,
 	rmSync,
@@ -25,6 +24,7 @@ import {basename, join, relative} from 'node:path';
 import test from 'ava';
 import fc from 'fast-check';
 import {entries, Refusal, register, unregister} from '../../postfix/lib/master-cf.ts';
+import {type Instance, instance, proto} from '../helpers/instance.ts';
 
 const project = join(import.meta.dirname, '..', '..');
 const wanted = {service: 'tlsproxy', command: '../../x/tlsproxy', defaultLimit: 3};
@@ -308,39 +308,6 @@ test('register leaves all other services alone', t => {
 });
 
 /* From here on: the commands. */
-
-interface Instance extends Disposable {
-	readonly directory: string;
-	readonly masterCf: string;
-	read(): string;
-}
-
-const debianMasterCf = ['/usr/share/postfix/master.cf.dist', '/etc/postfix/master.cf.proto'].find(path =>
-	existsSync(path),
-);
-const proto =
-	debianMasterCf === undefined
-		? 'smtp unix - - y - - smtp\n#tlsproxy unix - - y - 0 tlsproxy\n'
-		: readFileSync(debianMasterCf, 'latin1');
-
-function instance(text: string = proto, main = ''): Instance {
-	const directory = mkdtempSync(join(tmpdir(), 'tlsproxy-install-'));
-	chmodSync(directory, 0o755);
-	const masterCf = join(directory, 'master.cf');
-	writeFileSync(
-		join(directory, 'main.cf'),
-		`compatibility_level = 3.6\nqueue_directory = ${directory}/queue\n${main}`,
-	);
-	writeFileSync(masterCf, text, 'latin1');
-	return {
-		directory,
-		masterCf,
-		read: () => readFileSync(masterCf, 'latin1'),
-		[Symbol.dispose]() {
-			rmSync(directory, {recursive: true, force: true});
-		},
-	};
-}
 
 interface Outcome {
 	readonly status: number | null;

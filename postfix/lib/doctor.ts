@@ -1,0 +1,141 @@
+/*++
+/* NAME
+/*	doctor 1
+/* SUMMARY
+/*	why are TLS connections not being reused?
+/* SYNOPSIS
+/*	doctor -c config_dir [next-hop ...]
+/* DESCRIPTION
+/*	Looks at a Postfix instance, says in plain words what keeps smtp(8)
+/*	and lmtp(8) from reusing TLS connections, and prints the commands
+/*	that repair it. Nothing is changed. When nothing is found, nothing
+/*	is printed.
+/*
+/*	Looked at are: the release; the switch and the TLS security level
+/*	of each service that delivers; the tlsproxy(8) service that it
+/*	names, the program, its owner and mode, process limit, and client
+/*	role; the scache(8) service; what is stored, for how long and for
+/*	how many deliveries; the pace of deliveries; certificates; and
+/*	whether running processes have the present configuration.
+/* .IP "\fB-c \fIconfig_dir\fR"
+/*	Configuration directory of the instance.
+/* .IP \fInext-hop\fR
+/*	Look up the TLS policy of this destination too, written as in
+/*	transport(5) or relayhost: example.com, [mail.example.com]:587. The
+/*	relay host is always looked up.
+/*
+/*	Any user may run this command. Only root can look at keys, at
+/*	running processes, and into directories that are closed to others.
+/* DIAGNOSTICS
+/*	Exit status 0: nothing found. 1: something found. 2: there is no
+/*	such instance, or its configuration cannot be read.
+/* SEE ALSO
+/*	install(1), postconf(5), TLS_REUSE_README
+/*--*/
+
+import {existsSync} from 'node:fs';
+import {dirname, join} from 'node:path';
+import {parseArgs} from 'node:util';
+import {runCommand} from './command-line.ts';
+import {checkCache} from './doctor/cache.ts';
+import {checkIdentities} from './doctor/identity.ts';
+import {checkRunning} from './doctor/running.ts';
+import {checkService} from './doctor/service.ts';
+import {checkSwitches} from './doctor/switches.ts';
+import {type Finding, lookAt} from './doctor/view.ts';
+import {checkRelease} from './instance.ts';
+import {Refusal} from './master-cf.ts';
+
+const USAGE = 'usage: doctor -c config_dir [next-hop ...]';
+
+/** Exit statuses. */
+const FOUND = 1;
+const CANNOT_LOOK = 2;
+
+/** Width of a line on a terminal. */
+const WIDTH = 78;
+
+await runCommand(
+	'doctor',
+	() => {
+		const {directory, destinations} = options();
+		const view = lookAt(directory, destinations);
+		const findings = diagnose(view.value('mail_version')) ?? [
+			...checkService(view, installCommand()),
+			...checkSwitches(view),
+			...checkCache(view),
+			...checkIdentities(view),
+			...checkRunning(view),
+		];
+		if (findings.length > 0) {
+			process.exitCode = FOUND;
+			console.log(report(view.directory, findings));
+		}
+	},
+	CANNOT_LOOK,
+);
+
+function options(): {readonly directory: string; readonly destinations: readonly string[]} {
+	try {
+		const {values, positionals} = parseArgs({
+			options: {c: {type: 'string', short: 'c'}},
+			allowPositionals: true,
+		});
+		if (values.c === undefined) {
+			throw new Error('no configuration directory');
+		}
+
+		return {directory: values.c, destinations: positionals};
+	} catch (reason) {
+		throw new Refusal(`${reason instanceof Error ? reason.message : String(reason)}\n${USAGE}`, {
+			cause: reason,
+		});
+	}
+}
+
+/* What else there is to say about a release that cannot do it does not matter. */
+function diagnose(mailVersion: string): readonly Finding[] | undefined {
+	try {
+		checkRelease(mailVersion);
+		return undefined;
+	} catch (reason) {
+		return [
+			{
+				fact: reason instanceof Error ? `${reason.message}.` : '',
+				effect: 'smtp(8) of this release always does TLS itself.',
+				repair: ['install a later release of Postfix'],
+			},
+		];
+	}
+}
+
+/* In a checkout the command has another name than where a package installs it. */
+function installCommand(): string {
+	const inCheckout = join(dirname(import.meta.dirname), 'install');
+	return existsSync(inCheckout) ? inCheckout : 'postfix-tlsproxy-install';
+}
+
+function report(directory: string, findings: readonly Finding[]): string {
+	const count = findings.length === 1 ? 'one finding' : `${findings.length} findings`;
+	return [
+		`doctor: ${directory}: ${count}`,
+		...findings.map(({fact, effect, repair}, index) =>
+			`\n${wrapped(`${index + 1}. ${fact} ${effect}`, '   ')}\n${repair.map(line => `     ${line}\n`).join('')}`.trimEnd(),
+		),
+	].join('\n');
+}
+
+function wrapped(text: string, indent: string): string {
+	const lines: string[] = [];
+	let line = '';
+	for (const word of text.split(' ')) {
+		if (line !== '' && line.length + word.length >= WIDTH) {
+			lines.push(line);
+			line = indent + word;
+		} else {
+			line = line === '' ? word : `${line} ${word}`;
+		}
+	}
+
+	return [...lines, line].join('\n');
+}

@@ -1,0 +1,190 @@
+/*++
+/* NAME
+/*	running 3
+/* SUMMARY
+/*	do the running daemons have the configuration that stands in the files?
+/* DESCRIPTION
+/*	master(8) reads master.cf at "postfix reload", and daemons read
+/*	main.cf when they start: what was changed since then, or a program
+/*	that was replaced, is not in use yet. Processes that finish their
+/*	sessions after a reload are no longer children of master(8), and
+/*	are not meant.
+/*
+/*	Says nothing when the instance is not running, or when this user
+/*	may not see it.
+/* SEE ALSO
+/*	proc(5), postfix src/master/master_conf.c
+/*--*/
+
+import {existsSync, readdirSync, readFileSync, readlinkSync, statSync} from 'node:fs';
+import {basename, dirname, join} from 'node:path';
+import {proxiesOf} from './service.ts';
+import type {Finding, View} from './view.ts';
+
+/** Clock ticks per second in proc(5): USER_HZ, the same on all machines that Debian supports. */
+const TICKS = 100;
+
+interface Daemon {
+	readonly pid: number;
+	readonly program: string;
+	/** Seconds since the epoch. */
+	readonly started: number;
+	/** Program file, as the kernel has it. */
+	readonly executable: string;
+	/** Script that an interpreter runs. */
+	readonly script: string;
+}
+
+/** Checks what is running. */
+export function checkRunning(view: View): readonly Finding[] {
+	const master = masterOf(view);
+	if (master === undefined) {
+		return [];
+	}
+
+	const reload = [`postfix -c ${view.directory} reload`];
+	return [...deafMaster(view, reload), ...oldDaemons(view, master, reload)];
+}
+
+/* Only who may read the lock file knows the instance. It can be older than a process of the same number. */
+function masterOf(view: View): number | undefined {
+	try {
+		const file = join(view.value('queue_directory'), view.value('process_id_directory'), 'master.pid');
+		const pid = Number(readFileSync(file, 'utf8').trim());
+		return basename(readFileSync(`/proc/${pid}/cmdline`, 'utf8').split('\0')[0] ?? '') === 'master'
+			? pid
+			: undefined;
+	} catch {
+		return undefined;
+	}
+}
+
+/* master(8) makes the socket of a service when it learns of it. */
+function deafMaster(view: View, reload: readonly string[]): readonly Finding[] {
+	const directory = join(view.value('queue_directory'), 'private');
+	const sockets = readOr('/proc/net/unix', '');
+	return proxiesOf(view).flatMap(({service}) => {
+		try {
+			readdirSync(directory);
+		} catch {
+			return [];
+		}
+
+		const listens =
+			existsSync(join(directory, service.name)) && sockets.includes(` private/${service.name}\n`);
+		return listens || !service.isPrivate
+			? []
+			: [
+					{
+						fact: `The running master(8) does not listen for ${service.title}.`,
+						effect: 'It has not read master.cf since the service was added.',
+						repair: reload,
+					},
+				];
+	});
+}
+
+function oldDaemons(view: View, master: number, reload: readonly string[]): readonly Finding[] {
+	const daemons = daemonsOf(master);
+	const mainChanged = changed(join(view.directory, 'main.cf'));
+	const masterChanged = changed(join(view.directory, 'master.cf'));
+	const clients = new Set(['tlsproxy', 'scache', ...view.clients.map(({program}) => program)]);
+	const found: Finding[] = [];
+	for (const [file, time] of [
+		['main.cf', mainChanged],
+		['master.cf', masterChanged],
+	] as const) {
+		const old = daemons.filter(({program, started}) => clients.has(program) && started < time);
+		if (old.length > 0) {
+			found.push({
+				fact: `${file} was changed after these processes were started: ${listOf(old)}.`,
+				effect: 'They go on with the configuration that they have read.',
+				repair: reload,
+			});
+			break;
+		}
+	}
+
+	const replaced = daemons.filter(
+		({program, started, executable, script}) =>
+			program === 'tlsproxy' &&
+			(executable.endsWith(' (deleted)') || (script !== '' && installed(script) > started)),
+	);
+	if (replaced.length > 0) {
+		found.push({
+			fact: `The program was replaced after these processes were started: ${listOf(replaced)}.`,
+			effect: 'They serve with the earlier program until they end.',
+			repair: reload,
+		});
+	}
+
+	return found;
+}
+
+function listOf(daemons: readonly Daemon[]): string {
+	return daemons.map(({program, pid}) => `${program}[${pid}]`).join(', ');
+}
+
+/* A worker of ours is a child of its supervisor, all others are children of master(8). */
+function daemonsOf(master: number): readonly Daemon[] {
+	const table = new Map(
+		readdirSync('/proc')
+			.filter(name => /^\d+$/.test(name))
+			.map(name => [Number(name), readOr(`/proc/${name}/stat`, '')] as const),
+	);
+	const parent = (pid: number): number => Number(fieldsOf(table.get(pid) ?? '')[1] ?? 0);
+	const booted = Number(/^btime (\d+)/m.exec(readOr('/proc/stat', ''))?.[1] ?? 0);
+	return [...table].flatMap(([pid, stat]) => {
+		const up = [parent(pid), parent(parent(pid)), parent(parent(parent(pid)))];
+		const args = readOr(`/proc/${pid}/cmdline`, '').split('\0');
+		const script = args.find(arg => arg.endsWith('/lib/main.js')) ?? '';
+		if (!(up[0] === master || (script !== '' && up.includes(master)))) {
+			return [];
+		}
+
+		return [
+			{
+				pid,
+				program: script === '' ? basename(args[0] ?? '') : 'tlsproxy',
+				/* The 20th field behind the name. */
+				started: booted + Number(fieldsOf(stat)[19] ?? 0) / TICKS,
+				executable: linkOr(`/proc/${pid}/exe`),
+				script,
+			},
+		];
+	});
+}
+
+/* Behind the name, which is in parentheses and can have anything in it: state, parent, ... */
+function fieldsOf(stat: string): readonly string[] {
+	return stat.slice(stat.lastIndexOf(')') + 2).split(' ');
+}
+
+/* Whole seconds: start times are not more exact than the time of boot. */
+function changed(path: string): number {
+	return Math.floor((statSync(path, {throwIfNoEntry: false})?.mtimeMs ?? 0) / 1000) - 1;
+}
+
+/* Packages keep the time of modification; when a file came to its place only the kernel says. */
+function installed(path: string): number {
+	const times = [path, join(dirname(path), 'node')].map(
+		file => statSync(file, {throwIfNoEntry: false})?.ctimeMs ?? 0,
+	);
+	return Math.floor(Math.max(...times) / 1000) - 1;
+}
+
+function readOr(path: string, otherwise: string): string {
+	try {
+		return readFileSync(path, 'utf8');
+	} catch {
+		return otherwise;
+	}
+}
+
+function linkOr(path: string): string {
+	try {
+		return readlinkSync(path);
+	} catch {
+		return '';
+	}
+}

@@ -1,0 +1,317 @@
+/*
+ * Each cause that doctor names is tried on a real Postfix: with it connections are
+ * not reused, or mail is not delivered encrypted at all; without it they are, and
+ * doctor is silent. No cause is taken from memory.
+ */
+import {execFileSync, spawnSync} from 'node:child_process';
+import {chmodSync, cpSync, mkdirSync, renameSync, rmSync, writeFileSync} from 'node:fs';
+import {join} from 'node:path';
+import test from 'ava';
+import {inject} from '../../postfix/lib/inject.ts';
+import type {SandboxOptions} from '../../postfix/lib/sandbox.ts';
+import {messages, Pair, SINK_NAME} from '../helpers/postfix.ts';
+
+const project = join(import.meta.dirname, '..', '..');
+const MESSAGES = 30;
+
+/** What doctor says about a running instance, in one line. */
+function doctor(pair: Pair): string {
+	const {status, stdout, stderr} = spawnSync(
+		join(project, 'postfix', 'doctor'),
+		['-c', pair.sandbox.configDirectory],
+		{encoding: 'utf8', cwd: '/'},
+	);
+	return status === (stdout === '' ? 0 : 1) ? stdout.replaceAll(/\s+/g, ' ').trim() : stderr;
+}
+
+/** What came of the messages. */
+interface Outcome {
+	readonly encrypted: number;
+	readonly connections: number;
+}
+
+async function deliver(pair: Pair, count: number, limit: number): Promise<Outcome> {
+	await inject(pair.sandbox.submissionPort, messages(count), 2);
+	await pair.arrived(count, limit);
+	const {encryptedMessages, handshakes} = await pair.sink.counts();
+	return {encrypted: encryptedMessages, connections: handshakes};
+}
+
+test.serial('without a cause, connections are reused and doctor is silent', async t => {
+	await using pair = await Pair.start();
+	t.is(doctor(pair), '');
+	const {encrypted, connections} = await deliver(pair, MESSAGES, 60_000);
+	t.is(encrypted, MESSAGES, await pair.sandbox.log());
+	t.true(connections < MESSAGES, `${connections} connections`);
+	t.is(doctor(pair), '');
+});
+
+interface Cause extends SandboxOptions {
+	/** What doctor says. */
+	readonly says: RegExp;
+	readonly messages?: number;
+	/** Without: everything is delivered encrypted, over a connection each. */
+	readonly effect?: 'not delivered' | 'in cleartext' | 'little reuse';
+	readonly prepare?: (pair: Pair) => void;
+}
+
+const notReused = test.macro({
+	async exec(t, {says, effect, messages: count = MESSAGES, prepare, ...options}: Cause) {
+		await using pair = await Pair.start(options);
+		prepare?.(pair);
+		t.regex(doctor(pair), says);
+		const waits = effect === 'not delivered' ? 5000 : 90_000;
+		const {encrypted, connections} = await deliver(pair, count, waits);
+		switch (effect) {
+			case 'not delivered':
+				t.is(encrypted, 0);
+				t.is((await pair.sandbox.queue()).length, count);
+				break;
+			case 'in cleartext':
+				t.is(encrypted, 0);
+				t.is((await pair.sink.counts()).clearMessages, count);
+				break;
+			case 'little reuse':
+				t.is(encrypted, count, await pair.sandbox.log());
+				t.true(connections > count / 2 - 1, `${connections} connections`);
+				break;
+			case undefined:
+				t.is(encrypted, count, await pair.sandbox.log());
+				t.is(connections, count);
+		}
+	},
+	title: (cause = '') => `${cause}: doctor says so, and that is what Postfix does`,
+});
+
+const smtpOnly = {smtp_connection_cache_destinations: ''};
+
+test.serial('reuse off', notReused, {
+	main: {smtp_tls_connection_reuse: 'no'},
+	says: /smtp_tls_connection_reuse is off/,
+});
+test.serial('a policy without reuse', notReused, {
+	main: {smtp_tls_policy_maps: 'static:{encrypt connection_reuse=no}'},
+	says: /Reuse is off: the policy of \[127\.0\.0\.1\]:\d+ in static:/,
+});
+test.serial('a policy without TLS', notReused, {
+	main: {smtp_tls_policy_maps: 'static:none'},
+	says: /TLS is off: the policy of/,
+	effect: 'in cleartext',
+});
+test.serial('level none', notReused, {
+	main: {smtp_tls_security_level: 'none'},
+	says: /smtp_tls_security_level is "none"/,
+	effect: 'in cleartext',
+});
+test.serial('STARTTLS hidden', notReused, {
+	main: {smtp_tls_security_level: 'may', smtp_discard_ehlo_keywords: 'starttls'},
+	says: /smtp_discard_ehlo_keywords has STARTTLS/,
+	effect: 'in cleartext',
+});
+test.serial('HELO instead of EHLO', notReused, {
+	main: {smtp_tls_security_level: 'may', smtp_never_send_ehlo: 'yes'},
+	says: /smtp_never_send_ehlo is on/,
+	effect: 'in cleartext',
+});
+test.serial('wrapper mode at level may', notReused, {
+	main: {smtp_tls_security_level: 'may', smtp_tls_wrappermode: 'yes'},
+	says: /smtp_tls_wrappermode is on/,
+	effect: 'not delivered',
+});
+test.serial('no service', notReused, {
+	tlsproxy: 'none',
+	says: /no active service tlsproxy\/unix/,
+	effect: 'not delivered',
+});
+test.serial('a service of another name', notReused, {
+	main: {tlsproxy_service_name: 'other'},
+	says: /no active service other\/unix/,
+	effect: 'not delivered',
+});
+test.serial('a public service', notReused, {
+	tlsproxy: 'none',
+	services: ['tlsproxy unix n - n - 0 tlsproxy'],
+	says: /tlsproxy\/unix is not private/,
+	effect: 'not delivered',
+});
+test.serial('a disabled service', notReused, {
+	main: {master_service_disable: 'tlsproxy/unix'},
+	says: /master_service_disable turns tlsproxy\/unix off/,
+	effect: 'not delivered',
+});
+test.serial('a limit for stock', notReused, {
+	tlsproxy: 'none',
+	services: ['tlsproxy unix - - n - 2 tlsproxy'],
+	says: /stock tlsproxy\(8\) runs without a limit only/,
+	effect: 'not delivered',
+});
+for (const tlsproxy of ['ours', 'stock'] as const) {
+	test.serial(`no client role, with ${tlsproxy}`, notReused, {
+		tlsproxy,
+		main: {smtp_tls_security_level: ''},
+		services: ['smtp unix - - n - - smtp -o smtp_tls_security_level=encrypt'],
+		says: /is empty for tlsproxy\/unix, which turns its client role off/,
+		effect: 'not delivered',
+	});
+}
+
+test.serial('no cache service', notReused, {
+	main: {connection_cache_service_name: 'cache'},
+	says: /no service cache\/unix/,
+});
+test.serial('a disabled cache service', notReused, {
+	main: {master_service_disable: 'scache/unix'},
+	says: /master_service_disable turns scache\/unix off/,
+});
+test.serial('more than one cache', notReused, {
+	services: ['scache unix - - n - 2 scache'],
+	messages: 2,
+	says: /scache\/unix has a process limit of 2/,
+});
+test.serial('nothing stored', notReused, {
+	main: {...smtpOnly, smtp_connection_cache_on_demand: 'no'},
+	says: /smtp_connection_cache_on_demand is off/,
+});
+test.serial('destinations in brackets', notReused, {
+	main: {smtp_connection_cache_on_demand: 'no', smtp_connection_cache_destinations: '$relayhost'},
+	says: /smtp_connection_cache_destinations has "\[127\.0\.0\.1\]:\d+"/,
+});
+test.serial('two deliveries per connection', notReused, {
+	main: {smtp_connection_reuse_count_limit: '1'},
+	says: /smtp_connection_reuse_count_limit is 1/,
+	effect: 'little reuse',
+});
+test.serial('a pause that is longer than connections are kept', notReused, {
+	main: {smtp_destination_rate_delay: '3s'},
+	messages: 3,
+	says: /smtp_destination_rate_delay is 3 s, and a stored connection is kept for 2 s/,
+});
+test.serial('unlimited concurrency', notReused, {
+	main: {...smtpOnly, smtp_destination_concurrency_limit: '0', initial_destination_concurrency: '100'},
+	says: /smtp_destination_concurrency_limit is 0/,
+	effect: 'little reuse',
+});
+
+/* The same pause, seen from the other two limits: a message every three seconds. */
+for (const [limits, parameters, reused] of [
+	['a time limit that the cache does not grant', {smtp_connection_cache_time_limit: '20s'}, false],
+	['both time limits', {smtp_connection_cache_time_limit: '20s', connection_cache_ttl_limit: '20s'}, true],
+	[
+		'a life of two seconds',
+		{
+			smtp_connection_cache_time_limit: '20s',
+			connection_cache_ttl_limit: '20s',
+			smtp_connection_reuse_time_limit: '2s',
+		},
+		false,
+	],
+] as const) {
+	test.serial(`with ${limits}, connections are ${reused ? '' : 'not '}reused after a pause`, async t => {
+		await using pair = await Pair.start({main: parameters});
+		t.is(doctor(pair) === '', reused);
+		for (let number = 1; number <= 3; number++) {
+			await inject(pair.sandbox.submissionPort, messages(1), 1);
+			t.true(await pair.arrived(number));
+			/* A delivery in the same second as the limit is not late yet. */
+			await new Promise(resolve => setTimeout(resolve, 3200));
+		}
+
+		const {handshakes} = await pair.sink.counts();
+		t.is(handshakes, reused ? 1 : limits.startsWith('a life') ? 2 : 3);
+	});
+}
+
+for (const inJail of [false, true]) {
+	test.serial(
+		`a jail ${inJail ? 'with' : 'without'} the directory of authorities ${inJail ? 'verifies' : 'does not verify'} servers`,
+		async t => {
+			await using pair = await Pair.start({
+				chroot: 'y',
+				main: {smtp_tls_security_level: 'secure', smtp_tls_secure_cert_match: SINK_NAME},
+			});
+			const {sandbox} = pair;
+			const authorities = join(sandbox.directory, 'authorities');
+			mkdirSync(authorities);
+			cpSync(pair.certificates.caFile, join(authorities, 'ca.pem'));
+			execFileSync('openssl', ['rehash', authorities]);
+			if (inJail) {
+				cpSync(authorities, join(sandbox.queueDirectory, authorities), {
+					recursive: true,
+					verbatimSymlinks: true,
+				});
+			}
+
+			await sandbox.postconf('smtp_tls_CApath', authorities);
+			await sandbox.reload();
+			if (inJail) {
+				t.is(doctor(pair), '');
+			} else {
+				t.regex(doctor(pair), /runs in a jail, and \S+\/authorities does not exist there/);
+			}
+
+			const {encrypted} = await deliver(pair, 3, inJail ? 60_000 : 5000);
+			t.is(encrypted, inJail ? 3 : 0, await sandbox.log());
+		},
+	);
+}
+
+test.serial('an identity for root only that stock does not have fails, and this program serves it', async t => {
+	for (const tlsproxy of ['stock', 'ours'] as const) {
+		await using pair = await Pair.start({tlsproxy});
+		const {certFile, keyFile} = pair.certificates;
+		chmodSync(keyFile, 0o600);
+		writeFileSync(
+			join(pair.sandbox.configDirectory, 'master.cf'),
+			`own unix - - n - - smtp -o smtp_tls_cert_file=${certFile} -o smtp_tls_key_file=${keyFile}\n`,
+			{flag: 'a'},
+		);
+		await pair.sandbox.postconf('default_transport', 'own');
+		await pair.sandbox.postconf('transport_maps', `static:own:[127.0.0.1]:${pair.sink.port}`);
+		await pair.sandbox.reload();
+		const said = doctor(pair);
+		const {encrypted} = await deliver(pair, 4, tlsproxy === 'stock' ? 5000 : 60_000);
+		if (tlsproxy === 'stock') {
+			t.regex(said, /Stock tlsproxy\(8\) has one identity, and that of own\/unix is another/);
+			t.is(encrypted, 0);
+			t.regex(await pair.sandbox.log(), /unexpected settings/);
+		} else {
+			t.is(said, '');
+			t.is(encrypted, 4);
+		}
+	}
+});
+
+test.serial('what changed and was not reloaded is found, and is gone after a reload', async t => {
+	await using pair = await Pair.start({tlsproxy: 'ours'});
+	const {sandbox} = pair;
+	t.is((await deliver(pair, 4, 60_000)).encrypted, 4);
+	t.is(doctor(pair), '');
+	await new Promise(resolve => setTimeout(resolve, 2100));
+
+	await sandbox.postconf('smtp_helo_timeout', '200s');
+	t.regex(doctor(pair), /main\.cf was changed after these processes were started: (.*, )?tlsproxy\[\d+\]/);
+	await sandbox.reload();
+	t.is(doctor(pair), '');
+
+	const {status} = spawnSync(
+		join(project, 'postfix', 'install'),
+		['-c', sandbox.configDirectory, '-s', 'another', '-p', join(sandbox.directory, 'another')],
+		{cwd: '/'},
+	);
+	t.is(status, 0);
+	await sandbox.postconf('tlsproxy_service_name', 'another');
+	t.regex(doctor(pair), /The running master\(8\) does not listen for another\/unix/);
+	await sandbox.reload();
+	t.is(doctor(pair), '');
+
+	/* As a package does it: a new file takes the place of the old one. */
+	t.is((await deliver(pair, 4, 60_000)).encrypted, 8);
+	const main = join(sandbox.directory, 'another', 'lib', 'main.js');
+	await new Promise(resolve => setTimeout(resolve, 2100));
+	cpSync(main, `${main}.new`, {preserveTimestamps: true});
+	rmSync(main);
+	renameSync(`${main}.new`, main);
+	t.regex(doctor(pair), /The program was replaced after these processes were started: tlsproxy\[\d+\]/);
+	await sandbox.reload();
+	t.is(doctor(pair), '');
+});
