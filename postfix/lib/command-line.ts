@@ -13,27 +13,62 @@ import {userInfo} from 'node:os';
 import {parseArgs} from 'node:util';
 import {Refusal} from './master-cf.ts';
 
+/** Options as they were given. */
+export interface Options<Valued extends string, Flag extends string> {
+	readonly values: Readonly<Partial<Record<Valued, string>>>;
+	readonly flags: ReadonlySet<Flag>;
+	readonly words: readonly string[];
+}
+
 /**
- * Options of one letter, each with a value.
+ * Options of one letter.
  *
- * @param letters - those that are known.
+ * @param valued - those that have a value.
+ * @param flags - those that have none.
+ * @param more - `words` when arguments may follow.
  * @throws {Refusal} for anything else, with the usage.
  */
-export function singleLetterOptions<Letter extends string>(
-	letters: readonly Letter[],
+export function singleLetterOptions<Valued extends string, Flag extends string = never>(
+	valued: readonly Valued[],
 	usage: string,
-	args: readonly string[] = process.argv.slice(2),
-): Readonly<Partial<Record<Letter, string>>> {
+	flags: readonly Flag[] = [],
+	more: 'words' | 'nothing' = 'nothing',
+): Options<Valued, Flag> {
 	try {
-		const {values} = parseArgs({
-			args: [...args],
-			options: Object.fromEntries(letters.map(letter => [letter, {type: 'string', short: letter}] as const)),
-			strict: true,
+		const {values, positionals} = parseArgs({
+			args: process.argv.slice(2),
+			options: Object.fromEntries([
+				...valued.map(letter => [letter, {type: 'string', short: letter}] as const),
+				...flags.map(letter => [letter, {type: 'boolean', short: letter}] as const),
+			]),
+			allowPositionals: more === 'words',
 		});
-		return values as Partial<Record<Letter, string>>;
+		const given: Readonly<Partial<Record<string, unknown>>> = values;
+		return {
+			values: Object.fromEntries(
+				valued.flatMap(letter => (typeof given[letter] === 'string' ? [[letter, given[letter]]] : [])),
+			) as Partial<Record<Valued, string>>,
+			flags: new Set(flags.filter(letter => given[letter] === true)),
+			words: positionals,
+		};
 	} catch (reason) {
-		throw new Refusal(`${reason instanceof Error ? reason.message : String(reason)}\n${usage}`);
+		throw new Refusal(`${reason instanceof Error ? reason.message : String(reason)}\n${usage}`, {
+			cause: reason,
+		});
 	}
+}
+
+/**
+ * The configuration directory that has to be named.
+ *
+ * @throws {Refusal} when it is not: which instance is meant must not be guessed.
+ */
+export function namedDirectory(named: string | undefined, usage: string): string {
+	if (named === undefined) {
+		throw new Refusal(`no configuration directory\n${usage}`);
+	}
+
+	return named;
 }
 
 /** @throws {Refusal} unless the process belongs to root. */

@@ -35,8 +35,7 @@
 
 import {existsSync} from 'node:fs';
 import {dirname, join} from 'node:path';
-import {parseArgs} from 'node:util';
-import {runCommand} from './command-line.ts';
+import {namedDirectory, runCommand, singleLetterOptions} from './command-line.ts';
 import {checkCache} from './doctor/cache.ts';
 import {checkIdentities} from './doctor/identity.ts';
 import {checkRunning} from './doctor/running.ts';
@@ -44,7 +43,6 @@ import {checkService} from './doctor/service.ts';
 import {checkSwitches} from './doctor/switches.ts';
 import {type Finding, lookAt} from './doctor/view.ts';
 import {checkRelease} from './instance.ts';
-import {Refusal} from './master-cf.ts';
 
 const USAGE = 'usage: doctor -c config_dir [next-hop ...]';
 
@@ -58,8 +56,8 @@ const WIDTH = 78;
 await runCommand(
 	'doctor',
 	() => {
-		const {directory, destinations} = options();
-		const view = lookAt(directory, destinations);
+		const {values, words} = singleLetterOptions(['c'], USAGE, [], 'words');
+		const view = lookAt(namedDirectory(values.c, USAGE), words);
 		const findings = diagnose(view.value('mail_version')) ?? [
 			...checkService(view, installCommand()),
 			...checkSwitches(view),
@@ -74,24 +72,6 @@ await runCommand(
 	},
 	CANNOT_LOOK,
 );
-
-function options(): {readonly directory: string; readonly destinations: readonly string[]} {
-	try {
-		const {values, positionals} = parseArgs({
-			options: {c: {type: 'string', short: 'c'}},
-			allowPositionals: true,
-		});
-		if (values.c === undefined) {
-			throw new Error('no configuration directory');
-		}
-
-		return {directory: values.c, destinations: positionals};
-	} catch (reason) {
-		throw new Refusal(`${reason instanceof Error ? reason.message : String(reason)}\n${USAGE}`, {
-			cause: reason,
-		});
-	}
-}
 
 /* What else there is to say about a release that cannot do it does not matter. */
 function diagnose(mailVersion: string): readonly Finding[] | undefined {

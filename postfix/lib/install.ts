@@ -5,13 +5,19 @@
 /*	register this program as a service of a Postfix instance
 /* SYNOPSIS
 /*	install -c config_dir [-s service] [-p program_dir] [-C y|n]
-/*		[-l limit]
+/*		[-l limit] [-r]
+/*	install -a [-r]
 /* DESCRIPTION
 /*	Writes the service into master.cf of the instance, in a block that
 /*	uninstall can take out again, and prints what it changed. main.cf
 /*	is not changed. Run again, it changes what is different.
+/* .IP "\fB-a\fR"
+/*	Do nothing but reload, with -r, all instances in which this copy of
+/*	the program is registered: after an upgrade.
 /* .IP "\fB-c \fIconfig_dir\fR"
 /*	Configuration directory of the instance.
+/* .IP "\fB-r\fR"
+/*	Reload the instance, when it is running and something was changed.
 /* .IP "\fB-s \fIservice\fR (default: tlsproxy)"
 /*	Service name. An active line of that name that runs tlsproxy is
 /*	replaced; its options are kept.
@@ -33,23 +39,38 @@ import {availableParallelism} from 'node:os';
 import {dirname, join, relative} from 'node:path';
 import {
 	checkServiceName,
+	namedDirectory,
 	printBytes,
 	quoted,
 	requireRoot,
 	runCommand,
 	singleLetterOptions,
 } from './command-line.ts';
-import {checkRelease, configurationDirectory, parametersOf, replaceFile} from './instance.ts';
+import {
+	checkRelease,
+	configurationDirectory,
+	parametersOf,
+	reloadIfRunning,
+	replaceFile,
+} from './instance.ts';
 import {Refusal, register} from './master-cf.ts';
 import {builtProgram, checkSafe, copyProgram, copyTarget} from './program.ts';
+import {registrationsOf} from './registered.ts';
 
-const USAGE = 'usage: install -c config_dir [-s service] [-p program_dir] [-C y|n] [-l limit]';
+const USAGE = `usage: install -c config_dir [-s service] [-p program_dir] [-C y|n] [-l limit] [-r]
+       install -a [-r]`;
 
 await runCommand('install', () => {
-	const options = singleLetterOptions(['c', 's', 'p', 'C', 'l'], USAGE);
-	const {c: named, s: service = 'tlsproxy', p: programDirectory, C: chroot, l: limit} = options;
-	if (named === undefined) {
-		throw new Refusal(`no configuration directory\n${USAGE}`);
+	const {values, flags} = singleLetterOptions(['c', 's', 'p', 'C', 'l'], USAGE, ['a', 'r']);
+	const {c: named, s: service = 'tlsproxy', p: programDirectory, C: chroot, l: limit} = values;
+	if (flags.has('a')) {
+		if (Object.keys(values).length > 0) {
+			throw new Refusal(`-a is for all instances as they are\n${USAGE}`);
+		}
+
+		requireRoot('master(8) belongs to root');
+		refresh(flags.has('r'));
+		return;
 	}
 
 	checkServiceName(service);
@@ -62,7 +83,7 @@ await runCommand('install', () => {
 	}
 
 	requireRoot('master.cf belongs to root, and so must the program that it names');
-	const directory = configurationDirectory(named);
+	const directory = configurationDirectory(namedDirectory(named, USAGE));
 	const parameters = parametersOf(directory, [
 		'mail_version',
 		'daemon_directory',
@@ -104,7 +125,7 @@ await runCommand('install', () => {
 	}
 
 	if (copied || change.text !== before) {
-		console.log(`install: next: postfix -c ${directory} reload`);
+		announceReload(directory, flags.has('r'));
 	}
 
 	if (parameters.smtp_tls_connection_reuse.toLowerCase() !== 'yes') {
@@ -121,6 +142,21 @@ await runCommand('install', () => {
 		console.log(`  -o tlsproxy_service_name=${service}`);
 	}
 });
+
+function refresh(reload: boolean): void {
+	const registrations = registrationsOf(builtProgram(dirname(dirname(import.meta.dirname))));
+	for (const directory of new Set(registrations.map(registered => registered.directory))) {
+		announceReload(directory, reload);
+	}
+}
+
+function announceReload(directory: string, reload: boolean): void {
+	if (!reload) {
+		console.log(`install: next: postfix -c ${directory} reload`);
+	} else if (reloadIfRunning(directory)) {
+		console.log(`install: reloaded ${directory}`);
+	}
+}
 
 /* master(8) puts daemon_directory in front and splits at blanks: an absolute path, or one with a blank, cannot be written. */
 function commandColumn(daemonDirectory: string, program: string): string {

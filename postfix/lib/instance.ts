@@ -112,6 +112,59 @@ export function runPostconf(
 }
 
 /**
+ * The configuration directories of all instances that this machine's own one knows of, itself first.
+ *
+ * A Postfix that was removed leaves its configuration behind: then there is still that.
+ */
+export function allInstances(): readonly string[] {
+	const first = builtInDirectory();
+	const named = ['multi_instance_directories', 'alternate_config_directories'] as const;
+	const others = ((): readonly string[] => {
+		try {
+			return Object.values(parametersOf(first, named)).flatMap(value => value.split(/[\s,]+/));
+		} catch (reason) {
+			if (reason instanceof Refusal) {
+				return [];
+			}
+
+			throw reason;
+		}
+	})();
+	return [...new Set([first, ...others])].filter(
+		directory => directory !== '' && existsSync(join(directory, 'master.cf')),
+	);
+}
+
+function builtInDirectory(): string {
+	const {status, stdout} = spawnSync('postconf', ['-dh', 'config_directory'], {
+		encoding: 'utf8',
+		env: {...commandEnvironment},
+	});
+	return status === 0 ? stdout.trim() : '/etc/postfix';
+}
+
+/**
+ * Has a running instance read its configuration.
+ *
+ * @returns whether it is running.
+ * @throws {Refusal} when it does not do so.
+ */
+export function reloadIfRunning(directory: string): boolean {
+	const postfix = (command: string) =>
+		spawnSync('postfix', ['-c', directory, command], {encoding: 'utf8', env: {...commandEnvironment}});
+	if (postfix('status').status !== 0) {
+		return false;
+	}
+
+	const {status, stderr} = postfix('reload');
+	if (status !== 0) {
+		throw new Refusal(`postfix -c ${directory} reload: ${stderr.trim()}`);
+	}
+
+	return true;
+}
+
+/**
  * @param mailVersion - as in the parameter `mail_version`.
  * @throws {Refusal} when that release has no tlsproxy(8) with a client role.
  */

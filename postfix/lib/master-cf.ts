@@ -75,6 +75,7 @@ interface Block {
 
 const BEGIN = '# BEGIN postfix-tlsproxy';
 const END = '# END postfix-tlsproxy';
+const registrationBegin = new RegExp(`^${BEGIN} (\\S+)`);
 const KEPT = '#was: ';
 const NO_NEWLINE = '(the file had no newline at its end)';
 const REMARK = '# Made by install, taken out again by uninstall. Options may be added below the service.';
@@ -144,6 +145,14 @@ export function unregister(text: string, service: string): Change | undefined {
 			.join(''),
 		after: restored,
 	};
+}
+
+/** Names of the services that are registered by us, whatever program they run. */
+export function registeredServices(text: string): readonly string[] {
+	return physicalLines(text).flatMap(line => {
+		const [, name] = registrationBegin.exec(line) ?? [];
+		return name === undefined ? [] : [name];
+	});
 }
 
 /** All active service definitions. */

@@ -40,14 +40,14 @@ const PARTS = [
 ] as const;
 
 /**
- * The program that postfix/build made.
+ * The program that a command belongs to: the one that it came with, or the one that postfix/build made.
  *
- * @param home - top directory of the project.
+ * @param home - top directory of the project, or of a copy of the program.
  * @returns its directory, without symbolic links.
  * @throws {Refusal} when it is not complete.
  */
 export function builtProgram(home: string): string {
-	const directory = join(home, 'dist');
+	const directory = existsSync(join(home, 'lib', 'main.js')) ? home : join(home, 'dist');
 	const missing = PARTS.find(part => !existsSync(join(directory, part)));
 	if (missing !== undefined) {
 		throw new Refusal(

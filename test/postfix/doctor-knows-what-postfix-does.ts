@@ -14,6 +14,11 @@ import {messages, Pair, SINK_NAME} from '../helpers/postfix.ts';
 const project = join(import.meta.dirname, '..', '..');
 const MESSAGES = 30;
 
+/* The time for which connections are kept is short, so that waiting for its end is. */
+async function start(options: SandboxOptions = {}): Promise<Pair> {
+	return await Pair.start({...options, main: {smtp_connection_cache_time_limit: '2s', ...options.main}});
+}
+
 /** What doctor says about a running instance, in one line. */
 function doctor(pair: Pair): string {
 	const {status, stdout, stderr} = spawnSync(
@@ -38,7 +43,7 @@ async function deliver(pair: Pair, count: number, limit: number): Promise<Outcom
 }
 
 test.serial('without a cause, connections are reused and doctor is silent', async t => {
-	await using pair = await Pair.start();
+	await using pair = await start();
 	t.is(doctor(pair), '');
 	const {encrypted, connections} = await deliver(pair, MESSAGES, 60_000);
 	t.is(encrypted, MESSAGES, await pair.sandbox.log());
@@ -57,7 +62,7 @@ interface Cause extends SandboxOptions {
 
 const notReused = test.macro({
 	async exec(t, {says, effect, messages: count = MESSAGES, prepare, ...options}: Cause) {
-		await using pair = await Pair.start(options);
+		await using pair = await start(options);
 		prepare?.(pair);
 		t.regex(doctor(pair), says);
 		const waits = effect === 'not delivered' ? 5000 : 90_000;
@@ -207,7 +212,7 @@ for (const [limits, parameters, reused] of [
 	],
 ] as const) {
 	test.serial(`with ${limits}, connections are ${reused ? '' : 'not '}reused after a pause`, async t => {
-		await using pair = await Pair.start({main: parameters});
+		await using pair = await start({main: parameters});
 		t.is(doctor(pair) === '', reused);
 		for (let number = 1; number <= 3; number++) {
 			await inject(pair.sandbox.submissionPort, messages(1), 1);
@@ -225,7 +230,7 @@ for (const inJail of [false, true]) {
 	test.serial(
 		`a jail ${inJail ? 'with' : 'without'} the directory of authorities ${inJail ? 'verifies' : 'does not verify'} servers`,
 		async t => {
-			await using pair = await Pair.start({
+			await using pair = await start({
 				chroot: 'y',
 				main: {smtp_tls_security_level: 'secure', smtp_tls_secure_cert_match: SINK_NAME},
 			});
@@ -255,34 +260,37 @@ for (const inJail of [false, true]) {
 	);
 }
 
-test.serial('an identity for root only that stock does not have fails, and this program serves it', async t => {
-	for (const tlsproxy of ['stock', 'ours'] as const) {
-		await using pair = await Pair.start({tlsproxy});
-		const {certFile, keyFile} = pair.certificates;
-		chmodSync(keyFile, 0o600);
-		writeFileSync(
-			join(pair.sandbox.configDirectory, 'master.cf'),
-			`own unix - - n - - smtp -o smtp_tls_cert_file=${certFile} -o smtp_tls_key_file=${keyFile}\n`,
-			{flag: 'a'},
-		);
-		await pair.sandbox.postconf('default_transport', 'own');
-		await pair.sandbox.postconf('transport_maps', `static:own:[127.0.0.1]:${pair.sink.port}`);
-		await pair.sandbox.reload();
-		const said = doctor(pair);
-		const {encrypted} = await deliver(pair, 4, tlsproxy === 'stock' ? 5000 : 60_000);
-		if (tlsproxy === 'stock') {
-			t.regex(said, /Stock tlsproxy\(8\) has one identity, and that of own\/unix is another/);
-			t.is(encrypted, 0);
-			t.regex(await pair.sandbox.log(), /unexpected settings/);
-		} else {
-			t.is(said, '');
-			t.is(encrypted, 4);
+test.serial(
+	'an identity for root only that stock does not have fails, and this program serves it',
+	async t => {
+		for (const tlsproxy of ['stock', 'ours'] as const) {
+			await using pair = await start({tlsproxy});
+			const {certFile, keyFile} = pair.certificates;
+			chmodSync(keyFile, 0o600);
+			writeFileSync(
+				join(pair.sandbox.configDirectory, 'master.cf'),
+				`own unix - - n - - smtp -o smtp_tls_cert_file=${certFile} -o smtp_tls_key_file=${keyFile}\n`,
+				{flag: 'a'},
+			);
+			await pair.sandbox.postconf('default_transport', 'own');
+			await pair.sandbox.postconf('transport_maps', `static:own:[127.0.0.1]:${pair.sink.port}`);
+			await pair.sandbox.reload();
+			const said = doctor(pair);
+			const {encrypted} = await deliver(pair, 4, tlsproxy === 'stock' ? 5000 : 60_000);
+			if (tlsproxy === 'stock') {
+				t.regex(said, /Stock tlsproxy\(8\) has one identity, and that of own\/unix is another/);
+				t.is(encrypted, 0);
+				t.regex(await pair.sandbox.log(), /unexpected settings/);
+			} else {
+				t.is(said, '');
+				t.is(encrypted, 4);
+			}
 		}
-	}
-});
+	},
+);
 
 test.serial('what changed and was not reloaded is found, and is gone after a reload', async t => {
-	await using pair = await Pair.start({tlsproxy: 'ours'});
+	await using pair = await start({tlsproxy: 'ours'});
 	const {sandbox} = pair;
 	t.is((await deliver(pair, 4, 60_000)).encrypted, 4);
 	t.is(doctor(pair), '');

@@ -1,0 +1,97 @@
+/*++
+/* NAME
+/*	copyright 3
+/* SUMMARY
+/*	whose work is in the package, and under which licence
+/* DESCRIPTION
+/*	Makes the copyright file of the Debian package: the licence of this
+/*	project, that of the runtime, and that of each npm package whose
+/*	code is in the program. Which these are is asked of the bundler.
+/* SEE ALSO
+/*	https://www.debian.org/doc/packaging-manuals/copyright-format/1.0/
+/*--*/
+
+import {globSync, readFileSync} from 'node:fs';
+import {join} from 'node:path';
+import {build} from 'esbuild';
+import {Refusal} from './master-cf.ts';
+
+/** What is not bundled, but stands beside the bundle. */
+const BESIDE = ['koffi'];
+
+/**
+ * The copyright file.
+ *
+ * @param home - top directory of the project.
+ * @throws {Refusal} when a package does not say what its licence is.
+ */
+export async function copyright(home: string): Promise<string> {
+	const {metafile} = await build({
+		absWorkingDir: home,
+		entryPoints: ['src/main.ts'],
+		bundle: true,
+		platform: 'node',
+		format: 'esm',
+		external: BESIDE,
+		write: false,
+		metafile: true,
+		logLevel: 'error',
+	});
+	const bundled = Object.keys(metafile.inputs).flatMap(
+		path => /^node_modules\/((?:@[^/]+\/)?[^/]+)\//.exec(path)?.[1] ?? [],
+	);
+	const runtime = `node-linux-${process.arch}`;
+	const packages = [...new Set([...bundled, ...BESIDE])].toSorted();
+	return `Format: https://www.debian.org/doc/packaging-manuals/copyright-format/1.0/
+Upstream-Name: postfix-tlsproxy
+
+Files: *
+Copyright: the authors of postfix-tlsproxy
+License: EPL-2.0
+${indented(readFileSync(join(home, 'LICENSE'), 'utf8'))}
+Files: usr/lib/postfix-tlsproxy/lib/node
+Copyright: Node.js contributors, and the authors of what it includes
+License: Node.js
+${indented(licenceText(home, runtime))}
+${packages.map(name => paragraph(home, name)).join('\n')}`;
+}
+
+function paragraph(home: string, name: string): string {
+	const {license, version} = JSON.parse(
+		readFileSync(join(home, 'node_modules', name, 'package.json'), 'utf8'),
+	) as {readonly license?: string; readonly version: string};
+	if (license === undefined) {
+		throw new Refusal(`node_modules/${name}: no licence`);
+	}
+
+	const text = licenceText(home, name);
+	const holders = [...text.matchAll(/^\s*(?:Copyright )?(?:\(c\)|©|Copyright)\s*(.*\w.*)$/gim)].map(
+		([, holder = '']) => holder.trim(),
+	);
+	const files = BESIDE.includes(name)
+		? `usr/lib/postfix-tlsproxy/lib/node_modules/*`
+		: 'usr/lib/postfix-tlsproxy/lib/main.js';
+	return `Files: ${files}
+Copyright: ${holders[0] ?? `the authors of ${name}`}
+Comment: npm package ${name} ${version}
+License: ${license}-${name.replace(/^@/, '').replace('/', '-')}
+${indented(text)}`;
+}
+
+function licenceText(home: string, name: string): string {
+	const [file] = globSync('{LICENSE,license,LICENCE}*', {cwd: join(home, 'node_modules', name)});
+	if (file === undefined) {
+		throw new Refusal(`node_modules/${name}: no licence text`);
+	}
+
+	return readFileSync(join(home, 'node_modules', name, file), 'utf8');
+}
+
+/* Lines that are empty have a dot in this format. */
+function indented(text: string): string {
+	return text
+		.trimEnd()
+		.split('\n')
+		.map(line => (line.trim() === '' ? ' .\n' : ` ${line.trimEnd()}\n`))
+		.join('');
+}
