@@ -6,51 +6,111 @@
 /* SYNOPSIS
 /*	node man/generate.ts
 /* DESCRIPTION
-/*	Writes man/tlsproxy.8 from src/main.ts. The rules are those of
-/*	Postfix's srctoman(1): text between the markers of the block, each
-/*	line without its prefix; a line that does not begin with white
-/*	space is a heading; a line that begins with a dot is nroff.
+/*	Writes man/tlsproxy.8 from src/main.ts, and the page of each command
+/*	from its source, under the name that the package gives it. The
+/*	rules are those of Postfix's srctoman(1): text between the markers
+/*	of the block, each line without its prefix; a line that does not
+/*	begin with white space is a heading; a line that begins with a dot
+/*	is nroff.
 /*--*/
 
 import {readFileSync, writeFileSync} from 'node:fs';
 
-/** The manual page in a source file, as nroff. */
-export function manualPage(source: string): string {
+/** Where the page of each command comes from. */
+export const sources: ReadonlyMap<string, string> = new Map([
+	['tlsproxy.8', 'src/main.ts'],
+	['postfix-tlsproxy-doctor.1', 'postfix/lib/doctor.ts'],
+	['postfix-tlsproxy-install.1', 'postfix/lib/install.ts'],
+	['postfix-tlsproxy-uninstall.1', 'postfix/lib/uninstall.ts'],
+]);
+
+/** What the package puts in front of the names of commands. */
+const PREFIX = 'postfix-tlsproxy-';
+
+/* Sections whose lines are not to be joined. */
+const LINES = new Set(['SYNOPSIS', 'SEE ALSO', 'LICENSE']);
+
+/**
+ * The manual page in a source file, as nroff.
+ *
+ * @param name - of the page, without the section, when it differs from that in the source.
+ */
+export function manualPage(source: string, name?: string): string {
 	const block = /^\/\*\+\+\n([\s\S]*?)^\/\*--\*\/$/m.exec(source)?.[1] ?? '';
-	const lines = block.split('\n').map(line => line.replace(/^\/\* ?/, ''));
-	const output: string[] = [];
-	let title = '';
-	for (const line of lines.filter((text, index) => text !== '' || index < lines.length - 1)) {
-		if (/^[A-Z]/.test(line)) {
-			output.push(`.SH "${line}"`);
+	const sections = sectionsOf(block);
+	const [own = '', section = ''] = (sections.get('NAME')?.[0] ?? '').split(' ');
+	const title = name ?? own;
+	const output = [
+		`.TH ${title.toUpperCase()} ${section}`,
+		'.ad',
+		'.fi',
+		'.SH NAME',
+		title,
+		'\\-',
+		escaped(sections.get('SUMMARY')?.join(' ') ?? ''),
+	];
+	for (const [heading, lines] of sections) {
+		if (heading === 'NAME' || heading === 'SUMMARY') {
 			continue;
 		}
 
-		const text = line.replace(/^\t/, '');
-		if (output.at(-1) === '.SH "NAME"' && title === '') {
-			const [name = '', section = ''] = text.split(' ');
-			title = `.TH ${name.toUpperCase()} ${section}\n.ad\n.fi`;
-			output.push(name);
-		} else if (output.at(-1) === '.SH "SUMMARY"') {
-			/* nroff wants the name and the purpose on one line. */
-			output.splice(-2, 2, `${output.at(-2) ?? ''} \\- ${text}`);
-		} else {
-			output.push(
-				text === ''
-					? '.sp'
-					: text.startsWith('.')
-						? text
-						: text.replaceAll('\\', '\\e').replaceAll('-', '\\-'),
-			);
+		output.push(`.SH "${heading}"`, ...(LINES.has(heading) ? ['.na', '.nf'] : ['.ad', '.fi']));
+		for (const line of lines) {
+			output.push(nroff(renamed(line, heading, own, title)));
 		}
 	}
 
-	return `${title}\n${output.join('\n')}\n`;
+	return `${output.join('\n')}\n`;
+}
+
+function sectionsOf(block: string): ReadonlyMap<string, readonly string[]> {
+	const sections = new Map<string, string[]>();
+	let lines: string[] = [];
+	for (const line of block.trimEnd().split('\n')) {
+		const text = line.replace(/^\/\* ?/, '');
+		if (/^[A-Z]/.test(text)) {
+			lines = [];
+			sections.set(text, lines);
+		} else {
+			lines.push(text.replace(/^\t/, ''));
+		}
+	}
+
+	return sections;
+}
+
+/* Commands call each other by the names that they have in the source. */
+function renamed(line: string, heading: string, own: string, title: string): string {
+	if (own === title) {
+		return line;
+	}
+
+	return heading === 'SYNOPSIS' && line.startsWith(`${own} `)
+		? title + line.slice(own.length)
+		: line.replaceAll(/\b(install|uninstall|doctor)\(1\)/g, `${PREFIX}$1(1)`);
+}
+
+function nroff(line: string): string {
+	return line === ''
+		? '.sp'
+		: line.startsWith('.')
+			? line.replaceAll('-', '\\-').replaceAll(/\\\\-/g, '\\-')
+			: escaped(line);
+}
+
+function escaped(text: string): string {
+	return text.replaceAll('\\', '\\e').replaceAll('-', '\\-');
+}
+
+/** The page that belongs to a file of this directory. */
+export function pageFrom(file: string, source: string): string {
+	const name = file.replace(/\.\d$/, '');
+	return manualPage(source, name === 'tlsproxy' ? undefined : name);
 }
 
 if (import.meta.main) {
-	writeFileSync(
-		new URL('tlsproxy.8', import.meta.url),
-		manualPage(readFileSync(new URL('../src/main.ts', import.meta.url), 'utf8')),
-	);
+	for (const [file, source] of sources) {
+		const text = readFileSync(new URL(`../${source}`, import.meta.url), 'utf8');
+		writeFileSync(new URL(file, import.meta.url), pageFrom(file, text));
+	}
 }

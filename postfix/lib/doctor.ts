@@ -23,7 +23,7 @@
 /*	Look up the TLS policy of this destination too, written as in
 /*	transport(5) or relayhost: example.com, [mail.example.com]:587. The
 /*	relay host is always looked up.
-/*
+/* .PP
 /*	Any user may run this command. Only root can look at keys, at
 /*	running processes, and into directories that are closed to others.
 /* DIAGNOSTICS

@@ -33,14 +33,11 @@ const SETTINGS = [...FILES, 'CAfile', 'CApath', 'loglevel', 'scert_verifydepth',
 
 /** Checks certificates. */
 export function checkIdentities(view: View): readonly Finding[] {
-	const proxies = proxiesOf(view);
-	return [
-		...proxies.flatMap(proxy => [
-			...proxy.users.flatMap(client => [...missingFiles(client), ...wrongKeys(client)]),
-			...(proxy.isOurs ? [] : otherIdentity(proxy)),
-			...(proxy.service.chroot ? outsideOfJail(view, proxy) : []),
-		]),
-	];
+	return proxiesOf(view).flatMap(proxy => [
+		...proxy.users.flatMap(client => [...missingFiles(client), ...wrongKeys(client)]),
+		...(proxy.isOurs ? [] : otherIdentity(proxy)),
+		...(proxy.service.chroot ? outsideOfJail(view, proxy) : []),
+	]);
 }
 
 function fileNames(

@@ -31,7 +31,7 @@ interface Daemon {
 	readonly started: number;
 	/** Program file, as the kernel has it. */
 	readonly executable: string;
-	/** Script that an interpreter runs. */
+	/** Script that a shell runs: the supervisor of this program. */
 	readonly script: string;
 }
 
@@ -125,34 +125,33 @@ function listOf(daemons: readonly Daemon[]): string {
 	return daemons.map(({program, pid}) => `${program}[${pid}]`).join(', ');
 }
 
-/* A worker of ours is a child of its supervisor, all others are children of master(8). */
+/*
+ * Of this program it is the supervisor that is a child of master(8), a shell that
+ * runs a script. It ends at a reload, when the worker finishes its sessions.
+ */
 function daemonsOf(master: number): readonly Daemon[] {
-	const table = new Map(
-		readdirSync('/proc')
-			.filter(name => /^\d+$/.test(name))
-			.map(name => [Number(name), readOr(`/proc/${name}/stat`, '')] as const),
-	);
-	const parent = (pid: number): number => Number(fieldsOf(table.get(pid) ?? '')[1] ?? 0);
 	const booted = Number(/^btime (\d+)/m.exec(readOr('/proc/stat', ''))?.[1] ?? 0);
-	return [...table].flatMap(([pid, stat]) => {
-		const up = [parent(pid), parent(parent(pid)), parent(parent(parent(pid)))];
-		const args = readOr(`/proc/${pid}/cmdline`, '').split('\0');
-		const script = args.find(arg => arg.endsWith('/lib/main.js')) ?? '';
-		if (!(up[0] === master || (script !== '' && up.includes(master)))) {
-			return [];
-		}
+	return readdirSync('/proc')
+		.filter(name => /^\d+$/.test(name))
+		.flatMap(name => {
+			const fields = fieldsOf(readOr(`/proc/${name}/stat`, ''));
+			if (Number(fields[1]) !== master) {
+				return [];
+			}
 
-		return [
-			{
-				pid,
-				program: script === '' ? basename(args[0] ?? '') : 'tlsproxy',
-				/* The 20th field behind the name. */
-				started: booted + Number(fieldsOf(stat)[19] ?? 0) / TICKS,
-				executable: linkOr(`/proc/${pid}/exe`),
-				script,
-			},
-		];
-	});
+			const [first = '', second = ''] = readOr(`/proc/${name}/cmdline`, '').split('\0');
+			const isScript = basename(second) === 'tlsproxy';
+			return [
+				{
+					pid: Number(name),
+					program: basename(isScript ? second : first),
+					/* The 20th field behind the name. */
+					started: booted + Number(fields[19] ?? 0) / TICKS,
+					executable: linkOr(`/proc/${name}/exe`),
+					script: isScript ? second : '',
+				},
+			];
+		});
 }
 
 /* Behind the name, which is in parentheses and can have anything in it: state, parent, ... */
@@ -166,9 +165,9 @@ function changed(path: string): number {
 }
 
 /* Packages keep the time of modification; when a file came to its place only the kernel says. */
-function installed(path: string): number {
-	const times = [path, join(dirname(path), 'node')].map(
-		file => statSync(file, {throwIfNoEntry: false})?.ctimeMs ?? 0,
+function installed(script: string): number {
+	const times = ['lib/main.js', 'lib/node'].map(
+		file => statSync(join(dirname(script), file), {throwIfNoEntry: false})?.ctimeMs ?? 0,
 	);
 	return Math.floor(Math.max(...times) / 1000) - 1;
 }

@@ -195,12 +195,12 @@ export function usersOf(view: View): readonly Client[] {
  * Source: postfix src/global/match_service.c.
  */
 export function isDisabled(view: View, {name, type}: Service): boolean {
-	const titles = [`${name}/${type}`, `${name}.${type}`, type].map(title => title.toLowerCase());
+	const names = [`${name}/${type}`, `${name}.${type}`, type].map(text => text.toLowerCase());
 	const found = view
 		.value('master_service_disable')
 		.toLowerCase()
 		.split(/[\s,]+/)
-		.find(pattern => titles.includes(pattern.replace(/^!+/, '')));
+		.find(pattern => names.includes(pattern.replace(/^!+/, '')));
 	return found !== undefined && !found.startsWith('!');
 }
 

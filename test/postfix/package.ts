@@ -1,0 +1,160 @@
+/*
+ * The Debian package, as a file. What it does in an installation is the matter of
+ * test/releases/package.
+ */
+import {execFileSync} from 'node:child_process';
+import {createHash} from 'node:crypto';
+import {globSync, lstatSync, mkdirSync, mkdtempSync, readFileSync, rmSync} from 'node:fs';
+import {tmpdir} from 'node:os';
+import {basename, join} from 'node:path';
+import {gunzipSync} from 'node:zlib';
+import test from 'ava';
+
+const project = join(import.meta.dirname, '..', '..');
+const directory = mkdtempSync(join(tmpdir(), 'tlsproxy-package-'));
+const tree = join(directory, 'tree');
+const control = join(directory, 'control');
+let archive = '';
+
+function make(target: string): string {
+	mkdirSync(target);
+	return execFileSync(join(project, 'postfix', 'package'), [target], {encoding: 'utf8'}).trim();
+}
+
+test.before(() => {
+	archive = make(join(directory, 'first'));
+	execFileSync('dpkg-deb', ['-x', archive, tree]);
+	execFileSync('dpkg-deb', ['-e', archive, control]);
+});
+
+test.after.always(() => {
+	rmSync(directory, {recursive: true, force: true});
+});
+
+function field(name: string): string {
+	return execFileSync('dpkg-deb', ['-f', archive, name], {encoding: 'utf8'}).trim();
+}
+
+function digest(path: string, algorithm: string): string {
+	return createHash(algorithm).update(readFileSync(path)).digest('hex');
+}
+
+/* Without what dpkg(1) makes of the directories. */
+const files = () =>
+	globSync('**/*', {cwd: tree})
+		.filter(file => !lstatSync(join(tree, file)).isDirectory())
+		.toSorted();
+
+test('the name of the package says version and machine', t => {
+	const {version} = JSON.parse(readFileSync(join(project, 'package.json'), 'utf8')) as {version: string};
+	t.is(field('Package'), 'postfix-tlsproxy');
+	t.is(field('Version'), version);
+	t.is(field('Architecture'), execFileSync('dpkg', ['--print-architecture'], {encoding: 'utf8'}).trim());
+	t.is(basename(archive), `postfix-tlsproxy_${version}_${field('Architecture')}.deb`);
+});
+
+test('two packages of the same sources have the same bytes', t => {
+	t.is(digest(make(join(directory, 'second')), 'sha256'), digest(archive, 'sha256'));
+});
+
+test('every file is listed with its digest, belongs to root, and only root can write to it', t => {
+	const sums = readFileSync(join(control, 'md5sums'), 'utf8').trimEnd().split('\n');
+	t.deepEqual(
+		sums,
+		files().map(file => `${digest(join(tree, file), 'md5')}  ${file}`),
+	);
+	const listing = execFileSync('dpkg-deb', ['-c', archive], {encoding: 'utf8'}).trimEnd().split('\n');
+	for (const line of listing) {
+		t.regex(line, /^(drwxr-xr-x|-rwxr-xr-x|-rw-r--r--) root\/root /);
+	}
+});
+
+test('there is nothing in /etc, and nothing that has to be made on the target', t => {
+	for (const file of files()) {
+		t.regex(file, /^usr\/(lib|sbin|share\/(man|doc|lintian))\//);
+		t.notRegex(file, /\.(ts|c|cc|h|gyp)$/);
+	}
+
+	t.deepEqual(globSync('*', {cwd: control}).toSorted(), ['control', 'md5sums', 'postinst', 'prerm']);
+});
+
+test('the program, its runtime and every command of the package run from there', t => {
+	const library = join(tree, 'usr/lib/postfix-tlsproxy');
+	const node = join(library, 'lib/node');
+	execFileSync(node, ['--check', join(library, 'lib/main.js')]);
+	t.deepEqual(readFileSync(join(library, 'tlsproxy')), readFileSync(join(project, 'src/supervisor.sh')));
+	for (const command of ['install', 'uninstall', 'doctor']) {
+		const wrapper = readFileSync(join(tree, `usr/sbin/postfix-tlsproxy-${command}`), 'utf8');
+		const [, script = ''] = / \/(usr\/\S+\.js) "\$@"\n$/.exec(wrapper) ?? [];
+		t.throws(() => execFileSync(node, [join(tree, script)], {stdio: 'pipe'}), {
+			message: /no configuration directory/,
+		});
+	}
+});
+
+test('everything that the machine has to have for the binaries is a dependency', t => {
+	const owners: Readonly<Record<string, string>> = {
+		'libatomic.so.1': 'libatomic1',
+		'libgcc_s.so.1': 'libgcc-s1',
+		'libstdc++.so.6': 'libstdc++6',
+	};
+	const depends = field('Depends')
+		.split(', ')
+		.map(text => text.split(' ')[0]);
+	const binaries = files().filter(file => file.endsWith('/node') || file.endsWith('.node'));
+	t.true(binaries.length >= 2);
+	for (const binary of binaries) {
+		const text = execFileSync('objdump', ['-p', join(tree, binary)], {encoding: 'utf8'});
+		for (const [, library = ''] of text.matchAll(/NEEDED\s+(\S+)/g)) {
+			const owner =
+				owners[library] ?? (/^(ld-linux|lib(c|m|dl|pthread)\.)/.test(library) ? 'libc6' : library);
+			t.true(depends.includes(owner), `${binary} needs ${library}`);
+		}
+
+		/* The oldest Debian that is supported has 2.31. */
+		for (const [, minor = ''] of text.matchAll(/GLIBC_2\.(\d+)/g)) {
+			t.true(Number(minor) <= 28, `${binary} needs GLIBC_2.${minor}`);
+		}
+	}
+});
+
+test('every command and the program have a manual page that nroff accepts', t => {
+	const pages = globSync('usr/share/man/man*/*.gz', {cwd: tree}).map(page => basename(page, '.gz'));
+	t.deepEqual(pages.toSorted(), [
+		'postfix-tlsproxy-doctor.1',
+		'postfix-tlsproxy-install.1',
+		'postfix-tlsproxy-uninstall.1',
+		'postfix-tlsproxy.8',
+	]);
+});
+
+test('the copyright file has the licences of this project, of the runtime, and of each bundled package', t => {
+	const text = readFileSync(join(tree, 'usr/share/doc/postfix-tlsproxy/copyright'), 'utf8');
+	t.true(text.startsWith('Format: https://www.debian.org/doc/packaging-manuals/copyright-format/1.0/\n'));
+	for (const word of [
+		'Eclipse Public License',
+		'Node.js is licensed',
+		'npm package koffi',
+		'npm package pino',
+	]) {
+		t.true(text.includes(word), word);
+	}
+
+	/* In this format an empty line ends a paragraph. */
+	t.notRegex(text, /\n\n(?!Files: )/);
+});
+
+test('the change log is in the form of Debian', t => {
+	const text = gunzipSync(readFileSync(join(tree, 'usr/share/doc/postfix-tlsproxy/changelog.gz'))).toString();
+	t.regex(
+		text,
+		/^postfix-tlsproxy \([\d.]+\) unstable; urgency=medium\n\n {2}\* .*\n\n -- [^<]+ <\S+@\S+> {2}\w{3}, [ \d]\d \w{3} \d{4} [\d:]+ \+0000\n$/,
+	);
+});
+
+test('the scripts of the package are scripts', t => {
+	for (const script of ['postinst', 'prerm']) {
+		execFileSync('sh', ['-n', join(control, script)]);
+		t.is(lstatSync(join(control, script)).mode & 0o777, 0o755);
+	}
+});
