@@ -1,4 +1,4 @@
-/* Manual pages: that they are those of the sources, that nroff accepts them, and that none of stock's parameters is missing. */
+/* Manual pages: that they are those of the sources, that groff accepts them, and that none of stock's parameters is missing. */
 import {spawnSync} from 'node:child_process';
 import {readdirSync, readFileSync} from 'node:fs';
 import test from 'ava';
@@ -11,8 +11,8 @@ for (const [file, source] of sources) {
 		t.is(read(`man/${file}`), pageFrom(file, read(source)));
 	});
 
-	test(`man/${file} is accepted by nroff`, t => {
-		const {status, stdout, stderr} = spawnSync('nroff', ['-man', '-ww', '-Tascii', '-P-cbou'], {
+	test(`man/${file} is accepted by groff`, t => {
+		const {status, stdout, stderr} = spawnSync('groff', ['-man', '-ww', '-Tascii', '-P-cbou'], {
 			input: read(`man/${file}`),
 			encoding: 'utf8',
 		});
