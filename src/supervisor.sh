@@ -32,7 +32,7 @@ flags='--expose-gc --max-semi-space-size=1'
 word=$(
 	exec 9>&1 >/dev/null </dev/null
 	TLSPROXY_SUPERVISOR_PID=$$ TLSPROXY_SUPERVISOR_FD=9 \
-		"$home/node" $flags "$home/main.js" "$@" &
+		"$home/node" --jitless $flags "$home/launch.js" "$@" &
 )
 
 case $word in

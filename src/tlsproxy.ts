@@ -22,7 +22,7 @@ import {facilityNumber} from './conf/facility.ts';
 import {libsslOf} from './conf/linkage.ts';
 import {readConfiguration} from './conf/postconf.ts';
 import {readMasterFile} from './conf/services.ts';
-import {limitWord} from './conf/words.ts';
+import {booleanWord, limitWord} from './conf/words.ts';
 import {ConfigurationError} from './errors.ts';
 import {DeadlineClock} from './event/deadline.ts';
 import {Reactor} from './event/reactor.ts';
@@ -31,6 +31,7 @@ import {loadOpenssl} from './ffi/openssl.ts';
 import * as log from './log.ts';
 import {enterJail, mailOwner} from './master/jail.ts';
 import type {Options} from './master/options.ts';
+import {confine} from './master/seccomp.ts';
 import {type Ancestry, EventServer, watchdogStep} from './master/server.ts';
 import {postlogTransport, syslogTransport} from './master/transport.ts';
 import {Concurrency} from './proxy/concurrency.ts';
@@ -99,6 +100,12 @@ export async function serve(
 	tzset();
 	const account = options.unprivileged ? mailOwner(configuration.string('mail_owner')) : undefined;
 	enterJail(options.chroot ? configuration.string('queue_directory') : undefined, account);
+	if (booleanWord(options.words, 'seccomp')) {
+		const missing = confine(environment['TLSPROXY_SECCOMP'] === 'thread' ? 'thread' : 'process');
+		if (missing !== undefined) {
+			log.warning(missing);
+		}
+	}
 
 	const host: SessionHost = {
 		profile,

@@ -14,6 +14,7 @@ const allowed: Readonly<Record<string, readonly string[] | 'everything'>> = {
 	conf: ['log'],
 	event: ['ffi'],
 	ffi: [],
+	launch: ['ffi', 'master'],
 	log: [],
 	main: 'everything',
 	master: ['conf', 'event', 'ffi', 'log'],

@@ -33,6 +33,7 @@ import {Refusal} from './master-cf.ts';
 /** What a built program consists of, at least. */
 const PARTS = [
 	'tlsproxy',
+	'lib/launch.js',
 	'lib/main.js',
 	'lib/node',
 	'lib/package.json',

@@ -1,9 +1,10 @@
 import test from 'ava';
-import {limitWord, wordNames} from '../../src/conf/words.ts';
+import {booleanWord, limitWord, pathWord, wordNames} from '../../src/conf/words.ts';
 import {ConfigurationError} from '../../src/errors.ts';
 
 test('limitWord is zero, no limit, for a word that is absent', t => {
-	for (const name of wordNames) {
+	for (const name of ['client_handshake_count_limit', 'handshake_count_limit'] as const) {
+		t.true(wordNames.includes(name));
 		t.is(limitWord(new Map(), name), 0);
 	}
 });
@@ -34,3 +35,22 @@ test(refuses, 'many', 'bad numerical configuration: handshake_count_limit = many
 test(refuses, '5x', 'bad numerical configuration: handshake_count_limit = 5x');
 test(refuses, '4294967296', 'bad numerical configuration: handshake_count_limit = 4294967296');
 test(refuses, '-1', 'invalid handshake_count_limit parameter value -1 < 0');
+
+test('booleanWord says yes or no, and yes to seccomp when it is absent', t => {
+	t.true(booleanWord(new Map(), 'seccomp'));
+	t.true(booleanWord(new Map([['seccomp', 'yes']]), 'seccomp'));
+	t.false(booleanWord(new Map([['seccomp', 'no']]), 'seccomp'));
+});
+
+test('booleanWord refuses what is neither', t => {
+	t.throws(() => booleanWord(new Map([['seccomp', 'off']]), 'seccomp'), {
+		instanceOf: ConfigurationError,
+		message: 'bad boolean configuration: seccomp = off',
+	});
+});
+
+test('pathWord takes an empty path for none', t => {
+	t.is(pathWord(new Map(), 'json_log'), undefined);
+	t.is(pathWord(new Map([['json_log', '']]), 'json_log'), undefined);
+	t.is(pathWord(new Map([['json_log', '/var/log/x']]), 'json_log'), '/var/log/x');
+});

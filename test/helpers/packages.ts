@@ -12,6 +12,8 @@ import {execa} from 'execa';
 export interface Extracted {
 	/** Path of a program. */
 	program(name: string): string;
+	/** Path of a file: the first that a pattern, relative to the root, finds, here or on this machine. */
+	file(pattern: string): string;
 	/** What its programs need to find their libraries. */
 	readonly environment: Readonly<Record<string, string>>;
 }
@@ -45,6 +47,14 @@ export async function extract(...names: readonly string[]): Promise<Extracted> {
 
 			return found;
 		},
+		file(pattern) {
+			const [found] = [root, '/'].flatMap(top => globSync(join(top, pattern)));
+			if (found === undefined) {
+				throw new Error(`${names.join(', ')}: no file ${pattern}`);
+			}
+
+			return found;
+		},
 		environment: {LD_LIBRARY_PATH: libraries.join(':')},
 	};
 }
@@ -53,7 +63,15 @@ async function load(work: string, names: readonly string[]): Promise<void> {
 	const archives = join(work, 'archives');
 	await mkdir(join(archives, 'partial'), {recursive: true});
 	await mkdir(join(work, 'root'));
-	const options = ['-q', '-y', '--no-install-recommends', '-o', `Dir::Cache::archives=${archives}`];
+	/* What is installed already is loaded, too. */
+	const options = [
+		'-q',
+		'-y',
+		'--reinstall',
+		'--no-install-recommends',
+		'-o',
+		`Dir::Cache::archives=${archives}`,
+	];
 	const get = async (): Promise<unknown> =>
 		await execa('apt-get', [...options, 'install', '--download-only', ...names]);
 	try {
