@@ -54,9 +54,6 @@ const JITLESS = '--jitless';
 /** Set in the process that tries what may kill it. */
 const TRIAL = 'TLSPROXY_TRIAL';
 
-/** Flow control, status, and the socket that is listened on. Source: postfix src/master/master_proto.h. */
-const MASTER_FDS = [3, 4, 5, 6];
-
 const arch = thisArchitecture();
 if (process.env[TRIAL] !== undefined) {
 	process.exit(arch !== undefined && trySeccomp(arch) ? 0 : 1);
@@ -110,11 +107,10 @@ function refuseUnseenCalls(): void {
 
 /*
  * Node.js marks all descriptors that it finds at its start: no program that it starts
- * gets them. What master(8) leaves open, and what the supervisor names, is the worker's.
+ * gets them. Those that the supervisor names are the worker's.
  */
 function keepDescriptors(): void {
-	const named = Object.keys(process.env).filter(name => /^TLSPROXY_.*_FD$/.test(name));
-	for (const fd of [...MASTER_FDS, ...named.map(name => Number(process.env[name]))]) {
-		clearCloseOnExec(fd as Fd);
+	for (const fd of process.env['TLSPROXY_KEEP']?.split(' ') ?? []) {
+		clearCloseOnExec(Number(fd) as Fd);
 	}
 }

@@ -24,7 +24,7 @@
 /*	src/global/maillog_client.c
 /*--*/
 
-import {pino} from 'pino';
+import {type LoggerOptions, pino, stdTimeFunctions} from 'pino';
 
 /** Sends one finished record; `severity` is a severity of syslog(3). */
 export interface LogTransport {
@@ -45,9 +45,11 @@ const byNumber: ReadonlyMap<number, (typeof levels)[keyof typeof levels]> = new 
 
 /** Bytes of text in one record. Source: postfix src/util/msg_logger.c. */
 const TEXT_LIMIT = 2000;
-/** Errors after which a process gives up. Source: postfix src/util/msg.c. */
 
 let transport: LogTransport | undefined;
+let json: ((record: string) => void) | undefined;
+let utf8 = true;
+let verbosity = 0;
 
 /*
  * pino leaves the level and the text of the record that it is about to write
@@ -58,38 +60,71 @@ const destination = {
 	[Symbol.for('pino.metadata')]: true,
 	lastLevel: 0,
 	lastMsg: '',
-	write(): void {
+	write(record: string): void {
 		const level = byNumber.get(this.lastLevel) ?? levels.info;
-		transport?.send(level.severity, level.label, cleanText(this.lastMsg));
+		transport?.send(level.severity, level.label, this.lastMsg);
+		json?.(record);
 	},
 };
 
-const logger = pino(
-	{
-		base: null,
-		timestamp: false,
-		level: 'info',
-		customLevels: Object.fromEntries(Object.entries(levels).map(([name, level]) => [name, level.pino])) as {
-			[name in keyof typeof levels]: number;
+let logger = newLogger({base: null, timestamp: false});
+
+function newLogger(head: Pick<LoggerOptions, 'base' | 'timestamp'>) {
+	return pino(
+		{
+			...head,
+			level: 'info',
+			formatters: {level: label => ({level: label})},
+			customLevels: Object.fromEntries(Object.entries(levels).map(([name, level]) => [name, level.pino])) as {
+				[name in keyof typeof levels]: number;
+			},
+			useOnlyCustomLevels: true,
 		},
-		useOnlyCustomLevels: true,
-	},
-	destination,
-);
+		destination,
+	);
+}
 
 /** Directs all further records to a transport. */
 export function openLog(to: LogTransport): void {
 	transport = to;
 }
 
+/**
+ * Has all further records written as JSON, too: pino's, with level, time, pid, name and msg.
+ *
+ * @param name - of this program, as in the other log.
+ * @param to - takes a record, with the end of its line.
+ */
+export function openJson(name: string, to: (record: string) => void): void {
+	logger = newLogger({base: {pid: process.pid, name}, timestamp: stdTimeFunctions.isoTime});
+	json = to;
+}
+
+/** Whether text that is not ASCII can be printed. Source: util_utf8_enable, postfix src/util/printable.c. */
+export function printUtf8(enable: boolean): void {
+	utf8 = enable;
+}
+
+/** How much to say about what we do: the number of -v options. */
+export function setVerbosity(level: number): void {
+	verbosity = level;
+}
+
+/** Logs what helps to find out what happens, when that is wanted. Costs nothing otherwise. Source: msg_verbose. */
+export function verbose(text: () => string): void {
+	if (verbosity > 0) {
+		info(text());
+	}
+}
+
 /** Logs what an administrator wants to know. Source: msg_info(), postfix src/util/msg.c. */
 export function info(text: string): void {
-	logger.info(text);
+	logger.info(cleanText(text));
 }
 
 /** Logs what went wrong without stopping anybody. Source: msg_warn(). */
 export function warning(text: string): void {
-	logger.warning(text);
+	logger.warning(cleanText(text));
 }
 
 let beforeExit: (status: number) => void = () => undefined;
@@ -101,13 +136,13 @@ export function onExit(run: (status: number) => void): void {
 
 /** Logs why this process cannot serve, waits one second and ends it. Source: msg_fatal(). */
 export function fatal(text: string): never {
-	logger.fatal(text);
+	logger.fatal(cleanText(text));
 	return leave();
 }
 
 /** Logs a mistake of our own, waits one second and ends the process. Source: msg_panic(). */
 export function panic(text: string): never {
-	logger.panic(text);
+	logger.panic(cleanText(text));
 	return leave();
 }
 
@@ -124,8 +159,13 @@ function leave(): never {
  * as UTF-8. Source: printable(), postfix src/util/printable.c.
  */
 export function cleanText(text: string): string {
-	const printable = isAscii(text) ? text : decodeBytes(text);
-	const clean = printable.replaceAll(/\p{Cc}/gu, '?');
+	const clean = isAscii(text)
+		? text.replaceAll(/\p{Cc}/gu, '?')
+		: utf8
+			? decodeBytes(text).replaceAll(/\p{Cc}/gu, '?')
+			: bytesOf(text)
+					.toString('latin1')
+					.replaceAll(/[^ -~]/g, '?');
 	if (clean.length * 3 <= TEXT_LIMIT || Buffer.byteLength(clean) <= TEXT_LIMIT) {
 		return clean;
 	}
@@ -148,11 +188,19 @@ function isAscii(text: string): boolean {
 }
 
 function decodeBytes(text: string): string {
+	return isBytes(text) ? Buffer.from(text, 'latin1').toString('utf8').replaceAll('\uFFFD', '?') : text;
+}
+
+function bytesOf(text: string): Buffer {
+	return Buffer.from(text, isBytes(text) ? 'latin1' : 'utf8');
+}
+
+function isBytes(text: string): boolean {
 	for (let index = 0; index < text.length; index++) {
 		if (text.charCodeAt(index) > 0xff) {
-			return text;
+			return false;
 		}
 	}
 
-	return Buffer.from(text, 'latin1').toString('utf8').replaceAll('\uFFFD', '?');
+	return true;
 }

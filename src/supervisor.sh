@@ -31,7 +31,7 @@ flags='--expose-gc --max-semi-space-size=1'
 
 word=$(
 	exec 9>&1 >/dev/null </dev/null
-	TLSPROXY_SUPERVISOR_PID=$$ TLSPROXY_SUPERVISOR_FD=9 \
+	TLSPROXY_SUPERVISOR_PID=$$ TLSPROXY_SUPERVISOR_FD=9 TLSPROXY_KEEP='3 4 5 6 9' \
 		"$home/node" --jitless $flags "$home/launch.js" "$@" &
 )
 

@@ -22,7 +22,7 @@ import {facilityNumber} from './conf/facility.ts';
 import {libsslOf} from './conf/linkage.ts';
 import {readConfiguration} from './conf/postconf.ts';
 import {readMasterFile} from './conf/services.ts';
-import {booleanWord, limitWord} from './conf/words.ts';
+import {booleanWord, limitWord, pathWord} from './conf/words.ts';
 import {ConfigurationError} from './errors.ts';
 import {DeadlineClock} from './event/deadline.ts';
 import {Reactor} from './event/reactor.ts';
@@ -30,10 +30,11 @@ import {alarm, close, malloc_trim, tzset} from './ffi/libc.ts';
 import {loadOpenssl} from './ffi/openssl.ts';
 import * as log from './log.ts';
 import {enterJail, mailOwner} from './master/jail.ts';
+import {openJsonLog} from './master/json.ts';
 import type {Options} from './master/options.ts';
 import {confine} from './master/seccomp.ts';
 import {type Ancestry, EventServer, watchdogStep} from './master/server.ts';
-import {postlogTransport, syslogTransport} from './master/transport.ts';
+import {postlogTransport, syslogTransport, withStderr} from './master/transport.ts';
 import {Concurrency} from './proxy/concurrency.ts';
 import type {SessionHost} from './proxy/host.ts';
 import {Session} from './proxy/session.ts';
@@ -69,7 +70,7 @@ export async function serve(
 		processName: PROCESS_NAME,
 	});
 	configuration.check();
-	openLog(configuration);
+	openLog(configuration, options);
 
 	const limits = {
 		perClient: limitWord(options.words, 'client_handshake_count_limit'),
@@ -170,17 +171,26 @@ function loadLibrary(configuration: Configuration): void {
 }
 
 /* Source: maillog_client_init(), postfix src/global/maillog_client.c. */
-function openLog(configuration: Configuration): void {
+function openLog(configuration: Configuration, {stderrToo, verbose, words}: Options): void {
 	const tag = `${configuration.string('syslog_name')}/${PROCESS_NAME}`;
+	const transport = transportOf(configuration, tag);
+	log.openLog(stderrToo ? withStderr(transport, PROCESS_NAME) : transport);
+	log.printUtf8(configuration.boolean('smtputf8_enable'));
+	log.setVerbosity(verbose);
+	const path = pathWord(words, 'json_log');
+	const json = path === undefined ? undefined : openJsonLog(path);
+	if (json !== undefined) {
+		log.openJson(tag, json);
+	}
+}
+
+function transportOf(configuration: Configuration, tag: string): log.LogTransport {
 	const file = configuration.string('maillog_file');
 	if (file === '') {
-		log.openLog(
-			syslogTransport(
-				tag,
-				facilityNumber(configuration.string('syslog_facility'), configuration.configDirectory),
-			),
+		return syslogTransport(
+			tag,
+			facilityNumber(configuration.string('syslog_facility'), configuration.configDirectory),
 		);
-		return;
 	}
 
 	const prefixes = configuration.string('maillog_file_prefixes').split(/[\s,]+/);
@@ -191,7 +201,7 @@ function openLog(configuration: Configuration): void {
 	}
 
 	const socket = `${configuration.string('queue_directory')}/public/${configuration.string('postlog_service_name')}`;
-	log.openLog(postlogTransport(socket, configuration.string('myhostname'), tag));
+	return postlogTransport(socket, configuration.string('myhostname'), tag);
 }
 
 /*

@@ -95,7 +95,7 @@ function filterProcess(arch: Architecture, filter: Uint8Array): string | undefin
 export function trySeccomp(arch: Architecture): boolean {
 	const SECCOMP_GET_ACTION_AVAIL = 2;
 	const action = allocate(4);
-	action.view.setUint32(0, 0x7fff0000, true);
+	action.view.setUint32(0, SECCOMP_RET_ALLOW, true);
 	return syscall(numberOf(arch, 'seccomp') ?? 0, BigInt(SECCOMP_GET_ACTION_AVAIL), 0n, action.address) === 0;
 }
 

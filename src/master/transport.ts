@@ -28,6 +28,7 @@ import {
 	socket,
 	syslog,
 	unixAddress,
+	write,
 } from '../ffi/libc.ts';
 import type {LogTransport} from '../log.ts';
 import type {Fd} from '../units.ts';
@@ -46,6 +47,8 @@ export function syslogTransport(tag: string, facility: number): LogTransport {
 		},
 	};
 }
+
+const STDERR = 2 as Fd;
 
 const months = ['Jan', 'Feb', 'Mar', 'Apr', 'May', 'Jun', 'Jul', 'Aug', 'Sep', 'Oct', 'Nov', 'Dec'];
 
@@ -67,6 +70,17 @@ export function postlogTransport(path: string, hostname: string, tag: string): L
 				const record = Buffer.from(`${timestamp(new Date())} ${head}${label}${text}`);
 				send(fd, record, record.length, MSG_NOSIGNAL);
 			}
+		},
+	};
+}
+
+/** Has all records written to standard error, too, as stock does with -V. Source: postfix src/util/msg_vstream.c. */
+export function withStderr(transport: LogTransport, name: string): LogTransport {
+	return {
+		send(severity, label, text) {
+			transport.send(severity, label, text);
+			const line = Buffer.from(`${name}: ${label}${text}\n`);
+			write(STDERR, line, line.length);
 		},
 	};
 }

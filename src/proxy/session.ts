@@ -18,7 +18,7 @@
 import type {Deadline} from '../event/deadline.ts';
 import type {Task, Watcher} from '../event/reactor.ts';
 import {readStream, receiveDescriptor, writeStream} from '../event/stream.ts';
-import {warning} from '../log.ts';
+import {verbose, warning} from '../log.ts';
 import type {Owned} from '../owned.ts';
 import {WANT_LOOKUP, WANT_READ, WANT_WRITE} from '../step.ts';
 import {type Connection, DONE, type Opener} from '../tls/connection.ts';
@@ -103,6 +103,10 @@ export class Session implements Task {
 	/* Performs what state(3) decides. */
 	#happened(event: Event): void {
 		const {state, actions} = next(this.#state, event);
+		verbose(
+			() =>
+				`session ${this.#handoff.names?.remoteEndpoint ?? this.#plaintext}: ${event}: ${this.#state} -> ${state}`,
+		);
 		this.#state = state;
 		for (const action of actions) {
 			Session.#perform[action](this);

@@ -68,6 +68,11 @@ let services = 0;
 /** Sets what Node.js resets, and does not show up any more. */
 const BECOME = 'trap "" PIPE; umask 077; exec "$@"';
 
+/** What starts a program on a host that lacks or denies something: see deny.ts. */
+export function denying(what: string): readonly string[] {
+	return [process.execPath, join(import.meta.dirname, 'deny.ts'), what];
+}
+
 /** A service: a socket that is listened on, whatever becomes of the processes that serve it. */
 export class Service {
 	readonly name = `served${++services}`;
@@ -76,11 +81,16 @@ export class Service {
 	readonly #t: ExecutionContext;
 	readonly #flow: readonly [Held, Held];
 	readonly #program: string;
+	readonly #wrapper: readonly string[];
 
-	/** @param daemon - the instance; which program that one has does not matter. */
-	constructor(t: ExecutionContext, daemon: Daemon, which: Which) {
+	/**
+	 * @param daemon - the instance; which program that one has does not matter.
+	 * @param wrapper - what starts the program.
+	 */
+	constructor(t: ExecutionContext, daemon: Daemon, which: Which, wrapper: readonly string[] = []) {
 		const {configDirectory, queueDirectory} = daemon.sandbox;
 		this.#t = t;
+		this.#wrapper = wrapper;
 		this.daemon = daemon;
 		this.listener = namedSocket(t, join(queueDirectory, 'private', this.name));
 		this.#flow = socketPair(t);
@@ -92,24 +102,34 @@ export class Service {
 
 	/** Starts a process. It is gone, with all that it has started, when the test ends. */
 	start(...options: readonly string[]): Started {
+		return this.startWith({}, ...options);
+	}
+
+	/** The same, with more in its environment than master(8) lets through. */
+	startWith(environment: Readonly<Record<string, string>>, ...options: readonly string[]): Started {
 		const generation = generations++;
 		/* All that these processes log, and nobody else, is under this name. */
 		const tag = `postfix-${generation}`;
 		const {configDirectory, queueDirectory} = this.daemon.sandbox;
 		const own = `-z -n ${this.name} -t unix -u -o syslog_name=${tag}`.split(' ');
 		const [flowRead, flowWrite] = this.#flow;
-		const child = spawn('/bin/sh', ['-c', BECOME, 'sh', this.#program, ...own, ...options], {
-			cwd: queueDirectory,
-			env: {
-				GENERATION: generation.toString(8),
-				LANG: 'C',
-				MAIL_CONFIG: configDirectory,
-				MAIL_LOGTAG: tag,
-				POSTLOG_SERVICE: join(queueDirectory, 'public', 'postlog'),
-				POSTLOG_HOSTNAME: 'sandbox.example',
+		const child = spawn(
+			'/bin/sh',
+			['-c', BECOME, 'sh', ...this.#wrapper, this.#program, ...own, ...options],
+			{
+				cwd: queueDirectory,
+				env: {
+					...environment,
+					GENERATION: generation.toString(8),
+					LANG: 'C',
+					MAIL_CONFIG: configDirectory,
+					MAIL_LOGTAG: tag,
+					POSTLOG_SERVICE: join(queueDirectory, 'public', 'postlog'),
+					POSTLOG_HOSTNAME: 'sandbox.example',
+				},
+				stdio: ['ignore', 'ignore', 'ignore', flowRead.fd, flowWrite.fd, 'pipe', this.listener.fd],
 			},
-			stdio: ['ignore', 'ignore', 'ignore', flowRead.fd, flowWrite.fd, 'pipe', this.listener.fd],
-		});
+		);
 		const started = new Started(this.daemon, child, generation, tag);
 		this.#t.teardown(() => started.kill());
 		return started;
