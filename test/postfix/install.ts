@@ -349,6 +349,7 @@ function fakeProject(parent: string): string {
 	mkdirSync(join(home, 'dist', 'lib', 'node_modules', 'koffi'), {recursive: true});
 	cpSync(join(project, 'postfix'), join(home, 'postfix'), {recursive: true});
 	writeFileSync(join(home, 'dist', 'tlsproxy'), '#!/bin/sh\n', {mode: 0o755});
+	writeFileSync(join(home, 'dist', 'lib', 'launch.js'), '');
 	writeFileSync(join(home, 'dist', 'lib', 'main.js'), '');
 	writeFileSync(join(home, 'dist', 'lib', 'package.json'), '{}');
 	writeFileSync(join(home, 'dist', 'lib', 'node_modules', 'koffi', 'package.json'), '{}');
