@@ -152,7 +152,14 @@ test('no sequence of events opens the plaintext side before a descriptor, a hand
 		fc.property(history, sequence => {
 			const all: Action[] = [];
 			run(sequence, (_, actions) => all.push(...actions));
-			const way = all.filter(action => action !== 'send-status-0' && action !== 'release');
+			/* A handshake may stop for a question, and go on when it has its answer. */
+			const way = all.filter(
+				(action, index) =>
+					action !== 'send-status-0' &&
+					action !== 'release' &&
+					!(action === 'look-up' && all[index - 1] === 'start-handshake') &&
+					!(action === 'start-handshake' && all[index - 2] === 'start-handshake'),
+			);
 			t.deepEqual(way, order.slice(0, way.length));
 		}),
 	);
