@@ -1,7 +1,17 @@
 import test from 'ava';
 import {execa} from 'execa';
 import fc from 'fast-check';
-import {cleanText, info, type LogTransport, openLog, warning} from '../src/log.ts';
+import {
+	cleanText,
+	info,
+	type LogTransport,
+	openJson,
+	openLog,
+	printUtf8,
+	setVerbosity,
+	verbose,
+	warning,
+} from '../src/log.ts';
 
 type Sent = readonly [severity: number, label: string, text: string];
 
@@ -68,6 +78,50 @@ test.serial('openLog directs records to the last transport only', t => {
 	info('after');
 	t.deepEqual(first, []);
 	t.is(second.length, 1);
+});
+
+test.serial('verbose says nothing, and makes no text, until it is wanted', t => {
+	const sent = collect();
+	verbose(() => t.fail() as never);
+	setVerbosity(1);
+	t.teardown(() => setVerbosity(0));
+	verbose(() => 'now');
+	t.deepEqual(sent, [[6, '', 'now']]);
+});
+
+test.serial('printUtf8 has each byte beyond ASCII replaced, or not', t => {
+	printUtf8(false);
+	t.teardown(() => printUtf8(true));
+	t.is(cleanText('M\u00C3\u00BCller\t'), 'M??ller?');
+	t.is(cleanText('M\u00FCller'), 'M?ller');
+	t.is(cleanText('東'), '???');
+	printUtf8(true);
+	t.is(cleanText('M\u00C3\u00BCller\t'), 'Müller?');
+});
+
+/* The last of the serial tests: there is no way back. */
+test.serial('openJson has each record written as JSON, with the clean text, beside the other log', t => {
+	const sent = collect();
+	const records: string[] = [];
+	const before = Date.now();
+	openJson('postfix/tlsproxy', record => records.push(record));
+	warning('a "text" with\na line end and M\u00C3\u00BCll');
+	info('another');
+	t.deepEqual(sent, [
+		[4, 'warning: ', 'a "text" with?a line end and Müll'],
+		[6, '', 'another'],
+	]);
+	t.true(records.every(record => record.endsWith('}\n')));
+	const [first, second] = records.map(record => JSON.parse(record) as Record<string, unknown>);
+	t.like(first, {
+		level: 'warning',
+		pid: process.pid,
+		name: 'postfix/tlsproxy',
+		msg: 'a "text" with?a line end and Müll',
+	});
+	t.like(second, {level: 'info', msg: 'another'});
+	const time = Date.parse(String(first?.['time']));
+	t.true(time >= before && time <= Date.now());
 });
 
 const ends = test.macro({

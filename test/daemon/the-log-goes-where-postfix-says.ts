@@ -1,0 +1,123 @@
+/*
+ * In a container the log is the standard output of the container, by way of postlogd(8):
+ * whatever else a process writes there would be in it. JSON comes beside the log, from
+ * within the jail, and never instead.
+ */
+import {spawn} from 'node:child_process';
+import {once} from 'node:events';
+import {closeSync, openSync, readFileSync, statSync} from 'node:fs';
+import {join} from 'node:path';
+import {setTimeout as delay} from 'node:timers/promises';
+import test, {type ExecutionContext} from 'ava';
+import {execa} from 'execa';
+import {Daemon, type Which} from '../helpers/daemon.ts';
+import {finish, Service, speaks} from '../helpers/master.ts';
+import {CertificateStore} from '../helpers/openssl.ts';
+import {tlsPeer} from '../helpers/peer.ts';
+
+const store = new CertificateStore();
+test.after.always(() => store[Symbol.dispose]());
+store.make('peer', {});
+const good = {key: store.read('peer.key'), cert: store.read('peer.cert')};
+
+const PATH = '/usr/sbin:/usr/bin:/sbin:/bin';
+
+/** All that a container whose Postfix serves one session has on its standard output. */
+async function containerLog(t: ExecutionContext, which: Which): Promise<readonly string[]> {
+	await using daemon = await Daemon.start(which, {
+		main: {maillog_file_prefixes: '/dev/stdout, /tmp', syslog_name: 'mail'},
+	});
+	const {sandbox} = daemon;
+	await execa('postfix', ['-c', sandbox.configDirectory, 'stop'], {env: {PATH}, extendEnv: false});
+	await sandbox.postconf('maillog_file', '/dev/stdout');
+	/* A file, as that of a container runtime: /dev/stdout that is a socket cannot be opened. */
+	const path = join(sandbox.directory, 'stdout');
+	const out = openSync(path, 'a');
+	const output = (): string => readFileSync(path, 'utf8');
+	const container = spawn('postfix', ['-c', sandbox.configDirectory, 'start-fg'], {
+		stdio: ['ignore', out, 'ignore'],
+		env: {PATH},
+		detached: true,
+	});
+	closeSync(out);
+	t.true(await sandbox.waitFor(() => output().includes('daemon started')), output());
+	/* Its services come one after the other, and whoever tries one is in the log. */
+	await delay(1000);
+	const port = await tlsPeer(t, good, socket => socket.pipe(socket));
+	const {client, context} = await daemon.handOff(t, port);
+	t.truthy(context, output());
+	t.true(await speaks(client));
+	await finish(client);
+	await sandbox.waitFor(() => output().includes('DISCONNECT'));
+	const lines = output().split('\n');
+	const end = once(container, 'exit');
+	await sandbox.stop();
+	await end;
+	return lines
+		.filter(line => line !== '' && !/ mail\/(postfix-script|master)\[/.test(line))
+		.map(line =>
+			line
+				.replace(/^[A-Z][a-z]{2} \d\d \d\d:\d\d:\d\d /, 'TIME ')
+				.replace(/\[\d+\]: /, '[PID]: ')
+				.replaceAll(String(port), 'PORT'),
+		);
+}
+
+test('with maillog_file=/dev/stdout the log of a container has the lines of stock, and nothing else', async t => {
+	const stock = await containerLog(t, 'stock');
+	t.true(stock.includes('TIME sandbox mail/tlsproxy[PID]: CONNECT to [127.0.0.1]:PORT'));
+	t.deepEqual(await containerLog(t, 'ours'), stock);
+});
+
+let daemon: Daemon;
+test.before(async () => {
+	daemon = await Daemon.start('stock');
+});
+test.after.always(async () => await daemon[Symbol.asyncDispose]());
+
+test('json_log adds records to a file of root, from a process in the jail, and takes none from the log', async t => {
+	const port = await tlsPeer(t, good, socket => socket.pipe(socket));
+	const service = new Service(t, daemon, 'ours');
+	const file = join(daemon.sandbox.directory, 'records.json');
+	const started = service.start('-c', `json_log=${file}`);
+	const session = await service.session(t, port);
+	t.true(await speaks(session));
+	const {worker} = started;
+	await finish(session);
+	const last = `DISCONNECT [127.0.0.1]:${port}`;
+	await daemon.sandbox.waitFor(async () => (await started.lines()).includes(last));
+	t.like(statSync(file), {uid: 0, mode: 0o100600});
+	const records = readFileSync(file, 'utf8')
+		.trimEnd()
+		.split('\n')
+		.map(line => JSON.parse(line) as {level: string; pid: number; name: string; msg: string; time: string});
+	const lines = await started.lines();
+	t.deepEqual(
+		records.map(({level, msg}) => (level === 'info' ? msg : `${level}: ${msg}`)),
+		lines,
+	);
+	t.true(lines.includes(last));
+	t.true(records.every(({pid, time}) => pid === worker && Math.abs(Date.parse(time) - Date.now()) < 60_000));
+	t.is(records[0]?.name, `postfix-${started.generation}/tlsproxy`);
+});
+
+test('a json_log that cannot be opened costs a warning, and nothing else', async t => {
+	const port = await tlsPeer(t, good, socket => socket.pipe(socket));
+	const service = new Service(t, daemon, 'ours');
+	const started = service.start('json_log=/nonexistent/records');
+	await finish(await service.session(t, port));
+	t.is((await started.lines()).filter(line => line.startsWith('warning: cannot open json_log')).length, 1);
+});
+
+test('with -v the log tells what happens to a session, beside the lines of stock', async t => {
+	const port = await tlsPeer(t, good, socket => socket.pipe(socket));
+	const service = new Service(t, daemon, 'ours');
+	const started = service.start('-v');
+	const session = await service.session(t, port);
+	t.true(await speaks(session));
+	await finish(session);
+	const endpoint = `[127.0.0.1]:${port}`;
+	await daemon.sandbox.waitFor(async () => (await started.lines()).includes(`DISCONNECT ${endpoint}`));
+	const told = (await started.lines()).filter(line => line.startsWith('session '));
+	t.true(told.includes(`session ${endpoint}: handshake-done: handshaking -> proxying`), told.join('\n'));
+});
