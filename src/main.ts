@@ -22,6 +22,19 @@
 /*	a chroot jail. It applies the settings that each request carries:
 /*	connections of one policy are never made with those of another.
 /*
+/*	From then on the process can make only the system calls that it
+/*	needs to serve. It starts no program, process or thread, opens
+/*	files for reading only, and makes no socket but those of the host.
+/*	A process that tries something else is killed by the kernel, which
+/*	leaves a record in its audit log; the supervisor logs it, and
+/*	master(8) starts another. Where the service manager forbids the
+/*	seccomp system call, only the main thread of the process is kept
+/*	from other system calls, and a warning says so.
+/*
+/*	Where memory must not be writable and executable at a time, the
+/*	program runs without machine code of its own. It finds that out
+/*	when a process starts.
+/*
 /*	When a hand-off fails, smtp(8) does not do TLS itself: mail is
 /*	deferred, and at security level "may" it is later sent in
 /*	cleartext. Therefore a fault in one session ends that session and
@@ -29,6 +42,9 @@
 /* DIAGNOSTICS
 /*	Problems and transactions are logged to syslogd(8) or postlogd(8),
 /*	in the words of the program that this one replaces.
+/*
+/*	The option -v adds what happens to each session. It does not make
+/*	this program tell what stock would.
 /* BUGS
 /*	The server role is not implemented: requests for it are refused.
 /*
@@ -77,6 +93,15 @@
 /* .IP "\fBhandshake_count_limit (0)\fR"
 /*	The same with all remote clients together. Refusals are logged at
 /*	once, but no more than one line in a minute.
+/* .IP "\fBjson_log (empty)\fR"
+/*	A file, a named pipe that is being read, or a datagram socket, for
+/*	JSON records of all that is logged, beside the log of Postfix and
+/*	never instead. It is opened before the jail. Records that cannot
+/*	be written at once are lost, and how many is recorded. Files are
+/*	made for root only; rotate them by copying and truncating.
+/* .IP "\fBseccomp (yes)\fR"
+/*	Whether a process is kept from system calls that it does not need.
+/*	It is for hosts on which that does harm: please report them.
 /* SEE ALSO
 /*	smtp(8), Postfix SMTP client
 /*	scache(8), Postfix connection cache
