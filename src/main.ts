@@ -14,13 +14,17 @@
 /*	that stream in scache(8), so that other deliveries with the same
 /*	policy use the same TLS connection.
 /*
+/*	postscreen(8) passes it the connection of a remote client that has
+/*	said STARTTLS. Both roles can be served by one service.
+/*
 /*	This program replaces the one that comes with Postfix. It talks
 /*	the protocol of the Postfix release that is installed.
 /* SECURITY
-/*	The program is exposed to remote servers. It reads certificates
-/*	and keys as root, then gives up its privileges, and can be run in
-/*	a chroot jail. It applies the settings that each request carries:
-/*	connections of one policy are never made with those of another.
+/*	The program is exposed to remote servers and clients. It reads
+/*	certificates and keys as root, then gives up its privileges, and can
+/*	be run in a chroot jail. It applies the settings that each request
+/*	carries: connections of one policy are never made with those of
+/*	another.
 /*
 /*	From then on the process can make only the system calls that it
 /*	needs to serve. It starts no program, process or thread, opens
@@ -46,38 +50,184 @@
 /*	The option -v adds what happens to each session. It does not make
 /*	this program tell what stock would.
 /* BUGS
-/*	The server role is not implemented: requests for it are refused.
-/*
-/*	TLS sessions are not resumed: a connection is reused as a whole,
-/*	or made anew.
-/*
-/*	Files that a request names and that are not those of this
-/*	service's own parameters are opened without privileges, in the
-/*	jail if there is one.
+/*	Files that a request names, and that no service in master.cf and
+/*	none of the parameters below names, are opened without privileges,
+/*	in the jail if there is one.
 /* CONFIGURATION PARAMETERS
-/*	Parameters are read when a process starts; processes end after
-/*	max_use sessions or max_idle seconds, and at "postfix reload".
+/*	Parameters are read when a process starts. Processes end after
+/*	max_use sessions or max_idle seconds, and at "postfix reload", which
+/*	cuts no session. A release of Postfix has those parameters that its
+/*	postconf(1) knows.
+/*
+/*	Described is what the parameters do in this program. See
+/*	postconf(5) for their syntax.
+/* STARTTLS GLOBAL CONTROLS
+/*	In the client role the values that a request carries apply, and those
+/*	of main.cf are what they are compared with. In the server role those
+/*	of main.cf apply; with Postfix 3.12 those of the request.
+/* .IP "\fBtls_append_default_CA (no)\fR"
+/*	Trust the authorities of the system besides those in *_tls_CAfile
+/*	and *_tls_CApath.
+/* .IP "\fBtls_config_file (default)\fR"
+/* .IP "\fBtls_config_name (empty)\fR"
+/*	Configuration file of OpenSSL, and the section for this application.
+/*	The first one that is needed counts for all of the process.
+/* .IP "\fBtls_daemon_random_bytes (32)\fR"
+/*	Compared only: OpenSSL gets its randomness from the kernel.
+/* .IP "\fBtls_high_cipherlist (see 'postconf -d' output)\fR"
+/* .IP "\fBtls_medium_cipherlist (see 'postconf -d' output)\fR"
+/* .IP "\fBtls_low_cipherlist (see 'postconf -d' output)\fR"
+/* .IP "\fBtls_export_cipherlist (see 'postconf -d' output)\fR"
+/* .IP "\fBtls_null_cipherlist (see 'postconf -d' output)\fR"
+/*	What the cipher grades mean. "low" and "export" mean "medium" with
+/*	Postfix 3.8 and later.
+/* .IP "\fBtls_eecdh_auto_curves (see 'postconf -d' output)\fR"
+/* .IP "\fBtls_ffdhe_auto_groups (see 'postconf -d' output)\fR"
+/*	Groups for the key exchange, most preferred first.
+/* .IP "\fBtls_eecdh_strong_curve (prime256v1)\fR"
+/* .IP "\fBtls_eecdh_ultra_curve (secp384r1)\fR"
+/*	The curve of a grade, in the server role before Postfix 3.6.
+/* .IP "\fBtls_disable_workarounds (see 'postconf -d' output)\fR"
+/* .IP "\fBtls_ssl_options (empty)\fR"
+/*	Options of OpenSSL that are turned off, or on.
+/* .IP "\fBtls_preempt_cipherlist (no)\fR"
+/*	In the server role, choose the cipher by our order.
+/* .IP "\fBtls_dane_digests (sha512 sha256)\fR"
+/*	Digests of TLSA records that are used, most preferred first.
+/* .IP "\fBtls_dane_digest_agility (on)\fR"
+/* .IP "\fBtls_dane_trust_anchor_digest_enable (yes)\fR"
+/*	No release that this program supports has these.
+/* .IP "\fBtls_wildcard_matches_multiple_labels (yes)\fR"
+/*	Whether "*.example.com" in a certificate is a.b.example.com, too.
+/* .IP "\fBtls_legacy_public_key_fingerprints (no)\fR"
+/*	Compared only. Fingerprints of public keys are always the right ones.
+/* .IP "\fBtls_fast_shutdown_enable (yes)\fR"
+/*	Compared only. A connection is always closed without waiting for the
+/*	other side to say goodbye.
+/* .IP "\fBtls_session_ticket_cipher (aes-256-cbc)\fR"
+/*	Cipher of tickets in the server role; empty: no tickets.
+/* .IP "\fBtls_server_sni_maps (empty)\fR"
+/*	In the server role, keys and certificates by the name that a remote
+/*	client asks for.
+/* .IP "\fBtls_trust_server_ccerts (no)\fR"
+/*	In the server role, accept certificates of servers as those of
+/*	clients. Postfix 3.12 and later.
+/* .IP "\fBtls_trace_rate_limit (1)\fR"
+/*	Not used: this program writes no traces. Postfix 3.12 and later.
+/* .IP "\fBtlsmgr_service_name (tlsmgr)\fR"
+/*	Where TLS sessions are kept that other processes may resume.
+/* .IP "\fBopenssl_path (openssl)\fR"
+/*	Not used by any daemon.
+/* STARTTLS SERVER CONTROLS
+/*	The service loads what smtpd(8) has, so that postscreen(8) can use
+/*	it. All of it is read before the jail.
+/* .IP "\fBtlsproxy_tls_security_level ($smtpd_tls_security_level)\fR"
+/*	none: requests of the server role are refused. may, encrypt: they are
+/*	served; whether TLS is optional is up to postscreen(8), but the
+/*	mandatory parameters below apply with encrypt.
+/* .IP "\fBtlsproxy_tls_chain_files ($smtpd_tls_chain_files)\fR"
+/* .IP "\fBtlsproxy_tls_cert_file ($smtpd_tls_cert_file)\fR"
+/* .IP "\fBtlsproxy_tls_key_file ($smtpd_tls_key_file)\fR"
+/* .IP "\fBtlsproxy_tls_eccert_file ($smtpd_tls_eccert_file)\fR"
+/* .IP "\fBtlsproxy_tls_eckey_file ($smtpd_tls_eckey_file)\fR"
+/* .IP "\fBtlsproxy_tls_dcert_file ($smtpd_tls_dcert_file)\fR"
+/* .IP "\fBtlsproxy_tls_dkey_file ($smtpd_tls_dkey_file)\fR"
+/*	Certificates and keys. With the first, the others are not used. The
+/*	certificate file "none" means that there is none.
+/* .IP "\fBtlsproxy_tls_CAfile ($smtpd_tls_CAfile)\fR"
+/* .IP "\fBtlsproxy_tls_CApath ($smtpd_tls_CApath)\fR"
+/*	Authorities whose certificates of clients are trusted. The directory
+/*	is searched when a client comes: in the jail, if there is one.
+/* .IP "\fBtlsproxy_tls_ask_ccert ($smtpd_tls_ask_ccert)\fR"
+/* .IP "\fBtlsproxy_tls_req_ccert ($smtpd_tls_req_ccert)\fR"
+/*	Ask for a certificate; with encrypt, require one.
+/* .IP "\fBtlsproxy_tls_ccert_verifydepth ($smtpd_tls_ccert_verifydepth)\fR"
+/*	How long a chain of certificates may be.
+/* .IP "\fBtlsproxy_tls_enable_rpk ($smtpd_tls_enable_rpk)\fR"
+/*	Offer raw public keys. Postfix 3.9 and later.
+/* .IP "\fBtlsproxy_tls_fingerprint_digest ($smtpd_tls_fingerprint_digest)\fR"
+/*	Digest of fingerprints that are reported and logged.
+/* .IP "\fBtlsproxy_tls_protocols ($smtpd_tls_protocols)\fR"
+/* .IP "\fBtlsproxy_tls_ciphers ($smtpd_tls_ciphers)\fR"
+/* .IP "\fBtlsproxy_tls_exclude_ciphers ($smtpd_tls_exclude_ciphers)\fR"
+/*	Protocols, cipher grade, and exclusions at all levels.
+/* .IP "\fBtlsproxy_tls_mandatory_protocols ($smtpd_tls_mandatory_protocols)\fR"
+/* .IP "\fBtlsproxy_tls_mandatory_ciphers ($smtpd_tls_mandatory_ciphers)\fR"
+/* .IP "\fBtlsproxy_tls_mandatory_exclude_ciphers ($smtpd_tls_mandatory_exclude_ciphers)\fR"
+/*	Protocols and cipher grade with encrypt, and more exclusions.
+/* .IP "\fBtlsproxy_tls_eecdh_grade ($smtpd_tls_eecdh_grade)\fR"
+/*	"none" turns elliptic curves off; other grades choose one before
+/*	Postfix 3.6.
+/* .IP "\fBtlsproxy_tls_dh1024_param_file ($smtpd_tls_dh1024_param_file)\fR"
+/*	Parameters of finite-field key exchange; empty: built-in ones.
+/* .IP "\fBtlsproxy_tls_dh512_param_file ($smtpd_tls_dh512_param_file)\fR"
+/*	Not used: there are no ciphers of export grade.
+/* .IP "\fBtlsproxy_tls_always_issue_session_ids ($smtpd_tls_always_issue_session_ids)\fR"
+/*	Give sessions a name, even when they are not kept.
+/* .IP "\fBtlsproxy_tls_loglevel ($smtpd_tls_loglevel)\fR"
+/*	How much of a connection is logged.
+/* STARTTLS CLIENT CONTROLS
+/*	A request carries all settings of its client, and they apply. The
+/*	parameters say what is loaded before the jail besides: the files of
+/*	every service in master.cf that runs smtp(8) or lmtp(8) are loaded
+/*	without them, so that clients with different identities can share
+/*	this service.
 /* .IP "\fBtlsproxy_client_security_level ($smtp_tls_security_level)\fR"
-/*	Whether the client role is enabled.
+/* .IP "\fBtlsproxy_client_policy_maps ($smtp_tls_policy_maps)\fR"
+/* .IP "\fBtlsproxy_client_per_site ($smtp_tls_per_site)\fR"
+/*	Whether the client role is enabled: with a level other than none, or
+/*	with any table. Tables are not opened.
+/* .IP "\fBtlsproxy_client_level ($smtp_tls_security_level)\fR"
+/* .IP "\fBtlsproxy_client_policy ($smtp_tls_policy_maps)\fR"
+/*	Names of the first two before Postfix 3.7.
 /* .IP "\fBtlsproxy_client_CAfile ($smtp_tls_CAfile)\fR"
 /* .IP "\fBtlsproxy_client_CApath ($smtp_tls_CApath)\fR"
+/* .IP "\fBtlsproxy_client_chain_files ($smtp_tls_chain_files)\fR"
 /* .IP "\fBtlsproxy_client_cert_file ($smtp_tls_cert_file)\fR"
 /* .IP "\fBtlsproxy_client_key_file ($smtp_tls_key_file)\fR"
-/* .IP "\fBtlsproxy_client_chain_files ($smtp_tls_chain_files)\fR"
-/*	Files that are read before the jail. A request that names the same
-/*	files, with the same other settings, is served with them.
+/* .IP "\fBtlsproxy_client_eccert_file ($smtp_tls_eccert_file)\fR"
+/* .IP "\fBtlsproxy_client_eckey_file ($smtp_tls_eckey_file)\fR"
+/* .IP "\fBtlsproxy_client_dcert_file ($smtp_tls_dcert_file)\fR"
+/* .IP "\fBtlsproxy_client_dkey_file ($smtp_tls_dkey_file)\fR"
+/*	Files that are read before the jail; the directory is searched when a
+/*	server is verified: in the jail, if there is one. A request that
+/*	names the same files gets them.
+/* .IP "\fBtlsproxy_client_scert_verifydepth ($smtp_tls_scert_verifydepth)\fR"
+/* .IP "\fBtlsproxy_client_fingerprint_digest ($smtp_tls_fingerprint_digest)\fR"
 /* .IP "\fBtlsproxy_client_loglevel ($smtp_tls_loglevel)\fR"
-/*	Log level of the settings that are made before the jail.
+/* .IP "\fBtlsproxy_client_loglevel_parameter (smtp_tls_loglevel)\fR"
+/*	With what is made ready before the jail. A request with other values
+/*	is served with its own.
+/* OBSOLETE STARTTLS SUPPORT CONTROLS
+/* .IP "\fBtlsproxy_use_tls ($smtpd_use_tls)\fR"
+/* .IP "\fBtlsproxy_enforce_tls ($smtpd_enforce_tls)\fR"
+/* .IP "\fBtlsproxy_client_use_tls ($smtp_use_tls)\fR"
+/* .IP "\fBtlsproxy_client_enforce_tls ($smtp_enforce_tls)\fR"
+/*	The levels may and encrypt, where the level of the role is empty.
+/* RESOURCE CONTROLS
 /* .IP "\fBtlsproxy_watchdog_timeout (10s)\fR"
 /*	How long the event loop may stand still before the process ends.
 /* .IP "\fBmax_idle (100s)\fR"
 /*	Time without a session after which the process ends.
 /* .IP "\fBmax_use (100)\fR"
 /*	Number of sessions after which the process ends when it has none.
+/* .IP "\fBipc_idle (5s)\fR"
+/*	How long an unused connection to tlsmgr(8) is kept.
+/* MISCELLANEOUS CONTROLS
+/* .IP "\fBconfig_directory (see 'postconf -d' output)\fR"
+/* .IP "\fBdaemon_directory (see 'postconf -d' output)\fR"
+/* .IP "\fBqueue_directory (see 'postconf -d' output)\fR"
+/*	Configuration, programs, and the jail.
+/* .IP "\fBmail_owner (postfix)\fR"
+/*	Who the process is after it has given up root.
 /* .IP "\fBmaillog_file (empty)\fR"
 /* .IP "\fBsyslog_facility (mail)\fR"
 /* .IP "\fBsyslog_name (see 'postconf -d' output)\fR"
 /*	Where and under which name to log.
+/* .IP "\fBprocess_id (read-only)\fR"
+/* .IP "\fBprocess_name (read-only)\fR"
+/* .IP "\fBservice_name (read-only)\fR"
+/*	What other parameters can refer to. The process name is tlsproxy.
 /* MASTER.CF WORDS
 /*	Settings that Postfix does not know follow the options in
 /*	master.cf, as name=value words. They apply to each process of the
@@ -105,8 +255,14 @@
 /* SEE ALSO
 /*	smtp(8), Postfix SMTP client
 /*	scache(8), Postfix connection cache
+/*	postscreen(8), Postfix zombie blocker
+/*	tlsmgr(8), Postfix TLS session cache
 /*	master(8), process manager
 /*	postconf(5), configuration parameters
+/*	postfix-tlsproxy-install(1), register this program
+/*	postfix-tlsproxy-doctor(1), why connections are not reused
+/* README FILES
+/*	TLS_REUSE_README, who holds which connection
 /* LICENSE
 /*	Eclipse Public License 2.0
 /*--*/

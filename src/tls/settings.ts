@@ -161,7 +161,7 @@ export type CipherList =
 /**
  * The cipher list of a grade less exclusions.
  *
- * Releases from 3.8 on have no low and export list: those grades are medium there.
+ * Releases from 3.8 on have no low and export list, or an empty one: those grades are medium there.
  * Source: tls_set_ciphers(), postfix src/tls/tls_misc.c.
  */
 export function cipherList(grades: CipherGrades, grade: string, exclusions: string): CipherList {
@@ -189,9 +189,9 @@ function gradeList(grades: CipherGrades, grade: string): string | undefined {
 		case 'medium':
 			return grades.tls_medium_cipherlist;
 		case 'low':
-			return grades.tls_low_cipherlist ?? grades.tls_medium_cipherlist;
+			return grades.tls_low_cipherlist || grades.tls_medium_cipherlist;
 		case 'export':
-			return grades.tls_export_cipherlist ?? grades.tls_medium_cipherlist;
+			return grades.tls_export_cipherlist || grades.tls_medium_cipherlist;
 		case 'null':
 			return grades.tls_null_cipherlist;
 		default:

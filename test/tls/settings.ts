@@ -157,6 +157,8 @@ test(lists, stock, 'export', '', {list: 'EXPORT-LIST'});
 test(lists, stock, 'null', '', {list: 'NULL-LIST'});
 test(lists, modern, 'low', '', {list: 'MEDIUM-LIST'});
 test(lists, modern, 'export', '', {list: 'MEDIUM-LIST'});
+test(lists, {...stock, tls_low_cipherlist: ''}, 'low', 'aNULL', {list: 'MEDIUM-LIST:!aNULL'});
+test(lists, {...stock, tls_export_cipherlist: ''}, 'export', 'aNULL', {list: 'MEDIUM-LIST:!aNULL'});
 test(lists, stock, 'HiGh', '', {list: 'HIGH-LIST'});
 test(lists, stock, 'high', 'aNULL, MD5:DES RC4', {list: 'HIGH-LIST:!aNULL:!MD5:!DES:!RC4'});
 test(lists, stock, 'high', 'aNULL+AES', {list: 'HIGH-LIST:!aNULL+AES'});
