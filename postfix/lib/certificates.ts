@@ -57,7 +57,7 @@ export async function makeCertificates(
 		extensions,
 		`basicConstraints = CA:FALSE\nsubjectAltName = DNS:${hostName},DNS:localhost,IP:127.0.0.1\nextendedKeyUsage = serverAuth,clientAuth\n`,
 	);
-	const common = ['-config', configuration, '-noenc', '-sha256', ...keyOptions[keyType]];
+	const common = ['-config', configuration, '-nodes', '-sha256', ...keyOptions[keyType]];
 	await openssl(
 		[
 			'req',

@@ -4,7 +4,7 @@
  * doctor-knows-what-postfix-does.ts.
  */
 
-import {spawnSync} from 'node:child_process';
+import {execFileSync, spawnSync} from 'node:child_process';
 import {chmodSync, chownSync, cpSync, mkdirSync, rmSync, writeFileSync} from 'node:fs';
 import {join, relative} from 'node:path';
 import test from 'ava';
@@ -16,6 +16,12 @@ const asRoot = process.getuid?.() === 0 ? test : test.skip;
 
 const GOOD_MAIN = 'smtp_tls_security_level = may\nsmtp_tls_connection_reuse = yes\n';
 const GOOD_MASTER = proto.replace(/^#tlsproxy/m, 'tlsproxy');
+
+/* Its name before 3.7. */
+const ROLE =
+	execFileSync('postconf', ['-d', 'tlsproxy_client_security_level'], {encoding: 'utf8', stdio: 'pipe'}) === ''
+		? 'tlsproxy_client_level'
+		: 'tlsproxy_client_security_level';
 
 interface Outcome {
 	readonly status: number | null;
@@ -113,7 +119,7 @@ test('longer time limits that fit together', silent, {
 	main: 'smtp_connection_cache_time_limit = 30s\nconnection_cache_ttl_limit = 1m\n',
 });
 test('one transport that reuses, others that do not', silent, {
-	main: 'smtp_tls_connection_reuse = no\nsmtp_tls_security_level =\ntlsproxy_client_security_level = may\n',
+	main: `smtp_tls_connection_reuse = no\nsmtp_tls_security_level =\n${ROLE} = may\n`,
 	master: added(
 		'reusing unix - - n - - smtp',
 		'  -o smtp_tls_connection_reuse=yes',
@@ -162,7 +168,7 @@ test(
 	'TLS is off',
 	finds,
 	{
-		main: 'smtp_tls_security_level = none\nlmtp_tls_security_level = may\ntlsproxy_client_security_level = may\n',
+		main: `smtp_tls_security_level = none\nlmtp_tls_security_level = may\n${ROLE} = may\n`,
 		master: without('relay'),
 	},
 	/smtp_tls_security_level is "none" \(smtp\/unix\)\. Mail is sent in cleartext/,
@@ -171,7 +177,7 @@ test(
 test(
 	'TLS was never turned on',
 	finds,
-	{main: 'smtp_tls_security_level =\ntlsproxy_client_security_level = may\n', master: without('relay')},
+	{main: `smtp_tls_security_level =\n${ROLE} = may\n`, master: without('relay')},
 	/smtp_tls_security_level is empty/,
 	/-e "smtp_tls_security_level=may"/,
 );

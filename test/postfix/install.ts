@@ -382,7 +382,8 @@ asRoot('install registers the program in the master.cf of Debian, and uninstall 
 });
 
 asRoot('install replaces the stock line of a chrooted Debian, and keeps its jail', t => {
-	const active = proto.replace(/^#tlsproxy/m, 'tlsproxy');
+	/* In the jail up to Debian 13. */
+	const active = proto.replace(/^#(tlsproxy\s+unix\s+-\s+-\s+)[yn]/m, '$1y');
 	using it = instance(active, 'smtp_tls_connection_reuse = yes\n');
 	const done = install('-c', it.directory, '-l', '4');
 	t.is(done.status, 0, done.stderr);
@@ -419,7 +420,7 @@ asRoot('uninstall of what was never installed says so', t => {
 });
 
 asRoot('install -s registers a second service, and says how clients find it', t => {
-	using it = instance(proto.replace(/^#tlsproxy/m, 'tlsproxy'));
+	using it = instance(proto.replace(/^#(tlsproxy\s+unix\s+-\s+-\s+)[yn]/m, '$1y'));
 	const {stdout} = install('-c', it.directory, '-s', 'tlsproxyn');
 	t.true(stdout.includes('  -o tlsproxy_service_name=tlsproxyn\n'));
 	t.regex(postconf(it.directory, 'tlsproxyn/unix'), /^tlsproxyn unix - - n - \d+ \.\.\/\S*\/tlsproxy\n$/);
