@@ -41,7 +41,7 @@ import {checkIdentities} from './doctor/identity.ts';
 import {checkRunning} from './doctor/running.ts';
 import {checkService} from './doctor/service.ts';
 import {checkSwitches} from './doctor/switches.ts';
-import {type Finding, lookAt} from './doctor/view.ts';
+import {type Finding, lookAt, titles} from './doctor/view.ts';
 import {checkRelease} from './instance.ts';
 
 const USAGE = 'usage: doctor -c config_dir [next-hop ...]';
@@ -67,7 +67,7 @@ await runCommand(
 		];
 		if (findings.length > 0) {
 			process.exitCode = FOUND;
-			console.log(report(view.directory, findings));
+			console.log(report(view.directory, merged(findings)));
 		}
 	},
 	CANNOT_LOOK,
@@ -95,12 +95,27 @@ function installCommand(): string {
 	return existsSync(inCheckout) ? inCheckout : 'postfix-tlsproxy-install';
 }
 
+/* What is so of several services is said once, if the same repairs it. */
+function merged(findings: readonly Finding[]): readonly Finding[] {
+	const same = Map.groupBy(findings, ({fact, effect, repair}) => [fact, effect, ...repair].join('\n'));
+	return [...same.values()].flatMap(group => {
+		const [first] = group;
+		const who = group.flatMap(finding => finding.who ?? []);
+		return first === undefined ? [] : [{...first, who}];
+	});
+}
+
+/* In front of the full stop: of which services. */
+function sentence({fact, who = []}: Finding): string {
+	return who.length === 0 ? fact : `${fact.replace(/\.$/, '')} (${titles(who)}).`;
+}
+
 function report(directory: string, findings: readonly Finding[]): string {
 	const count = findings.length === 1 ? 'one finding' : `${findings.length} findings`;
 	return [
 		`doctor: ${directory}: ${count}`,
-		...findings.map(({fact, effect, repair}, index) =>
-			`\n${wrapped(`${index + 1}. ${fact} ${effect}`, '   ')}\n${repair.map(line => `     ${line}\n`).join('')}`.trimEnd(),
+		...findings.map((finding, index) =>
+			`\n${wrapped(`${index + 1}. ${sentence(finding)} ${finding.effect}`, '   ')}\n${finding.repair.map(line => `     ${line}\n`).join('')}`.trimEnd(),
 		),
 	].join('\n');
 }

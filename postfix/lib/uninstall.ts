@@ -63,8 +63,13 @@ await runCommand('uninstall', () => {
 
 	const directory = configurationDirectory(namedDirectory(named, USAGE));
 	requireRoot('master.cf belongs to root');
-	if (takeOut(directory, service)) {
+	const taken = takeOut(directory, service);
+	if (taken !== undefined) {
 		announceReload(directory, flags.has('r'));
+		const copy = copyOf(directory, taken.command);
+		if (copy !== undefined) {
+			console.log(`uninstall: note: the program itself is still in ${copy}`);
+		}
 	}
 });
 
@@ -72,7 +77,7 @@ function takeOutEverywhere(reload: boolean): void {
 	const program = builtProgram(dirname(dirname(import.meta.dirname)));
 	const changed = new Set<string>();
 	for (const {directory, service, byInstall} of registrationsOf(program)) {
-		if (byInstall && takeOut(directory, service)) {
+		if (byInstall && takeOut(directory, service) !== undefined) {
 			changed.add(directory);
 		}
 	}
@@ -89,8 +94,8 @@ function takeOutEverywhere(reload: boolean): void {
 	}
 }
 
-/* Returns whether master.cf was changed. */
-function takeOut(directory: string, service: string): boolean {
+/* Returns what the service ran, if it was there. */
+function takeOut(directory: string, service: string): {readonly command: string | undefined} | undefined {
 	const masterCf = join(directory, 'master.cf');
 	const before = readFileSync(masterCf, 'latin1');
 	const change = unregister(before, service);
@@ -98,7 +103,7 @@ function takeOut(directory: string, service: string): boolean {
 		console.log(
 			`uninstall: ${masterCf}: service ${service}/unix was not installed by this program, nothing changed`,
 		);
-		return false;
+		return undefined;
 	}
 
 	const [registered] = entries(change.before);
@@ -107,12 +112,7 @@ function takeOut(directory: string, service: string): boolean {
 		`uninstall: ${masterCf}: ${change.after === '' ? 'removed' : 'restored'} service ${service}/unix`,
 	);
 	printBytes(quoted('was', change.before) + quoted('now', change.after));
-	const copy = copyOf(directory, registered?.command);
-	if (copy !== undefined) {
-		console.log(`uninstall: note: the program itself is still in ${copy}`);
-	}
-
-	return true;
+	return {command: registered?.command};
 }
 
 function announceReload(directory: string, reload: boolean): void {

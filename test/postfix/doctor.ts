@@ -549,3 +549,11 @@ test('doctor cannot look when postconf(1) fails', t => {
 	t.is(status, 2);
 	t.regex(stderr, /postconf\(1\) failed: .*missing '=' after attribute name/s);
 });
+
+test('doctor says once what is so of several services', t => {
+	using it = make({main: 'smtp_connection_reuse_time_limit = 3s\n'});
+	t.regex(
+		doctor(it.directory).stdout,
+		/one finding 1\. smtp_connection_reuse_time_limit is 3 s \(smtp\/unix, relay\/unix\)\./,
+	);
+});

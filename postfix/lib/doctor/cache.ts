@@ -90,7 +90,8 @@ function isStored(client: Client): readonly Finding[] {
 		? []
 		: [
 				{
-					fact: `${name} is off, and ${client.program}_connection_cache_destinations is empty (${client.title}).`,
+					fact: `${name} is off, and ${client.program}_connection_cache_destinations is empty.`,
+					who: [client],
 					effect: 'No connection is ever stored.',
 					repair: [client.set(name, 'yes')],
 				},
@@ -107,7 +108,8 @@ function destinations(client: Client): readonly Finding[] {
 		? []
 		: [
 				{
-					fact: `${name} has ${bad.map(word => `"${word}"`).join(', ')} (${client.title}).`,
+					fact: `${name} has ${bad.map(word => `"${word}"`).join(', ')}.`,
+					who: [client],
 					effect: 'smtp(8) looks for the name without brackets and port there, so that never matches.',
 					repair: [client.set(name, words.map(bare).join(', '))],
 				},
@@ -125,13 +127,15 @@ function lifetime(view: View, client: Client): readonly Finding[] {
 	const limit = seconds(view.value('connection_cache_ttl_limit'));
 	if (wanted > limit) {
 		found.push({
-			fact: `${prefix}_cache_time_limit is ${wanted} s, and connection_cache_ttl_limit is ${limit} s (${client.title}).`,
+			fact: `${prefix}_cache_time_limit is ${wanted} s, and connection_cache_ttl_limit is ${limit} s.`,
+			who: [client],
 			effect: `scache(8) closes connections after ${limit} s all the same.`,
 			repair: [`postconf -c ${view.directory} -e connection_cache_ttl_limit=${wanted}s`],
 		});
 	} else if (wanted < USUAL_STORAGE) {
 		found.push({
-			fact: `${prefix}_cache_time_limit is ${wanted} s (${client.title}).`,
+			fact: `${prefix}_cache_time_limit is ${wanted} s.`,
+			who: [client],
 			effect: 'A stored connection is closed before the next message can be there.',
 			repair: [client.set(`${prefix}_cache_time_limit`, `${USUAL_STORAGE}s`)],
 		});
@@ -140,7 +144,8 @@ function lifetime(view: View, client: Client): readonly Finding[] {
 	const life = seconds(client.own('connection_reuse_time_limit'));
 	if (life < SHORT_LIFE) {
 		found.push({
-			fact: `${prefix}_reuse_time_limit is ${life} s (${client.title}).`,
+			fact: `${prefix}_reuse_time_limit is ${life} s.`,
+			who: [client],
 			effect: `A connection that was made more than ${life} s ago is closed instead of stored.`,
 			repair: [client.set(`${prefix}_reuse_time_limit`, '300s')],
 		});
@@ -150,7 +155,8 @@ function lifetime(view: View, client: Client): readonly Finding[] {
 	const count = Number(client.own('connection_reuse_count_limit') || '0');
 	if (count > 0 && count < FEW_DELIVERIES) {
 		found.push({
-			fact: `${prefix}_reuse_count_limit is ${count} (${client.title}).`,
+			fact: `${prefix}_reuse_count_limit is ${count}.`,
+			who: [client],
 			effect: `A connection is closed after ${count + 1} deliveries.`,
 			repair: [client.set(`${prefix}_reuse_count_limit`, '0')],
 		});
@@ -161,7 +167,7 @@ function lifetime(view: View, client: Client): readonly Finding[] {
 
 /* When the next delivery comes too late, or all come at once. */
 function pace(view: View, client: Client): readonly Finding[] {
-	const {name, title} = client;
+	const {name} = client;
 	const found: Finding[] = [];
 	const kept = Math.min(
 		seconds(client.own('connection_cache_time_limit')),
@@ -172,7 +178,8 @@ function pace(view: View, client: Client): readonly Finding[] {
 		const delay = seconds(own === '' ? client.value(`default_${kind}_rate_delay`) : own);
 		if (delay >= kept && delay > 0) {
 			found.push({
-				fact: `${name}_${kind}_rate_delay is ${delay} s, and a stored connection is kept for ${kept} s (${title}).`,
+				fact: `${name}_${kind}_rate_delay is ${delay} s, and a stored connection is kept for ${kept} s.`,
+				who: [client],
 				effect: 'It is closed before the next delivery starts.',
 				repair: [
 					`postconf -c ${view.directory} -e ${client.program}_connection_cache_time_limit=${delay + USUAL_STORAGE}s`,
@@ -186,7 +193,8 @@ function pace(view: View, client: Client): readonly Finding[] {
 	const concurrency = Number(own === '' ? client.value('default_destination_concurrency_limit') : own);
 	if (concurrency === 0 || concurrency >= MANY_DELIVERIES) {
 		found.push({
-			fact: `${name}_destination_concurrency_limit is ${concurrency === 0 ? '0, which is unlimited' : concurrency} (${title}).`,
+			fact: `${name}_destination_concurrency_limit is ${concurrency === 0 ? '0, which is unlimited' : concurrency}.`,
+			who: [client],
 			effect: 'So many deliveries to one destination run at a time, and each needs a connection of its own.',
 			repair: [`postconf -c ${view.directory} -e ${name}_destination_concurrency_limit=20`],
 		});

@@ -60,7 +60,8 @@ function missingFiles(client: Client): readonly Finding[] {
 			? []
 			: [
 					{
-						fact: `${name} is ${path}, which does not exist (${client.title}).`,
+						fact: `${name} is ${path}, which does not exist.`,
+						who: [client],
 						effect: 'tlsproxy(8) refuses the requests of this client.',
 						repair: [client.set(name, '')],
 					},
@@ -99,7 +100,8 @@ function wrongKeys(client: Client): readonly Finding[] {
 				? []
 				: [
 						{
-							fact: `The key in ${key} does not belong to the certificate in ${certificate} (${client.title}).`,
+							fact: `The key in ${key} does not belong to the certificate in ${certificate}.`,
+							who: [client],
 							effect: 'tlsproxy(8) refuses the requests of this client.',
 							repair: [client.set(`${client.program}_tls_${kind}key_file`, 'PATH OF THE RIGHT KEY')],
 						},

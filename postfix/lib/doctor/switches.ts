@@ -75,13 +75,14 @@ function turnedOff(view: View): readonly Finding[] {
 
 /* Source: global_tls_level(). */
 function levelOf(client: Client): readonly Finding[] {
-	const {title, program} = client;
+	const {program} = client;
 	const name = `${program}_tls_security_level`;
 	const level = client.own('tls_security_level').toLowerCase();
 	if (level !== '' && !LEVELS.includes(level)) {
 		return [
 			{
-				fact: `${name} is "${level}", which is no security level (${title}).`,
+				fact: `${name} is "${level}", which is no security level.`,
+				who: [client],
 				effect: `${program}(8) ends with an error, and delivers nothing.`,
 				repair: [client.set(name, 'may')],
 			},
@@ -93,7 +94,8 @@ function levelOf(client: Client): readonly Finding[] {
 	if ((level === '' || level === 'none') && !obsolete && !perDestination) {
 		return [
 			{
-				fact: `${name} is ${level === '' ? 'empty' : '"none"'} (${title}).`,
+				fact: `${name} is ${level === '' ? 'empty' : '"none"'}.`,
+				who: [client],
 				effect: 'Mail is sent in cleartext. Without TLS, tlsproxy(8) is not asked.',
 				repair: [client.set(name, 'may')],
 			},
@@ -103,7 +105,8 @@ function levelOf(client: Client): readonly Finding[] {
 	if (isYes(client.own('tls_wrappermode')) && ['', 'none', 'may'].includes(level)) {
 		return [
 			{
-				fact: `${program}_tls_wrappermode is on, with ${name} ${level === '' ? 'empty' : `"${level}"`} (${title}).`,
+				fact: `${program}_tls_wrappermode is on, with ${name} ${level === '' ? 'empty' : `"${level}"`}.`,
+				who: [client],
 				effect: `${program}(8) refuses to deliver: TLS from the first byte on needs "encrypt" or stronger.`,
 				repair: [client.set(name, 'encrypt')],
 			},
@@ -119,7 +122,8 @@ function hiddenStarttls(client: Client): readonly Finding[] {
 	if (words.some(word => word.toLowerCase() === 'starttls')) {
 		const name = `${client.program}_discard_ehlo_keywords`;
 		found.push({
-			fact: `${name} has STARTTLS (${client.title}).`,
+			fact: `${name} has STARTTLS.`,
+			who: [client],
 			effect: `${client.program}(8) does not see that servers offer TLS.`,
 			repair: [client.set(name, words.filter(word => word.toLowerCase() !== 'starttls').join(', '))],
 		});
@@ -127,7 +131,8 @@ function hiddenStarttls(client: Client): readonly Finding[] {
 
 	if (client.program === 'smtp' && isYes(client.own('never_send_ehlo'))) {
 		found.push({
-			fact: `smtp_never_send_ehlo is on (${client.title}).`,
+			fact: `smtp_never_send_ehlo is on.`,
+			who: [client],
 			effect: 'Servers tell that they offer TLS in their reply to EHLO, and smtp(8) sends HELO.',
 			repair: [client.set('smtp_never_send_ehlo', 'no')],
 		});
@@ -159,12 +164,13 @@ function policyFinding(
 	table: string,
 	policy: string,
 ): readonly Finding[] {
-	const place = `the policy of ${destination} in ${table} is "${policy}" (${client.title}).`;
+	const place = `the policy of ${destination} in ${table} is "${policy}".`;
 	const [level = '', ...attributes] = policy.split(/[\s,]+/);
 	if (level.toLowerCase() === 'none') {
 		return [
 			{
 				fact: `TLS is off: ${place}`,
+				who: [client],
 				effect: 'Mail for it is sent in cleartext, and tlsproxy(8) is not asked.',
 				repair: [`edit ${table}`],
 			},
@@ -176,6 +182,7 @@ function policyFinding(
 		? [
 				{
 					fact: `Reuse is off: ${place}`,
+					who: [client],
 					effect: 'Every delivery to it makes a connection of its own.',
 					repair: [`edit ${table}: take out "connection_reuse=no"`],
 				},

@@ -19,6 +19,8 @@ import {commandEnvironment, configurationDirectory, runPostconf} from '../instan
 export interface Finding {
 	/** What is so, in one sentence. */
 	readonly fact: string;
+	/** Services of which it is so, when the sentence does not name them. */
+	readonly who?: readonly Service[];
 	/** Why that matters. */
 	readonly effect: string;
 	/** Commands that repair it. */
