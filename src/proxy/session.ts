@@ -20,7 +20,7 @@ import type {Task, Watcher} from '../event/reactor.ts';
 import {readStream, receiveDescriptor, writeStream} from '../event/stream.ts';
 import {verbose, warning} from '../log.ts';
 import type {Owned} from '../owned.ts';
-import {WANT_LOOKUP, WANT_READ, WANT_WRITE} from '../step.ts';
+import {AGAIN, WANT_LOOKUP, WANT_READ, WANT_WRITE} from '../step.ts';
 import {type Connection, DONE, type Opener} from '../tls/connection.ts';
 import type {Fd} from '../units.ts';
 import {printContext} from '../wire/context.ts';
@@ -299,6 +299,9 @@ export class Session implements Task {
 		switch (connection.handshake()) {
 			case WANT_READ:
 			case WANT_WRITE:
+				return;
+			case AGAIN:
+				this.#queue();
 				return;
 			case WANT_LOOKUP:
 				this.#happened('question');

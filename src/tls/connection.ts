@@ -5,13 +5,14 @@
 /*	one TLS connection, in non-blocking steps
 /* DESCRIPTION
 /*	A connection (TLS_SESS_STATE) is one SSL on the descriptor of a
-/*	remote peer. OpenSSL reads and writes the descriptor itself; the
-/*	caller waits for readiness when a step says so. Who makes the
+/*	remote peer. OpenSSL reads and writes the descriptor itself, but
+/*	for what it reads during the handshake: see inbox(3). The caller
+/*	waits for readiness when a step says so. Who makes the
 /*	connection, and what is said about it, depends on the role; all
 /*	else is here.
 /*
 /*	Results of steps are numbers, those of step(3): bytes when
-/*	positive, otherwise WANT_READ, WANT_WRITE, END or FAILED. What
+/*	positive, otherwise WANT_READ, WANT_WRITE, AGAIN, END or FAILED. What
 /*	OpenSSL has to say about a failure has been logged by then. A peer
 /*	that resets or just goes away is no failure worth a line.
 /*
@@ -31,6 +32,7 @@
 /*	postfix src/tls/tls_bio_ops.c
 /*--*/
 
+import {SSL_get_wbio} from '../ffi/bio.ts';
 import {type Address, EAGAIN, errno} from '../ffi/libc.ts';
 import {ERR_clear_error} from '../ffi/libcrypto.ts';
 import {
@@ -56,6 +58,7 @@ import {AGAIN, END, FAILED, WANT_READ, WANT_WRITE} from '../step.ts';
 import type {Fd} from '../units.ts';
 import type {TlsContext} from '../wire/context.ts';
 import {dumpCallback} from './debug.ts';
+import {Inbox} from './inbox.ts';
 import {printErrors} from './library.ts';
 import {TLS_LOG_ALLPKTS, TLS_LOG_TLSPKTS} from './log-mask.ts';
 
@@ -77,6 +80,8 @@ export interface Opener extends Disposable {
 export abstract class Connection implements Disposable {
 	readonly #ssl: Owned<Ssl>;
 	readonly #resources: Disposable;
+	/* Up to the end of the handshake, and of what has come with it. */
+	#inbox: Inbox | undefined;
 	#disposed = false;
 
 	/** @param resources - has the SSL too; moved in. */
@@ -85,6 +90,7 @@ export abstract class Connection implements Disposable {
 		this.#resources = resources;
 		SSL_clear_mode(ssl.value, SSL_MODE_AUTO_RETRY);
 		SSL_set_options(ssl.value, SSL_OP_NO_RENEGOTIATION);
+		this.#inbox = Inbox.open(ssl.value);
 	}
 
 	/** Bits of tls/log-mask that let lines about this connection through. */
@@ -115,17 +121,32 @@ export abstract class Connection implements Disposable {
 
 	/** Only the handshake is to be logged octet by octet, unless the log level asks for all. */
 	endDump(): void {
-		const bio = SSL_get_rbio(this.#ssl.value);
-		if (bio !== null && (this.logMask & TLS_LOG_ALLPKTS) === 0) {
-			BIO_set_callback_ex(bio, null);
+		if ((this.logMask & TLS_LOG_ALLPKTS) !== 0) {
+			return;
+		}
+
+		for (const bio of [SSL_get_rbio(this.#ssl.value), SSL_get_wbio(this.#ssl.value)]) {
+			if (bio !== null) {
+				BIO_set_callback_ex(bio, null);
+			}
 		}
 	}
 
-	/** One step of the handshake: {@link DONE}, or what to wait for, or why it ends. */
+	/**
+	 * One step of the handshake: {@link DONE}, or what to wait for, or why it ends; {@link AGAIN}: the peer
+	 * has sent more than is due for a step.
+	 */
 	handshake(): number {
+		const filled = this.#inbox?.fill() ?? false;
 		ERR_clear_error();
 		const result = this.shakeHands(this.#ssl.value);
-		return result === 1 ? DONE : this.#outcome(result);
+		if (result === 1) {
+			this.#leaveInbox();
+			return DONE;
+		}
+
+		const outcome = this.#outcome(result);
+		return outcome === WANT_READ && filled && this.#inbox?.fill() === true ? AGAIN : outcome;
 	}
 
 	/** Decrypts up to `size` bytes to an address in C memory; {@link AGAIN}: there was a message, but no data. */
@@ -134,6 +155,12 @@ export abstract class Connection implements Disposable {
 		const result = SSL_read(this.#ssl.value, to, size);
 		if (result > 0) {
 			return result;
+		}
+
+		if (this.#inbox !== undefined) {
+			const outcome = this.#outcome(result);
+			this.#leaveInbox();
+			return outcome === WANT_READ ? AGAIN : outcome;
 		}
 
 		/* OpenSSL says the same when it has had a message as when there is nothing to read. Its last call knows. */
@@ -164,6 +191,13 @@ export abstract class Connection implements Disposable {
 	[Symbol.dispose](): void {
 		this.#disposed = true;
 		this.#resources[Symbol.dispose]();
+	}
+
+	#leaveInbox(): void {
+		if (this.#inbox?.pending === false) {
+			this.#inbox.close();
+			this.#inbox = undefined;
+		}
 	}
 
 	#outcome(result: number): number {

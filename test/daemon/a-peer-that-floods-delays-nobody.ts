@@ -9,6 +9,7 @@
  */
 import type {Socket} from 'node:net';
 import test, {type ExecutionContext} from 'ava';
+import type {Seconds} from '../../src/units.ts';
 import type {LocalClient} from '../helpers/client.ts';
 import {Daemon} from '../helpers/daemon.ts';
 import {speaks} from '../helpers/master.ts';
@@ -114,3 +115,41 @@ test.serial(delaysNobody, 'a hundred thousand wishes to renegotiate', TLS1_2_VER
 		tls.renegotiate();
 	}
 });
+
+test.serial(
+	'a server that sends HelloRequest instead of ServerHello is served in turns with others',
+	async t => {
+		const echo = await tlsPeer(t, {key: store.read('peer.key'), cert: store.read('peer.cert')}, socket =>
+			socket.pipe(socket),
+		);
+		const honest = await daemon.handOff(t, echo);
+		t.true(await speaks(honest.client));
+		const {pid} = daemon;
+		/* 4096 of them in a record: OpenSSL skips them, and that is what each of them costs. */
+		const record = Buffer.concat([Buffer.from([0x16, 3, 3, 0x40, 0]), Buffer.alloc(0x4000)]);
+		const block = Buffer.concat(Array.from({length: 64}, () => record));
+		const port = await tcpPeer(t, socket => {
+			const more = (): void => {
+				while (socket.write(block));
+			};
+			socket.on('drain', more);
+			more();
+		});
+		const state = {over: false};
+		const flooding = (async () => {
+			/* It goes on until the time limit of the handshake, and no longer. */
+			const {context} = await daemon.handOff(t, port, {request: {handshakeTimeout: 3 as Seconds}});
+			t.is(context, undefined);
+			state.over = true;
+		})();
+		let count = 0;
+		while (!state.over && (await speaks(honest.client))) {
+			count++;
+		}
+
+		await flooding;
+		t.log(`${count} round trips meanwhile`);
+		t.true(count >= 50, `${count} round trips`);
+		t.is(daemon.pid, pid);
+	},
+);
