@@ -165,13 +165,32 @@ export function reloadIfRunning(directory: string): boolean {
 }
 
 /**
- * @param mailVersion - as in the parameter `mail_version`.
+ * The release of the installed Postfix, whatever an instance says of itself.
+ *
+ * @throws {Refusal} when postconf(1) is missing or fails.
+ */
+export function mailVersion(): string {
+	const run = spawnSync('postconf', ['-dh', 'mail_version'], {
+		encoding: 'utf8',
+		env: {...commandEnvironment},
+	});
+	if (run.status !== 0) {
+		throw new Refusal(
+			`cannot run postconf(1): is Postfix installed? (${run.error?.message ?? run.stderr.trim()})`,
+		);
+	}
+
+	return run.stdout.trim();
+}
+
+/**
+ * @param release - as in the parameter `mail_version`.
  * @throws {Refusal} when that release has no tlsproxy(8) with a client role.
  */
-export function checkRelease(mailVersion: string): void {
-	const [, major = '0', minor = '0'] = /^(\d+)\.(\d+)/.exec(mailVersion) ?? [];
+export function checkRelease(release: string): void {
+	const [, major = '0', minor = '0'] = /^(\d+)\.(\d+)/.exec(release) ?? [];
 	if (Number(major) < 3 || (Number(major) === 3 && Number(minor) < 4)) {
-		throw new Refusal(`Postfix ${mailVersion} cannot reuse TLS connections: this needs Postfix 3.4 or later`);
+		throw new Refusal(`Postfix ${release} cannot reuse TLS connections: this needs Postfix 3.4 or later`);
 	}
 }
 

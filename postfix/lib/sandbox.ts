@@ -26,7 +26,7 @@ import {tmpdir} from 'node:os';
 import {dirname, join} from 'node:path';
 import {setTimeout as sleep} from 'node:timers/promises';
 import {execa} from 'execa';
-import {commandEnvironment} from './instance.ts';
+import {commandEnvironment, mailVersion} from './instance.ts';
 import {Refusal} from './master-cf.ts';
 import {type ProcessEntry, processesOf, runsProgram} from './processes.ts';
 import {builtProgram, checkSafe} from './program.ts';
@@ -366,7 +366,7 @@ export class Sandbox implements AsyncDisposable {
 
 	#defaults(): Readonly<Record<string, string>> {
 		return {
-			compatibility_level: '3.6',
+			compatibility_level: compatibilityLevel(),
 			queue_directory: this.queueDirectory,
 			data_directory: join(this.directory, 'data'),
 			maillog_file: this.logFile,
@@ -426,6 +426,12 @@ export class Sandbox implements AsyncDisposable {
 
 		await this.#run(join(home, 'postfix', 'install'), args);
 	}
+}
+
+/* Before 3.6 a level is a number, and 2 is the last of them. */
+function compatibilityLevel(): string {
+	const [, minor = '0'] = /^3\.(\d+)/.exec(mailVersion()) ?? [];
+	return Number(minor) < 6 ? '2' : '3.6';
 }
 
 function signal(pid: number, name: NodeJS.Signals): void {

@@ -5,7 +5,7 @@
 import {existsSync, readdirSync, readFileSync} from 'node:fs';
 import {join} from 'node:path';
 import type {ExecutionContext} from 'ava';
-import {execa} from 'execa';
+import {mailVersion} from '../../postfix/lib/instance.ts';
 import {Sandbox, type SandboxOptions} from '../../postfix/lib/sandbox.ts';
 import type {Seconds} from '../../src/units.ts';
 import type {AttributeList} from '../../src/wire/attr.ts';
@@ -61,9 +61,8 @@ export class Daemon implements AsyncDisposable {
 			}),
 		);
 		await sandbox.start();
-		const {stdout} = await execa`postconf -dh mail_version`;
 		stack.move();
-		return new Daemon(sandbox, profileOf(stdout));
+		return new Daemon(sandbox, profileOf(mailVersion()));
 	}
 
 	async connect(service = 'tlsproxy'): Promise<LocalClient> {
