@@ -21,6 +21,7 @@ import * as log from './log.ts';
 import {clientInit, clientParams, filesOf} from './own-settings.ts';
 import type {SessionStore} from './session-store.ts';
 import {ApplicationCache} from './tls/application.ts';
+import {type Behavior, behaviorOf} from './tls/behavior.ts';
 import {namedFiles} from './tls/certificates.ts';
 import {openClientConnection} from './tls/client.ts';
 import {type ClientApplication, clientApplication} from './tls/client-application.ts';
@@ -38,6 +39,7 @@ const APPLICATION_LIMIT = 100;
 export class ClientRole {
 	readonly #configuration: Configuration;
 	readonly #profile: Profile;
+	readonly #behavior: Behavior;
 	readonly #sessions: SessionStore;
 	readonly #enabled: boolean;
 	readonly #applications = new ApplicationCache<ClientApplication>(APPLICATION_LIMIT);
@@ -50,6 +52,7 @@ export class ClientRole {
 	constructor(configuration: Configuration, profile: Profile, keyring: Keyring, sessions: SessionStore) {
 		this.#configuration = configuration;
 		this.#profile = profile;
+		this.#behavior = behaviorOf(profile);
 		this.#keyring = keyring;
 		this.#sessions = sessions;
 		this.#enabled = isEnabled(configuration);
@@ -142,6 +145,7 @@ export class ClientRole {
 			params,
 			init,
 			this.#keyring,
+			this.#behavior,
 			timeout === undefined ? undefined : {timeout, scope: scope === own ? '' : scope},
 		);
 		if (made !== undefined) {

@@ -49,13 +49,15 @@ export function filesOf(
 export function clientParams(configuration: Configuration): ClientParams {
 	const text = (name: NameOf<'string'>): string => textOf(configuration, name);
 	const flag = (name: NameOf<'boolean'>): number => flagOf(configuration, name);
+	const older = compareReleases(configuration.release, '3.8') < 0;
 	return {
 		config_file: text('tls_config_file'),
 		config_name: text('tls_config_name'),
 		tls_high_cipherlist: text('tls_high_cipherlist'),
 		tls_medium_cipherlist: text('tls_medium_cipherlist'),
-		tls_low_cipherlist: text('tls_low_cipherlist'),
-		tls_export_cipherlist: text('tls_export_cipherlist'),
+		/* Later releases have the parameters, and do without. */
+		tls_low_cipherlist: older ? text('tls_low_cipherlist') : undefined,
+		tls_export_cipherlist: older ? text('tls_export_cipherlist') : undefined,
 		tls_null_cipherlist: text('tls_null_cipherlist'),
 		tls_eecdh_auto_curves: text('tls_eecdh_auto_curves'),
 		tls_eecdh_strong_curve: text('tls_eecdh_strong_curve'),
@@ -155,6 +157,7 @@ export function serverStart(configuration: Configuration, {mandatory, asks, requ
 		asks ? 'aNULL' : '',
 	];
 	return {
+		enable_rpk: flagOf(configuration, 'tlsproxy_tls_enable_rpk'),
 		requirecert: requires ? 1 : 0,
 		cipher_grade: configuration.string(mandatory ? 'tlsproxy_tls_mandatory_ciphers' : 'tlsproxy_tls_ciphers'),
 		cipher_exclusions: exclusions.filter(text => text !== '').join(' '),

@@ -17,6 +17,7 @@ import {ConfigurationError} from './errors.ts';
 import * as log from './log.ts';
 import {type ServerDemands, serverInit, serverParams, serverStart} from './own-settings.ts';
 import {ApplicationCache} from './tls/application.ts';
+import {type Behavior, behaviorOf} from './tls/behavior.ts';
 import {namedFiles} from './tls/certificates.ts';
 import type {Opener} from './tls/connection.ts';
 import type {Keyring} from './tls/keyring.ts';
@@ -34,6 +35,7 @@ const APPLICATION_LIMIT = 20;
 export class ServerRole {
 	readonly #configuration: Configuration;
 	readonly #profile: Profile;
+	readonly #behavior: Behavior;
 	readonly #keyring: Keyring;
 	readonly #demands: ServerDemands | undefined;
 	readonly #applications = new ApplicationCache<ServerApplication>(APPLICATION_LIMIT);
@@ -46,6 +48,7 @@ export class ServerRole {
 	constructor(configuration: Configuration, profile: Profile, keyring: Keyring) {
 		this.#configuration = configuration;
 		this.#profile = profile;
+		this.#behavior = behaviorOf(profile);
 		this.#keyring = keyring;
 		this.#demands = demandsOf(configuration);
 	}
@@ -140,7 +143,7 @@ export class ServerRole {
 	}
 
 	#make(params: ServerParams, init: ServerInit): ServerApplication | undefined {
-		const made = serverApplication(params, init, this.#keyring);
+		const made = serverApplication(params, init, this.#keyring, this.#behavior);
 		if (made !== undefined) {
 			this.#applications.add(this.#keyOf({params, init}), made);
 		}

@@ -137,6 +137,11 @@ export function copyIdentity(from: SslCtx, to: SslCtx): boolean {
 	return true;
 }
 
+/** Whether a context has a certificate with its key. */
+export function hasIdentity(ctx: SslCtx): boolean {
+	return SSL_CTX_get0_certificate(ctx) !== null && SSL_CTX_get0_privatekey(ctx) !== null;
+}
+
 /** Gives a context the trusted certificates of another, by reference. */
 export function copyAuthorities(from: SslCtx, to: SslCtx): void {
 	SSL_CTX_set1_cert_store(to, SSL_CTX_get_cert_store(from));
@@ -156,6 +161,15 @@ export function SSL_CTX_set_mode(ctx: SslCtx, mode: number): number {
 /** 1 when the library accepts the groups. */
 export function SSL_CTX_set1_groups(ctx: SslCtx, nids: readonly number[]): number {
 	return SSL_CTX_ctrl_ints(ctx, 91, nids.length, Int32Array.from(nids));
+}
+
+const SSL_CTX_ctrl_text: (ctx: SslCtx, command: number, larg: number, parg: string) => number = libssl.func(
+	'long SSL_CTX_ctrl(void *ctx, int cmd, long larg, const char *parg)',
+);
+
+/** 1 when the library accepts the names, which colons separate. */
+export function SSL_CTX_set1_groups_list(ctx: SslCtx, names: string): number {
+	return SSL_CTX_ctrl_text(ctx, 92, 0, names);
 }
 
 export const SSL_VERIFY_NONE = 0;
@@ -315,8 +329,8 @@ export function SSL_get0_peer_certificate(ssl: Ssl): X509 | null {
 }
 
 /** Borrowed from the connection. */
-export const SSL_get_certificate: (ssl: Ssl) => X509 | null = libssl.func(
-	'void *SSL_get_certificate(const void *ssl)',
+export const SSL_get_privatekey: (ssl: Ssl) => EvpPkey | null = libssl.func(
+	'void *SSL_get_privatekey(const void *ssl)',
 );
 export const SSL_get0_peername: (ssl: Ssl) => string | null = libssl.func(
 	'const char *SSL_get0_peername(void *ssl)',

@@ -181,7 +181,11 @@ export class Handoff {
 		}
 	}
 
-	/** Logs that the hand-off is over, if it was announced. */
+	/**
+	 * Logs that the hand-off is over, if it was announced.
+	 *
+	 * @param handshakeDone - there is no failure to be told.
+	 */
 	bidFarewell(handshakeDone: boolean): void {
 		if (this.#names === undefined) {
 			return;

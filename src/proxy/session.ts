@@ -381,7 +381,8 @@ export class Session implements Task {
 
 	#release(): void {
 		this.#resources.dispose();
-		this.#handoff.bidFarewell(this.#pump !== undefined);
+		const quiet = this.#opener === undefined && this.#host.profile.quietRefusal;
+		this.#handoff.bidFarewell(quiet || this.#pump !== undefined);
 		this.#host.ended();
 	}
 }

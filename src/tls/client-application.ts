@@ -15,6 +15,7 @@
 
 import {ERR_clear_error, type EvpMd} from '../ffi/libcrypto.ts';
 import {
+	hasIdentity,
 	SSL_CTX_free,
 	SSL_CTX_new,
 	SSL_CTX_set_info_callback,
@@ -33,13 +34,16 @@ import {Owned} from '../owned.ts';
 import type {Seconds} from '../units.ts';
 import type {ClientInit, ClientParams} from '../wire/client.ts';
 import {Application, fingerprintDigest} from './application.ts';
+import type {Behavior} from './behavior.ts';
 import {infoCallback} from './debug.ts';
+import {setGroups} from './groups.ts';
 import type {Keyring} from './keyring.ts';
 import {printErrors, startLibrary} from './library.ts';
 import {logMask, TLS_LOG_DEBUG, TLS_LOG_VERBOSE} from './log-mask.ts';
 import {prepareDane} from './policy.ts';
+import {offerClientKeys} from './raw-keys.ts';
 import {enableResumption} from './resumption.ts';
-import {contextOptions, setGroups} from './settings.ts';
+import {contextOptions} from './settings.ts';
 
 /** How sessions of an application are kept. */
 export interface SessionPolicy {
@@ -53,6 +57,7 @@ export interface SessionPolicy {
 export class ClientApplication extends Application {
 	readonly params: ClientParams;
 	readonly init: ClientInit;
+	readonly behavior: Behavior;
 	/** How its sessions are kept; undefined when they are not. */
 	readonly resumes: SessionPolicy | undefined;
 
@@ -62,11 +67,13 @@ export class ClientApplication extends Application {
 		init: ClientInit,
 		mask: number,
 		digest: EvpMd,
+		behavior: Behavior,
 		resumes: SessionPolicy | undefined,
 	) {
 		super(ctx, mask, digest);
 		this.params = params;
 		this.init = init;
+		this.behavior = behavior;
 		this.resumes = resumes;
 	}
 }
@@ -75,6 +82,7 @@ export class ClientApplication extends Application {
  * Makes an application for the client role.
  *
  * @param keyring - has what was loaded before the jail; borrowed.
+ * @param behavior - of the release that is installed.
  * @param sessions - how its sessions are kept; without, they are not.
  * @returns undefined when that is not possible; the reason has been logged.
  * Source: tls_client_init(), postfix src/tls/tls_client.c.
@@ -83,6 +91,7 @@ export function clientApplication(
 	params: ClientParams,
 	init: ClientInit,
 	keyring: Keyring,
+	behavior: Behavior,
 	sessions?: SessionPolicy,
 ): ClientApplication | undefined {
 	const mask = logMask(init.log_param, init.log_level);
@@ -110,7 +119,10 @@ export function clientApplication(
 	using ctx = new Owned(made, SSL_CTX_free);
 	SSL_CTX_set_security_level(made, 0);
 	SSL_CTX_set_verify_depth(made, init.verifydepth + 1);
-	SSL_CTX_set_options(made, contextOptions(params.tls_disable_workarounds, params.tls_ssl_options));
+	SSL_CTX_set_options(
+		made,
+		contextOptions(params.tls_disable_workarounds, params.tls_ssl_options, behavior.noRenegotiation),
+	);
 	if ((mask & TLS_LOG_DEBUG) !== 0) {
 		SSL_CTX_set_info_callback(made, infoCallback);
 	}
@@ -126,7 +138,11 @@ export function clientApplication(
 		return undefined;
 	}
 
-	setGroups(made, params.tls_eecdh_auto_curves);
+	if (behavior.rawPublicKeys && hasIdentity(made)) {
+		offerClientKeys(made);
+	}
+
+	setGroups(made, params, behavior);
 
 	SSL_CTX_set_mode(
 		made,
@@ -136,5 +152,5 @@ export function clientApplication(
 		enableResumption(made, sessions.timeout);
 	}
 
-	return new ClientApplication(ctx, params, init, mask, digest, sessions);
+	return new ClientApplication(ctx, params, init, mask, digest, behavior, sessions);
 }

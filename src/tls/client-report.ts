@@ -12,6 +12,7 @@
 /*--*/
 
 import {daneMatch} from '../ffi/dane.ts';
+import type {EvpPkey} from '../ffi/libcrypto.ts';
 import {
 	SSL_get_verify_result,
 	SSL_get0_peer_certificate,
@@ -19,9 +20,11 @@ import {
 	SSL_session_reused,
 	type Ssl,
 } from '../ffi/libssl.ts';
-import {type X509, X509_V_OK} from '../ffi/x509.ts';
+import {peerRawKey} from '../ffi/raw-key.ts';
+import {type X509, X509_get0_pubkey, X509_V_OK} from '../ffi/x509.ts';
 import {info} from '../log.ts';
 import type {TlsContext} from '../wire/context.ts';
+import type {Behavior} from './behavior.ts';
 import type {ClientConnection} from './client.ts';
 import {
 	TLS_LOG_CACHE,
@@ -40,8 +43,9 @@ import {
 	TLS_CERT_FLAG_PRESENT,
 	TLS_CERT_FLAG_SECURED,
 	TLS_CERT_FLAG_TRUSTED,
+	TLS_CRED_FLAG_RPK,
 } from './report.ts';
-import {logVerifyError} from './verify.ts';
+import {logVerifyError, X509_V_ERR_HOSTNAME_MISMATCH} from './verify.ts';
 
 /**
  * Logs the outcome of a complete handshake and makes the report for the client.
@@ -57,33 +61,26 @@ export function clientReport(connection: ClientConnection): TlsContext {
 		info(`${notes.namaddr}: Reusing old session`);
 	}
 
+	const {behavior} = connection.application;
 	const certificate = SSL_get0_peer_certificate(ssl);
-	const names = namesOf(certificate, connection.digest, notes.namaddr);
+	const rawKey = certificate === null && behavior.rawPublicKeys ? peerRawKey(ssl) : null;
+	const names = namesOf(certificate, rawKey, connection.digest, notes.namaddr);
 	const peer_CN = names.peer_CN === '' ? nameOf(ssl, certificate) : names.peer_CN;
-	/*
-	 * Without a certificate the result is OK too, because nothing was verified; and
-	 * where the policy could not be applied it must not count whatever it is.
-	 */
-	const trusted = certificate !== null && !notes.mustFail && SSL_get_verify_result(ssl) === X509_V_OK;
-	const matched = trusted && mustMatch(level);
-	if (matched && (logMask & (TLS_LOG_CERTMATCH | TLS_LOG_VERBOSE | TLS_LOG_PEERCERT)) !== 0) {
-		logMatch(connection);
+	if (rawKey !== null && (logMask & CREDENTIALS) !== 0) {
+		info(`${connection.start.namaddr}: raw public key fingerprint=${names.peer_pubkey_fingerprint}`);
 	}
 
-	if (certificate !== null && (logMask & TLS_LOG_UNTRUSTED) !== 0 && !matched) {
-		if (reused && !trusted) {
-			info(
-				`${notes.namaddr}: re-using session with untrusted certificate, look for details earlier in the log`,
-			);
-		} else if (!reused) {
-			logVerifyError(notes);
-		}
+	const verdict = verdictOn(connection, certificate, rawKey);
+	if (verdict.matched && (logMask & CREDENTIALS) !== 0) {
+		logMatch(connection, certificate);
 	}
 
-	if (certificate !== null && (logMask & (TLS_LOG_CERTMATCH | TLS_LOG_VERBOSE | TLS_LOG_PEERCERT)) !== 0) {
-		info(
-			`${notes.namaddr}: subject_CN=${peer_CN}, issuer_CN=${names.issuer_CN}, fingerprint=${names.peer_fingerprint}, pkey_fingerprint=${names.peer_pubkey_fingerprint}`,
-		);
+	if (certificate !== null || rawKey !== null) {
+		explain(connection, verdict.matched, reused, rawKey !== null);
+	}
+
+	if (certificate !== null && (logMask & CREDENTIALS) !== 0) {
+		info(`${notes.namaddr}: ${credentialLine({...names, peer_CN}, behavior)}`);
 	}
 
 	const context: TlsContext = {
@@ -92,12 +89,11 @@ export function clientReport(connection: ClientConnection): TlsContext {
 		level,
 		peer_status:
 			(certificate === null ? 0 : TLS_CERT_FLAG_PRESENT) |
-			(trusted ? TLS_CERT_FLAG_TRUSTED : 0) |
-			(matched ? TLS_CERT_FLAG_MATCHED : 0) |
-			(matched && level !== TLS_LEV_HALF_DANE ? TLS_CERT_FLAG_SECURED : 0),
-		...agreement(ssl, certificate, 'client'),
-		ctos_rpk: 0,
-		stoc_rpk: 0,
+			(rawKey === null ? 0 : TLS_CRED_FLAG_RPK) |
+			(verdict.trusted ? TLS_CERT_FLAG_TRUSTED : 0) |
+			(verdict.matched ? TLS_CERT_FLAG_MATCHED : 0) |
+			(verdict.matched && level !== TLS_LEV_HALF_DANE ? TLS_CERT_FLAG_SECURED : 0),
+		...agreement(ssl, certificate === null ? rawKey : X509_get0_pubkey(certificate), 'client', behavior),
 		/* In lower case, as the C program keeps it. */
 		namaddr: notes.namaddr,
 		rpt_reported: 0,
@@ -110,9 +106,66 @@ export function clientReport(connection: ClientConnection): TlsContext {
 	return context;
 }
 
+/* Log levels that tell of credentials. */
+const CREDENTIALS = TLS_LOG_CERTMATCH | TLS_LOG_VERBOSE | TLS_LOG_PEERCERT;
+
+/*
+ * Without a credential the result is OK too, because nothing was verified; and
+ * where the policy could not be applied it must not count whatever it is.
+ */
+function verdictOn(
+	{application, level, notes, ssl}: ClientConnection,
+	certificate: X509 | null,
+	rawKey: EvpPkey | null,
+): {readonly trusted: boolean; readonly matched: boolean} {
+	if ((certificate === null && rawKey === null) || notes.mustFail) {
+		return {trusted: false, matched: false};
+	}
+
+	const result = SSL_get_verify_result(ssl);
+	const nameOnly =
+		application.behavior.mismatchIsTrusted &&
+		certificate !== null &&
+		mustMatch(level) &&
+		result === X509_V_ERR_HOSTNAME_MISMATCH;
+	return {
+		trusted: result === X509_V_OK || nameOnly,
+		matched: result === X509_V_OK && mustMatch(level),
+	};
+}
+
+/* Problems are told when a session is new, before it is kept: later there is only a hint. */
+function explain(
+	{application, notes, start}: ClientConnection,
+	matched: boolean,
+	reused: boolean,
+	raw: boolean,
+): void {
+	if (matched || (notes.logMask & TLS_LOG_UNTRUSTED) === 0) {
+		return;
+	}
+
+	if (reused) {
+		const what = application.behavior.credentialLines && !raw ? 'peer credential' : 'certificate';
+		info(`${start.namaddr}: re-using session with untrusted ${what}, look for details earlier in the log`);
+	} else {
+		logVerifyError(notes);
+	}
+}
+
+function credentialLine(
+	names: Pick<TlsContext, 'peer_CN' | 'issuer_CN' | 'peer_fingerprint' | 'peer_pubkey_fingerprint'>,
+	{credentialLines}: Behavior,
+): string {
+	const {peer_CN, issuer_CN, peer_fingerprint, peer_pubkey_fingerprint} = names;
+	return credentialLines
+		? `subject_CN=${peer_CN}, issuer=${issuer_CN}, cert fingerprint=${peer_fingerprint}, pkey fingerprint=${peer_pubkey_fingerprint}`
+		: `subject_CN=${peer_CN}, issuer_CN=${issuer_CN}, fingerprint=${peer_fingerprint}, pkey_fingerprint=${peer_pubkey_fingerprint}`;
+}
+
 /* How a peer has proved itself. Source: tls_dane_log(), postfix src/tls/tls_dane.c. */
-function logMatch({level, notes, ssl}: ClientConnection): void {
-	const peername = SSL_get0_peername(ssl);
+function logMatch({level, notes, ssl}: ClientConnection, certificate: X509 | null): void {
+	const peername = certificate === null ? null : SSL_get0_peername(ssl);
 	if (peername !== null && peername !== '') {
 		info(`${notes.namaddr}: matched peername: ${peername}`);
 	}
@@ -128,6 +181,8 @@ function logMatch({level, notes, ssl}: ClientConnection): void {
 		info(`${notes.namaddr}: Matched fingerprint: ${Buffer.from(match.data).toString('hex').toUpperCase()}`);
 	} else if (!isDaneLevel(level)) {
 		info(`${notes.namaddr}: Matched trust anchor at depth ${match.depth}`);
+	} else if (certificate === null) {
+		info(`${notes.namaddr}: Matched DANE raw public key: ${recordText(match)}`);
 	} else {
 		const what = match.bareKey
 			? 'TA public key verified certificate'

@@ -162,7 +162,7 @@ export function openClientConnection(
 		return undefined;
 	}
 
-	const policy = applyPolicy(made, start, name);
+	const policy = applyPolicy(made, start, name, application.behavior);
 	if (policy === undefined) {
 		return undefined;
 	}
@@ -213,6 +213,7 @@ function resumptionOf(
 		/* Stock tells neither identities nor, below verification, server names apart. */
 		ownKey: `${serial} ${parts.sni} ${key}`,
 		logMask,
+		firstOnly: application.behavior.firstTicketOnly,
 		keeper,
 	};
 }
@@ -234,7 +235,14 @@ function prepareNotes(
 		SSL_set_verify(ssl, SSL_VERIFY_NONE, verifyCallback);
 	}
 
-	return {namaddr, peer: 'server', logMask, mustFail, error: undefined};
+	return {
+		namaddr,
+		peer: 'server',
+		logMask,
+		mustFail,
+		behavior: application.behavior,
+		error: undefined,
+	};
 }
 
 /* A limit of zero also cancels what openssl.cnf says. A limit that the library refuses does not end the session. */

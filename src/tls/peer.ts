@@ -34,10 +34,11 @@ import {printErrors} from './library.ts';
  * What reports say of a peer; all of it empty when there is no certificate.
  *
  * @param certificate - borrowed.
+ * @param rawKey - instead of a certificate; borrowed.
  * @param namaddr - of the peer, for the log.
  */
-export function namesOf(certificate: X509 | null, digest: EvpMd, namaddr: string) {
-	const key = certificate === null ? null : X509_get0_pubkey(certificate);
+export function namesOf(certificate: X509 | null, rawKey: EvpPkey | null, digest: EvpMd, namaddr: string) {
+	const key = certificate === null ? rawKey : X509_get0_pubkey(certificate);
 	return {
 		peer_CN: certificate === null ? '' : subjectCommonName(certificate, namaddr),
 		issuer_CN: certificate === null ? '' : issuerCommonName(certificate, namaddr),

@@ -34,8 +34,14 @@ import {EVP_get_digestbyname, type EvpMd} from '../ffi/libcrypto.ts';
 import type {Ssl, SslCtx} from '../ffi/libssl.ts';
 import {warning} from '../log.ts';
 import type {ClientStart} from '../wire/client.ts';
+import type {Behavior} from './behavior.ts';
 import {printErrors} from './library.ts';
+import {acceptServerKey} from './raw-keys.ts';
 import {wordsOf} from './settings.ts';
+
+/* Usage and selector. Source: RFC 7218. */
+const DANE_EE = 3;
+const SPKI = 1;
 
 /* Security levels. Source: postfix src/tls/tls.h. */
 const TLS_LEV_ENCRYPT = 2;
@@ -163,7 +169,12 @@ function setDigest(ctx: SslCtx, md: EvpMd | null, mtype: number, order: number):
  * @returns undefined when that failed; the reason has been logged, and the session must not start.
  * Source: tls_client_start(), postfix src/tls/tls_client.c.
  */
-export function applyPolicy(ssl: Ssl, start: ClientStart, name: string): AppliedPolicy | undefined {
+export function applyPolicy(
+	ssl: Ssl,
+	start: ClientStart,
+	name: string,
+	{rawPublicKeys}: Behavior,
+): AppliedPolicy | undefined {
 	const level = start.tls_level;
 	const records = recordsOf(start);
 	const authority = authorityOf(level, records.length > 0);
@@ -178,6 +189,10 @@ export function applyPolicy(ssl: Ssl, start: ClientStart, name: string): Applied
 	}
 
 	const mustFail = authority.names && !addNames(ssl, start, name);
+	if (rawPublicKeys && start.enable_rpk === 1 && level <= TLS_LEV_FPRINT) {
+		acceptServerKey(ssl);
+	}
+
 	if (records.length === 0) {
 		return {level, mustFail};
 	}
@@ -187,7 +202,12 @@ export function applyPolicy(ssl: Ssl, start: ClientStart, name: string): Applied
 		return {level, mustFail: true};
 	}
 
-	return usable > 0 ? {level, mustFail} : unusable(level, name);
+	/* Only a record of a server's own key can do without a certificate. */
+	if (rawPublicKeys && usable.every(({usage, selector}) => usage === DANE_EE && selector === SPKI)) {
+		acceptServerKey(ssl);
+	}
+
+	return usable.length > 0 ? {level, mustFail} : unusable(level, name);
 }
 
 /* Clients send the list from its end: the log has the records in the client's own order. */
@@ -244,13 +264,17 @@ function enableDane(ssl: Ssl, {dane}: Authority, name: string): boolean {
 	return true;
 }
 
-/* How many records are usable; undefined when loading has to stop. */
-function addRecords(ssl: Ssl, records: readonly TlsaRecord[], name: string): number | undefined {
-	let usable = 0;
+/* The records that are usable; undefined when loading has to stop. */
+function addRecords(
+	ssl: Ssl,
+	records: readonly TlsaRecord[],
+	name: string,
+): readonly TlsaRecord[] | undefined {
+	const usable: TlsaRecord[] = [];
 	for (const record of records) {
 		const result = addTlsa(ssl, record);
 		if (result > 0) {
-			usable++;
+			usable.push(record);
 		} else if (result === 0) {
 			warning(`${name}: unusable TLSA RR: ${recordText(record)}`);
 		} else {

@@ -31,33 +31,37 @@ import {
 import {
 	cipherBits,
 	SSL_CIPHER_get_name,
-	SSL_get_certificate,
 	SSL_get_current_cipher,
 	SSL_get_peer_signature_nid,
 	SSL_get_peer_tmp_key,
+	SSL_get_privatekey,
 	SSL_get_signature_nid,
 	SSL_get_version,
+	SSL_session_reused,
 	SSL_version,
 	type Ssl,
 	TLS1_3_VERSION,
 } from '../ffi/libssl.ts';
-import {type X509, X509_get0_pubkey} from '../ffi/x509.ts';
+import {agreedGroupName, sendsRawKey} from '../ffi/raw-key.ts';
 import type {TlsContext} from '../wire/context.ts';
 import type {Role} from '../wire/request.ts';
+import type {Behavior} from './behavior.ts';
 
 /* Bits of peer_status. Source: postfix src/tls/tls.h. */
 export const TLS_CERT_FLAG_PRESENT = 1;
 export const TLS_CERT_FLAG_TRUSTED = 4;
 export const TLS_CERT_FLAG_MATCHED = 8;
 export const TLS_CERT_FLAG_SECURED = 16;
+/** A raw key instead of a certificate. */
+export const TLS_CRED_FLAG_RPK = 32;
 
 /**
  * What was agreed in a complete handshake.
  *
- * @param peer - certificate of the peer; borrowed.
+ * @param peer - key of the peer; borrowed.
  * @param role - ours.
  */
-export function agreement(ssl: Ssl, peer: X509 | null, role: Role) {
+export function agreement(ssl: Ssl, peer: EvpPkey | null, role: Role, behavior: Behavior) {
 	const cipher = SSL_get_current_cipher(ssl);
 	const bits = cipher === null ? {used: 0, algorithm: 0} : cipherBits(cipher);
 	return {
@@ -65,36 +69,46 @@ export function agreement(ssl: Ssl, peer: X509 | null, role: Role) {
 		cipher_name: cipher === null ? '' : SSL_CIPHER_get_name(cipher),
 		cipher_usebits: bits.used,
 		cipher_algbits: bits.algorithm,
-		...handshakeDetails(ssl, peer, role),
+		...handshakeDetails(ssl, peer, role, behavior),
 	};
 }
 
 /* Key exchange and signatures: TLS 1.3 only, as in the C program. */
-function handshakeDetails(ssl: Ssl, peer: X509 | null, role: Role) {
+function handshakeDetails(ssl: Ssl, peer: EvpPkey | null, role: Role, behavior: Behavior) {
 	const modern = SSL_version(ssl) >= TLS1_3_VERSION;
-	const exchange = modern ? keyExchange(ssl) : noKeyExchange;
-	const theirs = modern && peer !== null ? signature(peer, SSL_get_peer_signature_nid(ssl)) : noSignature;
-	const digest = modern ? SSL_get_signature_nid(ssl) : undefined;
+	const exchange = modern ? keyExchange(ssl, behavior) : noKeyExchange;
+	const signed = modern && (behavior.resumedHasSignatures || SSL_session_reused(ssl) !== 1);
+	const theirs = signed && peer !== null ? signature(peer, SSL_get_peer_signature_nid(ssl)) : undefined;
+	const digest = signed ? SSL_get_signature_nid(ssl) : undefined;
 	/* A client may have a certificate that it did not use; a server of TLS 1.3 always uses one. */
-	const own = modern && (role === 'server' || digest !== undefined) ? SSL_get_certificate(ssl) : null;
-	const ours = own === null ? noSignature : signature(own, digest);
+	const own = signed && (role === 'server' || digest !== undefined) ? SSL_get_privatekey(ssl) : null;
+	const ours = own === null ? undefined : signature(own, digest);
 	const [client, server] = role === 'client' ? [ours, theirs] : [theirs, ours];
+	const {name: clntName, curve: clntCurve, bits: clntBits, digest: clntDigest} = client ?? noSignature;
+	const {name: srvrName, curve: srvrCurve, bits: srvrBits, digest: srvrDigest} = server ?? noSignature;
 	return {
 		...exchange,
-		clnt_signature: client.name,
-		clnt_signature_curve: client.curve,
-		clnt_signature_bits: client.bits,
-		clnt_signature_digest: client.digest,
-		srvr_signature: server.name,
-		srvr_signature_curve: server.curve,
-		srvr_signature_bits: server.bits,
-		srvr_signature_digest: server.digest,
+		ctos_rpk: behavior.rawPublicKeys && client !== undefined && sendsRawKey(ssl, 'client') ? 1 : 0,
+		stoc_rpk: behavior.rawPublicKeys && server !== undefined && sendsRawKey(ssl, 'server') ? 1 : 0,
+		clnt_signature: clntName,
+		clnt_signature_curve: clntCurve,
+		clnt_signature_bits: clntBits,
+		clnt_signature_digest: clntDigest,
+		srvr_signature: srvrName,
+		srvr_signature_curve: srvrCurve,
+		srvr_signature_bits: srvrBits,
+		srvr_signature_digest: srvrDigest,
 	};
 }
 
 const noKeyExchange = {key_exchange: '', key_exchange_curve: '', key_exchange_bits: 0};
 
-function keyExchange(ssl: Ssl): typeof noKeyExchange {
+function keyExchange(ssl: Ssl, {exchangeIsGroup}: Behavior): typeof noKeyExchange {
+	const group = exchangeIsGroup ? agreedGroupName(ssl) : '';
+	if (group !== '') {
+		return {...noKeyExchange, key_exchange: group};
+	}
+
 	const key = SSL_get_peer_tmp_key(ssl);
 	if (key === null) {
 		return noKeyExchange;
@@ -113,9 +127,8 @@ function keyExchange(ssl: Ssl): typeof noKeyExchange {
 
 const noSignature = {name: '', curve: '', bits: 0, digest: ''};
 
-function signature(certificate: X509, digest: number | undefined): typeof noSignature {
-	const key = X509_get0_pubkey(certificate);
-	return key === null ? noSignature : {...keyOf(key), digest: digestName(digest)};
+function signature(key: EvpPkey, digest: number | undefined): typeof noSignature {
+	return {...keyOf(key), digest: digestName(digest)};
 }
 
 function keyOf(key: EvpPkey): Omit<typeof noSignature, 'digest'> {
@@ -148,7 +161,7 @@ function digestName(nid: number | undefined): string {
 export function summary(direction: 'to' | 'from', context: TlsContext, serverName = ''): string {
 	const {peer_status: status} = context;
 	const verdict =
-		(status & TLS_CERT_FLAG_PRESENT) === 0
+		(status & (TLS_CERT_FLAG_PRESENT | TLS_CRED_FLAG_RPK)) === 0
 			? 'Anonymous'
 			: (status & TLS_CERT_FLAG_SECURED) !== 0
 				? 'Verified'
@@ -159,29 +172,52 @@ export function summary(direction: 'to' | 'from', context: TlsContext, serverNam
 	const bits = `(${context.cipher_usebits}/${context.cipher_algbits} bits)`;
 	return [
 		`${verdict} TLS connection established ${direction} ${context.namaddr}${name}: ${context.cipher_protocol} with cipher ${context.cipher_name} ${bits}`,
-		part('key-exchange', context.key_exchange, context.key_exchange_curve, context.key_exchange_bits),
-		part(
-			'server-signature',
+		exchangePart(context),
+		signaturePart(
+			'server',
 			context.srvr_signature,
 			context.srvr_signature_curve,
 			context.srvr_signature_bits,
+			context.stoc_rpk === 1,
 		),
-		part('server-digest', context.srvr_signature_digest, '', 0),
-		part(
-			'client-signature',
+		digestPart('server', context.srvr_signature, context.srvr_signature_digest),
+		signaturePart(
+			'client',
 			context.clnt_signature,
 			context.clnt_signature_curve,
 			context.clnt_signature_bits,
+			context.ctos_rpk === 1,
 		),
-		part('client-digest', context.clnt_signature_digest, '', 0),
+		digestPart('client', context.clnt_signature, context.clnt_signature_digest),
 	].join('');
 }
 
-function part(label: string, name: string, curve: string, bits: number): string {
+function exchangePart({
+	key_exchange: name,
+	key_exchange_curve: curve,
+	key_exchange_bits: bits,
+}: TlsContext): string {
+	const detail = curve !== '' ? ` (${curve})` : bits > 0 ? ` (${bits} bits)` : '';
+	return name === '' ? '' : ` key-exchange ${name}${detail}`;
+}
+
+function signaturePart(
+	who: 'client' | 'server',
+	name: string,
+	curve: string,
+	bits: number,
+	raw: boolean,
+): string {
 	if (name === '') {
 		return '';
 	}
 
-	const detail = curve !== '' ? ` (${curve})` : bits > 0 ? ` (${bits} bits)` : '';
-	return ` ${label} ${name}${detail}`;
+	const key = raw ? 'raw public key' : '';
+	const size = bits > 0 ? `${bits} bit${raw ? '' : 's'}` : '';
+	const detail = [curve === '' ? size : curve, key].filter(text => text !== '').join(' ');
+	return ` ${who}-signature ${name}${detail === '' ? '' : ` (${detail})`}`;
+}
+
+function digestPart(who: 'client' | 'server', name: string, digest: string): string {
+	return name === '' || digest === '' ? '' : ` ${who}-digest ${digest}`;
 }

@@ -58,15 +58,18 @@ export interface Resumption {
 	/** The name in the cache of this process. */
 	readonly ownKey: string;
 	readonly logMask: number;
+	/** Of several sessions on one connection only the first is kept. */
+	readonly firstOnly: boolean;
 	/** Gets each session that the server gives. */
 	readonly keeper: SessionKeeper;
 }
 
-const resumptions = new Map<Ssl, Resumption>();
+/* How a connection's sessions are kept, and whether one of them was. */
+const resumptions = new Map<Ssl, {readonly resumption: Resumption; kept: boolean}>();
 
 /** Keeps the sessions of a connection until the result is disposed. */
 export function keepSessions(ssl: Ssl, resumption: Resumption): Disposable {
-	resumptions.set(ssl, resumption);
+	resumptions.set(ssl, {resumption, kept: false});
 	return {
 		[Symbol.dispose]() {
 			resumptions.delete(ssl);
@@ -86,12 +89,18 @@ function receive(ssl: Ssl, session: SslSession): void {
 	}
 }
 
-function keep(resumption: Resumption | undefined, session: SslSession): void {
-	const bytes = resumption === undefined ? undefined : sessionBytes(session);
-	if (resumption === undefined || bytes === undefined) {
+function keep(entry: ReturnType<typeof resumptions.get>, session: SslSession): void {
+	if (entry === undefined || (entry.kept && entry.resumption.firstOnly)) {
 		return;
 	}
 
+	const {resumption} = entry;
+	const bytes = sessionBytes(session);
+	if (bytes === undefined) {
+		return;
+	}
+
+	entry.kept = true;
 	if ((resumption.logMask & TLS_LOG_CACHE) !== 0) {
 		const {key, cacheType} = resumption;
 		info(`save session ${key} to ${cacheType} cache`);

@@ -44,18 +44,15 @@ import {info, warning} from '../log.ts';
 import {Owned} from '../owned.ts';
 import type {ServerParams as RequestParams, ServerInit} from '../wire/server.ts';
 import {Application, fingerprintDigest} from './application.ts';
+import type {Behavior} from './behavior.ts';
 import {infoCallback} from './debug.ts';
 import {setParameters} from './dh.ts';
+import {setGroups} from './groups.ts';
 import type {Keyring} from './keyring.ts';
 import {printErrors, startLibrary} from './library.ts';
 import {logMask, TLS_LOG_DEBUG, TLS_LOG_VERBOSE} from './log-mask.ts';
-import {
-	type CipherGrades,
-	contextOptions,
-	type ProtocolRange,
-	parseProtocols,
-	setGroups,
-} from './settings.ts';
+import {offerServerKeys} from './raw-keys.ts';
+import {type CipherGrades, contextOptions, type ProtocolRange, parseProtocols} from './settings.ts';
 import {verifyCallback} from './verify.ts';
 
 /** Global settings: those of a request, and two cipher lists of releases that have no settings in requests. */
@@ -65,11 +62,20 @@ export type ServerParams = RequestParams & CipherGrades;
 export class ServerApplication extends Application {
 	readonly params: ServerParams;
 	readonly init: ServerInit;
+	readonly behavior: Behavior;
 
-	constructor(ctx: Owned<SslCtx>, params: ServerParams, init: ServerInit, mask: number, digest: EvpMd) {
+	constructor(
+		ctx: Owned<SslCtx>,
+		params: ServerParams,
+		init: ServerInit,
+		mask: number,
+		digest: EvpMd,
+		behavior: Behavior,
+	) {
 		super(ctx, mask, digest);
 		this.params = params;
 		this.init = init;
+		this.behavior = behavior;
 	}
 }
 
@@ -77,6 +83,7 @@ export class ServerApplication extends Application {
  * Makes an application for the server role.
  *
  * @param keyring - has what was loaded before the jail; borrowed.
+ * @param behavior - of the release that is installed.
  * @returns undefined when that is not possible; the reason has been logged.
  * Source: tls_server_init(), postfix src/tls/tls_server.c.
  */
@@ -84,6 +91,7 @@ export function serverApplication(
 	params: ServerParams,
 	init: ServerInit,
 	keyring: Keyring,
+	behavior: Behavior,
 ): ServerApplication | undefined {
 	const mask = logMask(init.log_param, init.log_level);
 	if ((mask & TLS_LOG_VERBOSE) !== 0) {
@@ -116,7 +124,7 @@ export function serverApplication(
 	using ctx = new Owned(made, SSL_CTX_free);
 	SSL_CTX_set_security_level(made, 0);
 	SSL_CTX_set_verify_depth(made, init.verifydepth + 1);
-	setOptions(made, params, range);
+	setOptions(made, params, range, behavior);
 	/* Sessions are not resumed yet. */
 	SSL_CTX_set_options(made, SSL_OP_NO_TICKET);
 	SSL_CTX_set_session_cache_mode(made, 0);
@@ -131,19 +139,32 @@ export function serverApplication(
 		return undefined;
 	}
 
+	if (behavior.rawPublicKeys) {
+		/* What is good enough for the client is good enough for us. */
+		offerServerKeys(made);
+	}
+
 	setParameters(made, init.dh1024_param_file);
-	setGroups(made, params.tls_eecdh_auto_curves);
+	setGroups(made, params, behavior);
 	askForCertificate(made, init);
 	SSL_CTX_set_mode(
 		made,
 		SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER | SSL_MODE_RELEASE_BUFFERS,
 	);
-	return new ServerApplication(ctx, params, init, mask, digest);
+	return new ServerApplication(ctx, params, init, mask, digest, behavior);
 }
 
 /* Unlike those of clients, the protocols of a server are the same for all its connections. */
-function setOptions(ctx: SslCtx, params: ServerParams, range: ProtocolRange): void {
-	SSL_CTX_set_options(ctx, contextOptions(params.tls_disable_workarounds, params.tls_ssl_options));
+function setOptions(
+	ctx: SslCtx,
+	params: ServerParams,
+	range: ProtocolRange,
+	{noRenegotiation}: Behavior,
+): void {
+	SSL_CTX_set_options(
+		ctx,
+		contextOptions(params.tls_disable_workarounds, params.tls_ssl_options, noRenegotiation),
+	);
 	SSL_CTX_set_options(ctx, range.disabled);
 	/* A limit of zero also cancels what openssl.cnf says. One that the library refuses is not set, without a word. */
 	SSL_CTX_set_min_proto_version(ctx, range.minimum);

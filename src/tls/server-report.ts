@@ -12,7 +12,15 @@
 /*--*/
 
 import {SSL_get_verify_result, SSL_get0_peer_certificate, SSL_session_reused} from '../ffi/libssl.ts';
-import {oneline, type X509, X509_get_issuer_name, X509_get_subject_name, X509_V_OK} from '../ffi/x509.ts';
+import {peerRawKey} from '../ffi/raw-key.ts';
+import {
+	oneline,
+	type X509,
+	X509_get_issuer_name,
+	X509_get_subject_name,
+	X509_get0_pubkey,
+	X509_V_OK,
+} from '../ffi/x509.ts';
 import {info} from '../log.ts';
 import type {TlsContext} from '../wire/context.ts';
 import {
@@ -23,7 +31,13 @@ import {
 	TLS_LOG_VERBOSE,
 } from './log-mask.ts';
 import {namesOf} from './peer.ts';
-import {agreement, summary, TLS_CERT_FLAG_PRESENT, TLS_CERT_FLAG_TRUSTED} from './report.ts';
+import {
+	agreement,
+	summary,
+	TLS_CERT_FLAG_PRESENT,
+	TLS_CERT_FLAG_TRUSTED,
+	TLS_CRED_FLAG_RPK,
+} from './report.ts';
 import type {ServerConnection} from './server.ts';
 import {logVerifyError} from './verify.ts';
 
@@ -48,11 +62,19 @@ export function serverReport(connection: ServerConnection): TlsContext {
 		logSubject(certificate);
 	}
 
-	const names = namesOf(certificate, connection.digest, namaddr);
-	if (certificate !== null && (logMask & (TLS_LOG_VERBOSE | TLS_LOG_PEERCERT)) !== 0) {
-		info(
-			`${namaddr}: subject_CN=${names.peer_CN}, issuer=${names.issuer_CN}, fingerprint=${names.peer_fingerprint}, pkey_fingerprint=${names.peer_pubkey_fingerprint}`,
-		);
+	const rawKey = certificate === null && notes.behavior.rawPublicKeys ? peerRawKey(ssl) : null;
+	const names = namesOf(certificate, rawKey, connection.digest, namaddr);
+	if ((logMask & (TLS_LOG_VERBOSE | TLS_LOG_PEERCERT)) !== 0) {
+		if (certificate !== null) {
+			const [fingerprint, keyFingerprint] = notes.behavior.credentialLines
+				? ['cert fingerprint', 'pkey fingerprint']
+				: ['fingerprint', 'pkey_fingerprint'];
+			info(
+				`${namaddr}: subject_CN=${names.peer_CN}, issuer=${names.issuer_CN}, ${fingerprint}=${names.peer_fingerprint}, ${keyFingerprint}=${names.peer_pubkey_fingerprint}`,
+			);
+		} else if (rawKey !== null) {
+			info(`${namaddr}: raw public key fingerprint=${names.peer_pubkey_fingerprint}`);
+		}
 	}
 
 	if (certificate !== null && !trusted && (logMask & TLS_LOG_UNTRUSTED) !== 0) {
@@ -66,10 +88,16 @@ export function serverReport(connection: ServerConnection): TlsContext {
 	const context: TlsContext = {
 		...names,
 		level: 0,
-		peer_status: (certificate === null ? 0 : TLS_CERT_FLAG_PRESENT) | (trusted ? TLS_CERT_FLAG_TRUSTED : 0),
-		...agreement(ssl, certificate, 'server'),
-		ctos_rpk: 0,
-		stoc_rpk: 0,
+		peer_status:
+			(certificate === null ? 0 : TLS_CERT_FLAG_PRESENT) |
+			(rawKey === null ? 0 : TLS_CRED_FLAG_RPK) |
+			(trusted ? TLS_CERT_FLAG_TRUSTED : 0),
+		...agreement(
+			ssl,
+			certificate === null ? rawKey : X509_get0_pubkey(certificate),
+			'server',
+			notes.behavior,
+		),
 		namaddr,
 		rpt_reported: 0,
 		trace_size_limit: 0,

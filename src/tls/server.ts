@@ -27,6 +27,7 @@ import {setCiphers} from './ciphers.ts';
 import {attach, Connection} from './connection.ts';
 import {printErrors} from './library.ts';
 import {TLS_LOG_UNTRUSTED, TLS_LOG_VERBOSE} from './log-mask.ts';
+import {acceptClientKey} from './raw-keys.ts';
 import type {ServerApplication} from './server-application.ts';
 import {serverReport} from './server-report.ts';
 import {takeNotes, type VerifyNotes} from './verify.ts';
@@ -34,7 +35,7 @@ import {takeNotes, type VerifyNotes} from './verify.ts';
 /** What applies to one connection. */
 export type ServerChoice = Pick<
 	ServerStart,
-	'cipher_grade' | 'cipher_exclusions' | 'mdalg' | 'namaddr' | 'requirecert' | 'serverid'
+	'cipher_grade' | 'cipher_exclusions' | 'enable_rpk' | 'mdalg' | 'namaddr' | 'requirecert' | 'serverid'
 >;
 
 /** A connection from a client. */
@@ -108,6 +109,10 @@ export function openServerConnection(
 		SSL_set_security_level(made, 1);
 	}
 
+	if (application.behavior.rawPublicKeys && start.enable_rpk !== 0) {
+		acceptClientKey(made);
+	}
+
 	if (!attach(made, fd, logMask, namaddr)) {
 		return undefined;
 	}
@@ -117,6 +122,7 @@ export function openServerConnection(
 		peer: 'client',
 		logMask,
 		mustFail: false,
+		behavior: application.behavior,
 		error: undefined,
 	};
 	stack.use(takeNotes(made, notes));

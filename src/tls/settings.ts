@@ -2,20 +2,16 @@
 /* NAME
 /*	settings 3
 /* SUMMARY
-/*	Postfix's words for protocols, ciphers, groups and options
+/*	Postfix's words for protocols, ciphers and options
 /* DESCRIPTION
 /*	Conversion of parameter values to what OpenSSL takes. Where a word
 /*	cannot be used, the result says so or a warning is logged; which
 /*	of the two is Postfix's choice.
 /* SEE ALSO
-/*	postfix src/tls/tls_misc.c, src/tls/tls_dh.c
+/*	postfix src/tls/tls_misc.c
 /*--*/
 
-import {EC_curve_nist2nid, ERR_clear_error, NID_undef, OBJ_ln2nid, OBJ_sn2nid} from '../ffi/libcrypto.ts';
 import {
-	SSL_CTX_free,
-	SSL_CTX_new,
-	SSL_CTX_set1_groups,
 	SSL_OP_ALL,
 	SSL_OP_CIPHER_SERVER_PREFERENCE,
 	SSL_OP_CRYPTOPRO_TLSEXT_BUG,
@@ -36,8 +32,6 @@ import {
 	SSL_OP_SAFARI_ECDHE_ECDSA_BUG,
 	SSL_OP_TLS_ROLLBACK_BUG,
 	SSL_OP_TLSEXT_PADDING,
-	type SslCtx,
-	TLS_client_method,
 } from '../ffi/libssl.ts';
 import {warning} from '../log.ts';
 
@@ -199,49 +193,6 @@ function gradeList(grades: CipherGrades, grade: string): string | undefined {
 	}
 }
 
-/* Groups */
-
-/**
- * Sets the key exchange groups of a context; words that are unknown or that the library lacks are left out.
- *
- * Source: tls_auto_eecdh_curves(), postfix src/tls/tls_dh.c of 3.7.
- */
-export function setGroups(ctx: SslCtx, parameter: string): void {
-	const names = wordsOf(parameter);
-	if (names.length === 0) {
-		return;
-	}
-
-	const probe = SSL_CTX_new(TLS_client_method());
-	if (probe === null) {
-		warning('cannot allocate temp SSL_CTX, using default ECDHE curves');
-		return;
-	}
-
-	const usable: number[] = [];
-	for (const name of names) {
-		const nid = groupNid(name);
-		if (nid === NID_undef) {
-			warning(`ignoring unknown ECDHE curve "${name}"`);
-		} else if (SSL_CTX_set1_groups(probe, [nid]) === 1) {
-			usable.push(nid);
-		}
-	}
-
-	SSL_CTX_free(probe);
-	ERR_clear_error();
-	if (usable.length === 0) {
-		warning('none of the configured ECDHE curves are supported');
-	} else if (SSL_CTX_set1_groups(ctx, usable) !== 1) {
-		warning('failed to configure ECDHE curves');
-		ERR_clear_error();
-	}
-}
-
-function groupNid(name: string): number {
-	return EC_curve_nist2nid(name) || OBJ_sn2nid(name) || OBJ_ln2nid(name);
-}
-
 /* Options */
 
 /* Zero: a work-around that the library no longer has. */
@@ -284,9 +235,14 @@ const managed = SSL_OP_CIPHER_SERVER_PREFERENCE | SSL_OP_IGNORE_UNEXPECTED_EOF |
  *
  * @param disabledWorkarounds - value of tls_disable_workarounds.
  * @param sslOptions - value of tls_ssl_options.
+ * @param noRenegotiation - whatever tls_ssl_options says of it.
  * @returns a number of 32 bits, unsigned. Source: tls_bug_bits(), postfix src/tls/tls_misc.c.
  */
-export function contextOptions(disabledWorkarounds: string, sslOptions: string): number {
+export function contextOptions(
+	disabledWorkarounds: string,
+	sslOptions: string,
+	noRenegotiation: boolean,
+): number {
 	let bits = SSL_OP_ALL();
 	if (disabledWorkarounds !== '') {
 		bits &= ~(
@@ -295,6 +251,7 @@ export function contextOptions(disabledWorkarounds: string, sslOptions: string):
 	}
 
 	bits |= bitsOf('tls_ssl_options', sslOptions, optional) & ~(SSL_OP_ALL() | managed);
+	bits |= noRenegotiation ? SSL_OP_NO_RENEGOTIATION : 0;
 	return (bits | SSL_OP_IGNORE_UNEXPECTED_EOF) >>> 0;
 }
 

@@ -16,8 +16,10 @@
 
 import {registerVerifyCallback} from '../ffi/callback.ts';
 import {SSL_get_ex_data_X509_STORE_CTX_idx, type Ssl, type VerifyCallback} from '../ffi/libssl.ts';
+import {verifiedRawKey} from '../ffi/raw-key.ts';
 import {
 	oneline,
+	type X509,
 	X509_get_issuer_name,
 	X509_get_subject_name,
 	X509_STORE_CTX_get_current_cert,
@@ -29,6 +31,7 @@ import {
 	type X509StoreCtx,
 } from '../ffi/x509.ts';
 import {info} from '../log.ts';
+import type {Behavior} from './behavior.ts';
 import {TLS_LOG_VERBOSE} from './log-mask.ts';
 
 /** What one verification has shown. */
@@ -39,6 +42,7 @@ export interface VerifyNotes {
 	readonly logMask: number;
 	/** The policy could not be applied: no certificate is good enough. */
 	readonly mustFail: boolean;
+	readonly behavior: Behavior;
 	/** The error to explain; undefined when there was none. */
 	error: {readonly code: number; readonly depth: number; readonly issuer: string} | undefined;
 }
@@ -79,27 +83,58 @@ function note(ok: number, ctx: X509StoreCtx): number {
 		return 1;
 	}
 
-	/* The error nearest to the leaf counts; of several at one depth, the first. */
-	if (ok === 0 && (notes.error === undefined || depth < notes.error.depth)) {
-		const issuer = certificate === null ? null : X509_get_issuer_name(certificate);
-		notes.error = {
-			code: X509_STORE_CTX_get_error(ctx),
-			depth,
-			issuer: issuer === null ? '<unknown>' : oneline(issuer),
-		};
+	if (ok === 0) {
+		noteError(notes, ctx, depth, certificate);
 	}
 
 	if ((notes.logMask & TLS_LOG_VERBOSE) !== 0) {
-		const name = certificate === null ? null : X509_get_subject_name(certificate);
-		const subject = name === null ? '<unknown>' : oneline(name);
-		info(`${notes.namaddr}: depth=${depth} verify=${ok} subject=${subject}`);
+		info(`${notes.namaddr}: ${progress(notes.behavior, ctx, depth, ok, certificate)}`);
 	}
 
 	return 1;
 }
 
+/* The error nearest to the leaf counts; of several at one depth, the first. */
+function noteError(notes: VerifyNotes, ctx: X509StoreCtx, depth: number, certificate: X509 | null): void {
+	const code = X509_STORE_CTX_get_error(ctx);
+	const {error} = notes;
+	if (error !== undefined) {
+		/* That the name alone is wrong shall be seen in the result: any other error counts more. */
+		const {mismatchIsTrusted} = notes.behavior;
+		if (
+			(mismatchIsTrusted && code === X509_V_ERR_HOSTNAME_MISMATCH) ||
+			(error.depth <= depth && !(mismatchIsTrusted && error.code === X509_V_ERR_HOSTNAME_MISMATCH))
+		) {
+			if (mismatchIsTrusted) {
+				X509_STORE_CTX_set_error(ctx, error.code);
+			}
+
+			return;
+		}
+	}
+
+	const issuer = certificate === null ? null : X509_get_issuer_name(certificate);
+	notes.error = {code, depth, issuer: issuer === null ? '<unknown>' : oneline(issuer)};
+}
+
+function progress(
+	{credentialLines}: Behavior,
+	ctx: X509StoreCtx,
+	depth: number,
+	ok: number,
+	certificate: X509 | null,
+): string {
+	if (certificate === null && credentialLines) {
+		return verifiedRawKey(ctx) === null ? `depth=${depth} verify=${ok}` : `verify=${ok} raw public key`;
+	}
+
+	const name = certificate === null ? null : X509_get_subject_name(certificate);
+	return `depth=${depth} verify=${ok} subject=${name === null ? '<unknown>' : oneline(name)}`;
+}
+
 /* Error codes. Source: openssl/x509_vfy.h. */
 const X509_V_ERR_UNSPECIFIED = 1;
+export const X509_V_ERR_HOSTNAME_MISMATCH = 62;
 const ERROR_IN_CERT_NOT_BEFORE = 13;
 const ERROR_IN_CERT_NOT_AFTER = 14;
 

@@ -19,8 +19,11 @@ import type {Format} from './field.ts';
 export interface Profile {
 	/** The release, as mail_version has it. */
 	readonly release: string;
-	/** False for a release that is newer than all we know; the newest format is used. */
+	/** False for a release that is newer than all we know; it is taken for the newest one. */
 	readonly known: boolean;
+	/** 3.MINOR.PATCH, for what else depends on the release. */
+	readonly minor: number;
+	readonly patch: number;
 	readonly format: Format;
 	/** Name of the format, for messages. */
 	readonly name: string;
@@ -28,6 +31,8 @@ export interface Profile {
 	readonly greeting: boolean;
 	/** Trust settings are lists of digests, and no TLSA records. */
 	readonly digestLists: boolean;
+	/** A request that is refused does not count as a handshake that has failed. */
+	readonly quietRefusal: boolean;
 	/** The server role has settings on the wire, and requests can be probes. */
 	readonly serverSettings: boolean;
 }
@@ -60,6 +65,9 @@ const formatsByRelease: Readonly<Record<number, ReadonlyArray<readonly [patch: n
 	12: [[0, '3.12']],
 };
 
+/* First patch level of each minor release that says nothing of a handshake when there was none. */
+const firstQuietPatch: Readonly<Record<number, number>> = {7: 16, 8: 11, 9: 5, 10: 4};
+
 const NEWEST = 12;
 
 /**
@@ -81,10 +89,13 @@ export function profileOf(mailVersion: string): Profile {
 	return {
 		release: mailVersion,
 		known,
+		minor: known ? minor : NEWEST,
+		patch: known ? patch : 0,
 		format,
 		name: `p${format}`,
 		greeting: format !== '3.4' && format !== '3.5.20',
 		digestLists: format === '3.4' || format === '3.5.20',
+		quietRefusal: !known || minor > 10 || patch >= (firstQuietPatch[minor] ?? Infinity),
 		serverSettings: format === '3.12',
 	};
 }

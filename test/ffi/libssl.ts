@@ -114,7 +114,7 @@ test('a connection without a handshake has no outcome', t => {
 	using _ = stack;
 	t.is(libssl.SSL_get_current_cipher(ssl), null);
 	t.is(libssl.SSL_get0_peer_certificate(ssl), null);
-	t.is(libssl.SSL_get_certificate(ssl), null);
+	t.is(libssl.SSL_get_privatekey(ssl), null);
 	t.is(libssl.SSL_get_peer_tmp_key(ssl), null);
 	t.is(libssl.SSL_get_peer_signature_nid(ssl), undefined);
 	t.is(libssl.SSL_get_signature_nid(ssl), undefined);

@@ -107,7 +107,7 @@ export async function put(
 	});
 	const known = (await daemon.lines()).length;
 	const {client, endpoint, status, context} = await daemon.handOff(t, port, {
-		start: startOf(item, lab),
+		start: startOf(item, lab, daemon.profile.digestLists),
 		init: initOf(item, lab),
 	});
 	/* When that comes back, what the server sends behind the handshake has come too. */
@@ -170,7 +170,7 @@ function mask(line: string, endpoint: string, lab: CertificateStore, ownName: bo
 	return ownName ? plain.replaceAll(/&[\dA-F]{64}\b/g, '&KEY') : plain;
 }
 
-function startOf(item: Case, lab: CertificateStore): Partial<ClientStart> {
+function startOf(item: Case, lab: CertificateStore, legacy: boolean): Partial<ClientStart> {
 	const level = levels[item.level];
 	const usual = level > levels.encrypt ? 'aNULL' : level === levels.encrypt ? 'eNULL' : '';
 	return {
@@ -181,7 +181,7 @@ function startOf(item: Case, lab: CertificateStore): Partial<ClientStart> {
 		helo: 'mx.example.com',
 		/* A session of one case is none of another's. */
 		serverid: `smtp&${item.id}`,
-		protocols: item.protocols ?? '>=TLSv1',
+		protocols: item.protocols ?? (legacy ? '!SSLv2, !SSLv3' : '>=TLSv1'),
 		cipher_grade: item.cipher_grade ?? 'medium',
 		cipher_exclusions: item.cipher_exclusions ?? usual,
 		sni: wireText(item.sni ?? ''),
@@ -191,7 +191,10 @@ function startOf(item: Case, lab: CertificateStore): Partial<ClientStart> {
 				? undefined
 				: {
 						domain: item.domain ?? (item.level.includes('dane') ? 'mx.example.com' : ''),
-						tlsa: item.tlsa.map(text => tlsaRecord(text, lab)),
+						...trust(
+							item.tlsa.map(text => tlsaRecord(text, lab)),
+							legacy,
+						),
 					},
 	};
 }
@@ -211,6 +214,54 @@ function tlsaRecord(text: string, lab: CertificateStore): TlsaRecord {
 		mtype: Number(mtype),
 		data: tlsaData(rest.join(' '), lab),
 	};
+}
+
+/* Before 3.6 clients made lists of digests, and left out what cannot be used. */
+function trust(
+	records: readonly TlsaRecord[],
+	legacy: boolean,
+): Omit<NonNullable<ClientStart['dane']>, 'domain'> {
+	if (!legacy) {
+		return {tlsa: records};
+	}
+
+	const digests = (usage: number) =>
+		['sha512', 'sha256'].flatMap(mdalg => {
+			const of = (selector: number): string[] =>
+				records
+					.filter(record => record.usage === usage && record.selector === selector)
+					.filter(
+						({mtype}) => (mtype === 1 ? 'sha256' : mtype === 0 || mtype === 2 ? 'sha512' : '') === mdalg,
+					)
+					.map(({mtype, data}) =>
+						mtype === 0 ? createHash('sha512').update(data).digest() : Buffer.from(data),
+					)
+					.map(data =>
+						data
+							.toString('hex')
+							.toUpperCase()
+							.replaceAll(/..(?=.)/g, '$&:'),
+					);
+			const [certs, pkeys] = [of(0), of(1)];
+			return certs.length + pkeys.length === 0 ? [] : [{mdalg, certs, pkeys}];
+		});
+	const anchors = (selector: number) =>
+		records.filter(
+			record =>
+				record.usage === 2 && record.selector === selector && record.mtype === 0 && isDer(record.data),
+		);
+	return {
+		ta: digests(2),
+		ee: digests(3),
+		certs: anchors(0).map(({data}) => ({cert: data})),
+		pkeys: anchors(1).map(({data}) => ({pkey: data})),
+		flags: 0,
+		exp: 0n,
+	};
+}
+
+function isDer(data: Uint8Array): boolean {
+	return data[0] === 0x30 && data.length > 64;
 }
 
 function tlsaData(text: string, lab: CertificateStore): Uint8Array {

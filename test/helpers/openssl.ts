@@ -9,6 +9,7 @@ import {close, connect, SOCK_CLOEXEC, SOCK_STREAM, setNonBlocking, socket} from 
 import {type LogTransport, openLog} from '../../src/log.ts';
 import {Owned} from '../../src/owned.ts';
 import {AGAIN, WANT_READ, WANT_WRITE} from '../../src/step.ts';
+import {behaviorOf} from '../../src/tls/behavior.ts';
 import {openClientConnection} from '../../src/tls/client.ts';
 import {type ClientApplication, clientApplication} from '../../src/tls/client-application.ts';
 import type {Connection} from '../../src/tls/connection.ts';
@@ -203,6 +204,9 @@ export function connectTo(t: ExecutionContext, port: number): Owned<Fd> {
 	return fd;
 }
 
+/** The release that these are the settings of. */
+export const postfix37 = behaviorOf({minor: 7, patch: 11});
+
 /** Settings of a client as smtp(8) of Postfix 3.7 has them by default. */
 export const defaultParams: ClientParams = {
 	config_file: 'default',
@@ -278,6 +282,7 @@ export function applicationFor(
 		{...defaultParams, ...params},
 		{...defaultInit, ...init},
 		new Keyring(),
+		postfix37,
 	);
 	if (application === undefined) {
 		throw new Error('no application');

@@ -14,6 +14,7 @@ import {
 	defaultInit,
 	defaultParams,
 	finish,
+	postfix37,
 	sServer,
 } from '../helpers/openssl.ts';
 
@@ -25,7 +26,7 @@ const released = {instanceOf: Panic, message: 'use of a released handle'};
 
 /** An application that only the test owns. */
 function application(): ClientApplication {
-	const made = clientApplication(defaultParams, defaultInit, new Keyring());
+	const made = clientApplication(defaultParams, defaultInit, new Keyring(), postfix37);
 	if (made === undefined) {
 		throw new Error('no application');
 	}
@@ -63,7 +64,7 @@ test.serial('clientApplication goes on without a log level that it does not know
 const refuses = test.macro<[init: Partial<typeof defaultInit>, ...lines: readonly string[]]>({
 	exec(t, init, ...lines) {
 		const log = collectLog();
-		t.is(clientApplication(defaultParams, {...defaultInit, ...init}, new Keyring()), undefined);
+		t.is(clientApplication(defaultParams, {...defaultInit, ...init}, new Keyring(), postfix37), undefined);
 		t.deepEqual(
 			log.filter(line => !line.startsWith('warning: TLS library problem: ')),
 			lines,

@@ -18,6 +18,7 @@ import {
 	defaultParams,
 	ecdsa,
 	finish,
+	postfix37,
 	rsa,
 	sServer,
 } from '../helpers/openssl.ts';
@@ -64,7 +65,12 @@ test.serial('what was loaded serves after the files are gone, whatever the other
 		['RSA-PSS+SHA256', 'rsa.client'],
 		['ECDSA+SHA256', 'ec.client'],
 	] as const) {
-		const application = clientApplication(defaultParams, {...defaultInit, ...both, log_level: '0'}, keyring);
+		const application = clientApplication(
+			defaultParams,
+			{...defaultInit, ...both, log_level: '0'},
+			keyring,
+			postfix37,
+		);
 		if (application === undefined) {
 			t.fail('no application');
 			return;
@@ -110,11 +116,11 @@ test.serial('files that cannot be loaded are refused from then on, and no others
 	t.true(keyring.has(broken, false));
 	t.true(log.length > 0);
 	log.length = 0;
-	t.is(clientApplication(defaultParams, {...defaultInit, ...broken}, keyring), undefined);
+	t.is(clientApplication(defaultParams, {...defaultInit, ...broken}, keyring, postfix37), undefined);
 	t.deepEqual(log, [
 		`warning: ${broken.cert_file}, ${broken.key_file}: could not be loaded when this process started`,
 	]);
-	const application = clientApplication(defaultParams, defaultInit, keyring);
+	const application = clientApplication(defaultParams, defaultInit, keyring, postfix37);
 	t.truthy(application);
 	application?.[Symbol.dispose]();
 });
@@ -126,7 +132,7 @@ test.serial('authorities that cannot be loaded are refused from then on', t => {
 	const broken = {...none, CAfile: store.path('absent')};
 	t.false(keyring.load(broken, false));
 	log.length = 0;
-	t.is(clientApplication(defaultParams, {...defaultInit, ...broken}, keyring), undefined);
+	t.is(clientApplication(defaultParams, {...defaultInit, ...broken}, keyring, postfix37), undefined);
 	t.deepEqual(log, [`${broken.CAfile}: could not be loaded when this process started`]);
 });
 
