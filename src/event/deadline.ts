@@ -10,6 +10,9 @@
 /*	one timer looks at all of them, four times a second, and only
 /*	while there are any. A limit may be noticed up to 250 ms late,
 /*	never early.
+/*
+/*	What comes at once passes at once: thousands of sessions that have
+/*	to be ended. Others have their turn after some milliseconds of it.
 /* SEE ALSO
 /*	postfix src/util/events.c, event_request_timer()
 /*--*/
@@ -18,6 +21,8 @@ import type {Milliseconds} from '../units.ts';
 
 /** How often limits are looked at. */
 const TICK = 250;
+/** Time for what happens when limits pass, before others have their turn. */
+const SLICE = 10;
 
 /** The time that limits are measured with: monotonic, in milliseconds. */
 export function now(): Milliseconds {
@@ -56,7 +61,10 @@ export class DeadlineClock {
 	#tick(): void {
 		const time = now();
 		for (const deadline of this.#deadlines) {
-			deadline.check(time);
+			if (deadline.check(time) && now() - time > SLICE) {
+				setImmediate(() => this.#tick());
+				return;
+			}
 		}
 	}
 }
@@ -81,12 +89,15 @@ export class Deadline implements Disposable {
 		this.#at = now() + limit;
 	}
 
-	/** For the clock only. */
-	check(time: Milliseconds): void {
-		if (time >= this.#at) {
-			this[Symbol.dispose]();
-			this.#expired();
+	/** For the clock only: whether it has passed. */
+	check(time: Milliseconds): boolean {
+		if (time < this.#at) {
+			return false;
 		}
+
+		this[Symbol.dispose]();
+		this.#expired();
+		return true;
 	}
 
 	/** Stops; nothing happens any more. */

@@ -118,7 +118,12 @@ export function receiveDescriptor(from: Fd): Passed {
 			: {kind: 'none', why: 'Connection reset by peer'};
 	}
 
-	return {kind: 'none', why: result === 0 ? 'Connection closed by client' : 'data without a descriptor'};
+	if (result === 0) {
+		return {kind: 'none', why: 'Connection closed by client'};
+	}
+
+	/* Where this process can have no more of them the kernel drops what was sent, and says so in a flag. */
+	return {kind: 'none', why: truncated ? strerror(errorNumber('EMFILE')) : 'data without a descriptor'};
 }
 
 /**

@@ -120,6 +120,31 @@ test('Deadline that passes may dispose of others that have passed as well', asyn
 	t.deepEqual(log, ['first']);
 });
 
+test('Deadlines that pass at once leave time to others between them', async t => {
+	const clock = new DeadlineClock();
+	const log: string[] = [];
+	const last = new Promise<void>(resolve => {
+		for (let count = 1; count <= 40; count++) {
+			clock
+				.deadline(() => {
+					const until = now() + 5;
+					while (now() < until);
+					log.push('passed');
+					if (count === 40) {
+						resolve();
+					}
+				})
+				.arm(ms(1));
+		}
+	});
+	const other = setInterval(() => log.push('other'), 1);
+	await last;
+	clearInterval(other);
+	t.is(log.filter(name => name === 'passed').length, 40);
+	const between = log.slice(log.indexOf('passed'), log.lastIndexOf('passed'));
+	t.true(between.filter(name => name === 'other').length >= 5, log.join(' '));
+});
+
 test.serial('DeadlineClock keeps a timer only while limits run', t => {
 	const clock = new DeadlineClock();
 	const before = timers();

@@ -30,7 +30,13 @@ import {
 import {sendDescriptors} from '../../src/ffi/message.ts';
 import {END, FAILED, WANT_READ, WANT_WRITE} from '../../src/step.ts';
 import type {Fd} from '../../src/units.ts';
-import {flagsOf, openDescriptors, referenceOf, socketPair} from '../helpers/descriptors.ts';
+import {
+	flagsOf,
+	openDescriptors,
+	referenceOf,
+	socketPair,
+	withoutDescriptors,
+} from '../helpers/descriptors.ts';
 
 const O_NONBLOCK = 0o4000;
 const O_CLOEXEC = 0o2000000;
@@ -181,6 +187,16 @@ test('receiveDescriptor says that data came instead', t => {
 	const [mine, theirs] = socketPair(t);
 	send(theirs.fd, Buffer.from('x'), 1, 0);
 	t.deepEqual(receiveDescriptor(mine.fd), {kind: 'none', why: 'data without a descriptor'});
+});
+
+test.serial('receiveDescriptor says that this process can have no more of them', t => {
+	const [mine, theirs] = socketPair(t);
+	const [passed] = socketPair(t);
+	sendDescriptors(theirs.fd, [passed.fd]);
+	t.deepEqual(
+		withoutDescriptors(() => receiveDescriptor(mine.fd)),
+		{kind: 'none', why: 'Too many open files'},
+	);
 });
 
 test('receiveDescriptor says that the connection is broken', t => {

@@ -1,5 +1,6 @@
-import {readdirSync, readFileSync, readlinkSync} from 'node:fs';
+import {existsSync, readdirSync, readFileSync, readlinkSync} from 'node:fs';
 import type {ExecutionContext} from 'ava';
+import koffi from 'koffi';
 import {
 	AF_UNIX,
 	allocate,
@@ -62,4 +63,34 @@ export function flagsOf(fd: number): number {
 /** What a descriptor refers to, such as `socket:[1234]`. */
 export function referenceOf(fd: number): string {
 	return readlinkSync(`/proc/self/fd/${fd}`);
+}
+
+const libc = koffi.load('libc.so.6');
+const getrlimit: (resource: number, limits: BigUint64Array) => number = libc.func(
+	'int getrlimit(int resource, void *rlim)',
+);
+const setrlimit: (resource: number, limits: BigUint64Array) => number = libc.func(
+	'int setrlimit(int resource, const void *rlim)',
+);
+const RLIMIT_NOFILE = 7;
+
+/** Runs something while this process can have no descriptor more than it has. Nothing asynchronous. */
+export function withoutDescriptors<Result>(run: () => Result): Result {
+	/* The soft limit, the hard one, and room that keeps V8 from moving them. */
+	const limits = new BigUint64Array(16);
+	getrlimit(RLIMIT_NOFILE, limits);
+	const [soft = 0n] = limits;
+	let lowest = 0;
+	while (existsSync(`/proc/self/fd/${lowest}`)) {
+		lowest++;
+	}
+
+	limits[0] = BigInt(lowest);
+	setrlimit(RLIMIT_NOFILE, limits);
+	try {
+		return run();
+	} finally {
+		limits[0] = soft;
+		setrlimit(RLIMIT_NOFILE, limits);
+	}
 }
