@@ -64,15 +64,25 @@ export interface Resumption {
 	readonly keeper: SessionKeeper;
 }
 
-/* How a connection's sessions are kept, and whether one of them was. */
-const resumptions = new Map<Ssl, {readonly resumption: Resumption; kept: boolean}>();
+/**
+ * Sessions of one connection that are kept. Servers give one or two. One that gives them without end must
+ * not have tlsmgr(8) for itself, and have others wait for it.
+ */
+const SESSIONS_PER_CONNECTION = 8;
+
+interface Keeping {
+	readonly resumption: Resumption;
+	left: number;
+}
+
+const keepings = new Map<Ssl, Keeping>();
 
 /** Keeps the sessions of a connection until the result is disposed. */
 export function keepSessions(ssl: Ssl, resumption: Resumption): Disposable {
-	resumptions.set(ssl, {resumption, kept: false});
+	keepings.set(ssl, {resumption, left: resumption.firstOnly ? 1 : SESSIONS_PER_CONNECTION});
 	return {
 		[Symbol.dispose]() {
-			resumptions.delete(ssl);
+			keepings.delete(ssl);
 		},
 	};
 }
@@ -83,24 +93,24 @@ const newSessionCallback: NewSessionCallback = registerNewSessionCallback(receiv
 /* Nothing may be thrown into OpenSSL: a session that cannot be kept is no loss. */
 function receive(ssl: Ssl, session: SslSession): void {
 	try {
-		keep(resumptions.get(ssl), session);
+		keep(keepings.get(ssl), session);
 	} catch (reason) {
 		warning(`cannot keep a TLS session: ${reason instanceof Error ? reason.message : String(reason)}`);
 	}
 }
 
-function keep(entry: ReturnType<typeof resumptions.get>, session: SslSession): void {
-	if (entry === undefined || (entry.kept && entry.resumption.firstOnly)) {
+function keep(keeping: Keeping | undefined, session: SslSession): void {
+	if (keeping === undefined || keeping.left === 0) {
 		return;
 	}
 
-	const {resumption} = entry;
+	const {resumption} = keeping;
 	const bytes = sessionBytes(session);
 	if (bytes === undefined) {
 		return;
 	}
 
-	entry.kept = true;
+	keeping.left--;
 	if ((resumption.logMask & TLS_LOG_CACHE) !== 0) {
 		const {key, cacheType} = resumption;
 		info(`save session ${key} to ${cacheType} cache`);

@@ -153,3 +153,36 @@ test.serial(
 		t.is(daemon.pid, pid);
 	},
 );
+
+test.serial(
+	'a server that gives tickets without end has some of them kept, and others do not wait for it',
+	async t => {
+		const cached = await Daemon.start('ours', {
+			main: {smtp_tls_session_cache_database: 'btree:$data_directory/smtp_scache'},
+		});
+		t.teardown(async () => await cached[Symbol.asyncDispose]());
+		const echo = await tlsPeer(t, {key: store.read('peer.key'), cert: store.read('peer.cert')}, socket =>
+			socket.pipe(socket),
+		);
+		const wish = {init: {log_level: '2'}, start: {log_level: '2'}};
+		const honest = await cached.handOff(t, echo, wish);
+		t.true(await speaks(honest.client));
+		const port = await floodingPeer(t, TLS1_3_VERSION, tls => {
+			for (let count = 0; count < 20_000; count++) {
+				tls.ticket();
+			}
+		});
+		const known = (await cached.lines()).length;
+		const {client, context} = await cached.handOff(t, port, wish);
+		t.truthy(context);
+		const count = await roundTrips(honest.client, client, THROUGH.length);
+		t.log(`${count} round trips meanwhile`);
+		t.true(count >= 10, `${count} round trips`);
+		const lines = (await cached.lines()).slice(known);
+		t.is(lines.filter(line => line.startsWith('save session ')).length, 8);
+		t.deepEqual(
+			lines.filter(line => line.startsWith('warning: ')),
+			[],
+		);
+	},
+);

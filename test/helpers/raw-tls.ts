@@ -43,6 +43,10 @@ const SSL_key_update: (ssl: bigint, type: number) => number = declare(
 	'int SSL_key_update(void *ssl, int type)',
 );
 const SSL_renegotiate: (ssl: bigint) => number = declare(libssl, 'int SSL_renegotiate(void *ssl)');
+const SSL_new_session_ticket: (ssl: bigint) => number = declare(
+	libssl,
+	'int SSL_new_session_ticket(void *ssl)',
+);
 const SSL_write: (ssl: bigint, bytes: Uint8Array, size: number) => number = declare(
 	libssl,
 	'int SSL_write(void *ssl, const void *buf, int num)',
@@ -121,6 +125,12 @@ export class RawTls implements Disposable {
 	/** A KeyUpdate more to take. */
 	keyUpdate(requested: boolean): void {
 		SSL_key_update(this.#ssl, requested ? SSL_KEY_UPDATE_REQUESTED : SSL_KEY_UPDATE_NOT_REQUESTED);
+		SSL_do_handshake(this.#ssl);
+	}
+
+	/** In a server: a ticket more to take. */
+	ticket(): void {
+		SSL_new_session_ticket(this.#ssl);
 		SSL_do_handshake(this.#ssl);
 	}
 
