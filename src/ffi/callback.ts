@@ -5,20 +5,30 @@
 /*	functions of ours that OpenSSL calls
 /* DESCRIPTION
 /*	Each registration lasts for the life of the process: OpenSSL keeps
-/*	the pointer. Callbacks run inside of a call into OpenSSL, and must
-/*	not throw.
+/*	the pointer. Callbacks run inside of a call into OpenSSL, must not
+/*	throw, and leave errno(3) as it was.
 /*--*/
 
 import koffi from 'koffi';
-import type {Address} from './libc.ts';
+import {type Address, errno, setErrno} from './libc.ts';
 import type {Pointer} from './libcrypto.ts';
 import type {InfoCallback, Ssl, VerifyCallback} from './libssl.ts';
 import type {Bio, BioCallback} from './pem.ts';
 import type {NewSessionCallback, SslSession} from './session.ts';
 import type {X509StoreCtx} from './x509.ts';
 
+/* As with a signal handler: whoever has called OpenSSL wants to know what its last system call said. */
+function leavingErrno(run: (...args: never[]) => unknown): (...args: never[]) => unknown {
+	return (...args) => {
+		const code = errno();
+		const result = run(...args);
+		setErrno(code);
+		return result;
+	};
+}
+
 function register<Kind extends string>(prototype: string, run: (...args: never[]) => unknown): Pointer<Kind> {
-	return koffi.register(run, koffi.pointer(koffi.proto(prototype))) as Pointer<Kind>;
+	return koffi.register(leavingErrno(run), koffi.pointer(koffi.proto(prototype))) as Pointer<Kind>;
 }
 
 /** Registers a verify callback: verdict so far, and the state of the verification; returns the verdict. */

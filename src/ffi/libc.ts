@@ -41,6 +41,11 @@ export function allocate(size: number): Memory {
 /** What the last call left in errno(3). Only meaningful directly after a call that failed. */
 export const errno: () => number = () => koffi.errno();
 
+/** Sets errno(3). */
+export function setErrno(code: number): void {
+	koffi.errno(code);
+}
+
 const strerrorC: (code: number) => string = libc.func('const char *strerror(int code)');
 
 /** The text that C programs print for an error number. */

@@ -118,6 +118,17 @@ test.serial('a read takes one message that is not data, and says that there may 
 	t.is(connection.read(block.address, 65_536), WANT_READ);
 });
 
+test.serial('a read of which each octet is logged says when there is nothing to read', async t => {
+	const log = collectLog();
+	const port = await server(t, TLS1_3_VERSION, tls => tls.write(Buffer.from('data')));
+	const connection = connectionTo(t, port, applicationFor(t, {log_level: '4'}), {log_level: '4'});
+	t.is(await finish(() => connection.handshake()), DONE);
+	connection.endDump();
+	t.is(await text(connection, 4), 'data');
+	t.is(connection.read(block.address, 65_536), WANT_READ);
+	t.true(log.some(line => line.startsWith('read from ')));
+});
+
 test.serial('a server that sends nothing but messages to be skipped is read in steps', async t => {
 	collectLog();
 	const record = Buffer.concat([Buffer.from([0x16, 3, 3, 0x40, 0]), Buffer.alloc(0x4000)]);
