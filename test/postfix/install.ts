@@ -711,3 +711,86 @@ asRoot('postconf(1) finds the same services in any file, before and after instal
 		{numRuns: 40},
 	);
 });
+
+/* A Postfix whose own instance is one of ours: what its postconf(1) says of it, and all else from the real one. */
+function postfixOf(it: Instance): NodeJS.ProcessEnv {
+	const directory = join(it.directory, 'bin');
+	mkdirSync(directory);
+	writeFileSync(
+		join(directory, 'postconf'),
+		`#!/bin/sh\ncase $* in\n"-dh config_directory") echo ${it.directory} ;;\n*) exec /usr/sbin/postconf "$@" ;;\nesac\n`,
+		{mode: 0o755},
+	);
+	return {PATH: `${directory}:/usr/sbin:/usr/bin:/bin`};
+}
+
+asRoot(
+	'uninstall -a takes the services of this copy out of all instances, and leaves those of another',
+	t => {
+		using second = instance('smtp unix - - n - - smtp\n');
+		using it = instance(proto, `multi_instance_directories = ${second.directory}, /nonexistent\n`);
+		const env = postfixOf(it);
+		const home = fakeProject(it.directory);
+		run(join(home, 'postfix', 'install'), [
+			'-c',
+			it.directory,
+			'-s',
+			'another',
+			'-p',
+			join(it.directory, 'x'),
+		]);
+		const withAnother = it.read();
+		install('-c', it.directory);
+		install('-c', it.directory, '-s', 'tlsproxyn');
+		install('-c', second.directory);
+
+		const done = run(join(project, 'postfix', 'uninstall'), ['-a'], {env});
+		t.is(done.status, 0, done.stderr);
+		t.is(it.read(), withAnother);
+		t.is(second.read(), 'smtp unix - - n - - smtp\n');
+		t.is(done.stdout.match(/removed service/g)?.length, 3);
+		t.is(done.stdout.match(/next: postfix -c \S+ reload\n/g)?.length, 2);
+		t.notRegex(done.stdout, /nothing changed/);
+
+		const again = run(join(project, 'postfix', 'uninstall'), ['-a', '-r'], {env});
+		t.deepEqual([again.status, again.stdout, again.stderr], [0, '', '']);
+	},
+);
+
+asRoot('uninstall -a does not change a line that was written by hand, and refuses to call that done', t => {
+	using it = instance('smtp unix - - n - - smtp\n');
+	const env = postfixOf(it);
+	const command = relative(daemonDirectory(it.directory), join(project, 'dist', 'tlsproxy'));
+	writeFileSync(it.masterCf, `${it.read()}hand unix - - n - 2 ${command}\n`);
+	const before = it.read();
+	install('-c', it.directory);
+	const {status, stderr} = run(join(project, 'postfix', 'uninstall'), ['-a'], {env});
+	t.is(status, 1);
+	t.regex(stderr, /^uninstall: fatal: \S+\/master\.cf: service hand\/unix in line 2 runs this program/);
+	t.is(it.read(), before);
+});
+
+asRoot('install -a changes nothing, and names the instances that are to be reloaded', t => {
+	using it = instance();
+	const env = postfixOf(it);
+	install('-c', it.directory);
+	const before = it.read();
+	const {status, stdout} = run(join(project, 'postfix', 'install'), ['-a'], {env});
+	t.is(status, 0);
+	t.is(stdout, `install: next: postfix -c ${it.directory} reload\n`);
+	t.is(it.read(), before);
+	/* It is not running. */
+	t.is(run(join(project, 'postfix', 'install'), ['-a', '-r'], {env}).stdout, '');
+});
+
+for (const [command, args] of [
+	['install', ['-a', '-c', '/etc/postfix']],
+	['install', ['-a', '-l', '3']],
+	['uninstall', ['-a', '-s', 'tlsproxy']],
+] as const) {
+	asRoot(`${command} refuses ${args.join(' ')}`, t => {
+		const {status, stderr} = run(join(project, 'postfix', command), args);
+		t.is(status, 1);
+		t.regex(stderr, /fatal: -a is for all instances/);
+	});
+}
