@@ -98,6 +98,13 @@ test.serial('a policy without reuse', notReused, {
 	main: {smtp_tls_policy_maps: 'static:{encrypt connection_reuse=no}'},
 	says: /Reuse is off: the policy of \[127\.0\.0\.1\]:\d+ in static:/,
 });
+test.serial('a policy for the host alone', notReused, {
+	main: {
+		smtp_tls_connection_reuse: 'no',
+		smtp_tls_policy_maps: 'inline:{ { 127.0.0.1 = encrypt connection_reuse=yes } }',
+	},
+	says: /has a policy for 127\.0\.0\.1, and the next-hop is \[127\.0\.0\.1\]:\d+/,
+});
 test.serial('a policy without TLS', notReused, {
 	main: {smtp_tls_policy_maps: 'static:none'},
 	says: /TLS is off: the policy of/,

@@ -227,6 +227,16 @@ test(
 	/take out "connection_reuse=no"/,
 );
 test(
+	'a policy for the host of the relay host, without brackets and port',
+	finds,
+	{
+		main: 'relayhost = [mail.example.com]:587\nsmtp_tls_policy_maps = inline:{ { mail.example.com = secure } }\n',
+		master: without('relay'),
+	},
+	/has a policy for mail\.example\.com, and the next-hop is \[mail\.example\.com\]:587 \(smtp\/unix\)\. .*does not apply/,
+	/write \[mail\.example\.com\]:587 instead of mail\.example\.com/,
+);
+test(
 	'the policy of a parent domain of a destination',
 	finds,
 	{

@@ -143,19 +143,45 @@ function hiddenStarttls(client: Client): readonly Finding[] {
 
 /* A next-hop in brackets or with a port is looked up as it stands; a domain, with its parents too. Source: tls_policy_lookup(). */
 function policyOf(view: View, client: Client, destination: string): readonly Finding[] {
-	const parents = destination.split('.').map((_, index, labels) => `.${labels.slice(index).join('.')}`);
-	const keys = /^[\w.-]+$/.test(destination) ? [destination, ...parents.slice(1)] : [destination];
 	const tables = tablesIn(client.own('tls_policy_maps'));
+	const labels = destination.split('.');
+	const parents = labels.slice(1).map((_, index) => `.${labels.slice(index + 1).join('.')}`);
+	const isName = /^[\w.-]+$/.test(destination);
+	const found = firstOf(view, tables, isName ? [destination, ...parents] : [destination]);
+	if (found !== undefined) {
+		return policyFinding(client, destination, found.table, found.policy);
+	}
+
+	const host = /^\[?([^\]]*?)\]?(:\w+)?$/.exec(destination)?.[1] ?? '';
+	const other = isName ? undefined : firstOf(view, tables, [host, `[${host}]`]);
+	return other === undefined
+		? []
+		: [
+				{
+					fact: `${other.table} has a policy for ${other.key}, and the next-hop is ${destination}.`,
+					who: [client],
+					effect:
+						'smtp(8) looks for a next-hop with brackets or a port as it stands: that policy does not apply.',
+					repair: [`edit ${other.table}: write ${destination} instead of ${other.key}`],
+				},
+			];
+}
+
+function firstOf(
+	view: View,
+	tables: readonly string[],
+	keys: readonly string[],
+): {readonly table: string; readonly key: string; readonly policy: string} | undefined {
 	for (const key of keys) {
 		for (const table of tables) {
 			const policy = lookUp(view.directory, table, key);
 			if (policy !== undefined) {
-				return policyFinding(client, destination, table, policy);
+				return {table, key, policy};
 			}
 		}
 	}
 
-	return [];
+	return undefined;
 }
 
 function policyFinding(
