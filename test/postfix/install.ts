@@ -484,6 +484,21 @@ asRoot('install -p copies the program to a directory of its own, and copies it o
 	t.true(stdout.includes(`the program itself is still in ${target}\n`));
 });
 
+asRoot('the commands of a copy work without the checkout, on that copy', t => {
+	using it = instance();
+	const copy = join(it.directory, 'copy');
+	cpSync(join(project, 'dist'), copy, {recursive: true});
+	const command = (name: string) =>
+		run(join(copy, 'lib', 'node'), [join(copy, 'lib', 'commands', `${name}.js`), '-c', it.directory]);
+	const done = command('install');
+	t.is(done.status, 0, done.stderr);
+	const column = relative(daemonDirectory(it.directory), join(copy, 'tlsproxy'));
+	t.true(postconf(it.directory, 'tlsproxy/unix').endsWith(` ${column}\n`));
+	t.regex(command('doctor').stdout, /smtp_tls_connection_reuse is off/);
+	t.is(command('uninstall').status, 0);
+	t.is(it.read(), proto);
+});
+
 const refusal = test.macro({
 	exec(
 		t,
