@@ -345,6 +345,13 @@ test(
 	/postfix\/install -c/,
 );
 test(
+	'a program whose directory is gone',
+	finds,
+	{master: column('tlsproxy', 6, '../../../absent/tlsproxy')},
+	/The program of tlsproxy\/unix does not exist: \/usr\/absent\/tlsproxy|does not exist: \/absent\/tlsproxy/,
+	/postfix\/install -c/,
+);
+test(
 	'a program that is not executable',
 	finds,
 	copied(program => chmodSync(join(program, 'tlsproxy'), 0o644)),

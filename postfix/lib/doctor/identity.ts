@@ -35,7 +35,7 @@ const SETTINGS = [...FILES, 'CAfile', 'CApath', 'loglevel', 'scert_verifydepth',
 export function checkIdentities(view: View): readonly Finding[] {
 	return proxiesOf(view).flatMap(proxy => [
 		...proxy.users.flatMap(client => [...missingFiles(client), ...wrongKeys(client)]),
-		...(proxy.isOurs ? [] : otherIdentity(proxy)),
+		...(proxy.isOurs || proxy.program === undefined ? [] : otherIdentity(proxy)),
 		...(proxy.service.chroot ? outsideOfJail(view, proxy) : []),
 	]);
 }

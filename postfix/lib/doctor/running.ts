@@ -19,7 +19,7 @@
 import {existsSync, readdirSync, readFileSync, readlinkSync, statSync} from 'node:fs';
 import {basename, dirname, join} from 'node:path';
 import {proxiesOf} from './service.ts';
-import type {Finding, View} from './view.ts';
+import {type Finding, isDisabled, type View} from './view.ts';
 
 /** Clock ticks per second in proc(5): USER_HZ, the same on all machines that Debian supports. */
 const TICKS = 100;
@@ -72,7 +72,7 @@ function deafMaster(view: View, reload: readonly string[]): readonly Finding[] {
 
 		const listens =
 			existsSync(join(directory, service.name)) && sockets.includes(` private/${service.name}\n`);
-		return listens || !service.isPrivate
+		return listens || !service.isPrivate || isDisabled(view, service)
 			? []
 			: [
 					{

@@ -14,6 +14,7 @@
 
 import {accessSync, constants, existsSync, realpathSync, statSync} from 'node:fs';
 import {dirname, join} from 'node:path';
+import {compareReleases, type Release} from '../../../src/conf/parameters.ts';
 import {unsafeReason} from '../instance.ts';
 import {Refusal} from '../master-cf.ts';
 import {checkSafe} from '../program.ts';
@@ -78,12 +79,20 @@ function namesOf(view: View): ReadonlyArray<readonly [name: string, users: reado
 	return [...Map.groupBy(usersOf(view), client => client.value('tlsproxy_service_name'))];
 }
 
-/* Not every user may look into every directory: then nothing is known. */
 function programOf(view: View, service: Service): string | undefined {
 	try {
 		return realpathSync(join(realpathSync(view.value('daemon_directory')), service.command));
 	} catch {
 		return undefined;
+	}
+}
+
+/* Not every user may look into every directory: then nothing is known. */
+function isAbsent(path: string): boolean {
+	try {
+		return statSync(path, {throwIfNoEntry: false}) === undefined;
+	} catch {
+		return false;
 	}
 }
 
@@ -140,7 +149,7 @@ function fileOf(view: View, {service, program, isOurs}: Proxy, install: string):
 	const path = join(view.value('daemon_directory'), service.command);
 	const reinstall = `${install} -c ${view.directory}${service.name === 'tlsproxy' ? '' : ` -s ${service.name}`}`;
 	if (program === undefined) {
-		return existsSync(dirname(path))
+		return isAbsent(path)
 			? [
 					{
 						fact: `The program of ${service.title} does not exist: ${path}.`,
@@ -257,6 +266,6 @@ function roleOf({service, users}: Proxy): readonly Finding[] {
 
 /* The parameters have other names in 3.7 and later. */
 function hasName(service: Service): boolean {
-	const [, major = 0, minor = 0] = (/^(\d+)\.(\d+)/.exec(service.value('mail_version')) ?? []).map(Number);
-	return major > 3 || minor >= 7;
+	const [release = ''] = /^\d+\.\d+/.exec(service.value('mail_version')) ?? [];
+	return compareReleases(release as Release, '3.7') >= 0;
 }
