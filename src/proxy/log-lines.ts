@@ -59,3 +59,8 @@ export function concurrencyLine(what: string, remoteEndpoint: string): string {
 export function moreRefusedLine(count: number): string {
 	return `TLS handshake concurrency limit exceeded: ${count} more refused in the last minute`;
 }
+
+/** The client has not waited for the report about the handshake. */
+export function contextProblemLine(why: string): string {
+	return `cannot send TLS context: ${why}`;
+}

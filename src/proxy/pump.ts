@@ -78,6 +78,8 @@ export class Pump implements Disposable {
 	#moved = 0;
 	/* What is left of the share for what comes from the peer. */
 	#share = 0;
+	/* Bytes of prepend() that have not been written. */
+	#before = 0;
 
 	/**
 	 * @param connection - after its handshake; borrowed.
@@ -96,6 +98,12 @@ export class Pump implements Disposable {
 	/** Puts bytes before everything that comes from the peer. At most one buffer full. */
 	prepend(bytes: Uint8Array): void {
 		this.#toClient.keep(bytes, 0, bytes.length);
+		this.#before = bytes.length;
+	}
+
+	/** Whether the client has got all that was put before. */
+	get prepended(): boolean {
+		return this.#before <= 0;
 	}
 
 	/** The client's descriptor has become ready. */
@@ -222,6 +230,7 @@ export class Pump implements Disposable {
 				}
 
 				this.#moved += count;
+				this.#before -= count;
 				this.#toClient.take(count);
 			}
 

@@ -29,7 +29,13 @@ import {flowOf} from './flow.ts';
 import {Handoff, type Order} from './handoff.ts';
 import type {SessionHost} from './host.ts';
 import {handshakeLimit, REQUEST_LIMIT, SETUP_LIMIT, sessionLimit} from './limits.ts';
-import {descriptorProblemLine, faultLine, requestProblemLine, timeoutLine} from './log-lines.ts';
+import {
+	contextProblemLine,
+	descriptorProblemLine,
+	faultLine,
+	requestProblemLine,
+	timeoutLine,
+} from './log-lines.ts';
 import {CIPHERTEXT_ENDED, MORE, PLAINTEXT_ENDED, Pump} from './pump.ts';
 import {type Action, type Event, next, type State} from './state.ts';
 
@@ -345,6 +351,10 @@ export class Session implements Task {
 		if (result === MORE) {
 			this.#queue();
 		} else if (result === PLAINTEXT_ENDED) {
+			if (!pump.prepended) {
+				warning(contextProblemLine('Broken pipe'));
+			}
+
 			this.#happened('plaintext-end');
 		} else if (result === CIPHERTEXT_ENDED) {
 			this.#happened('ciphertext-end');

@@ -1,0 +1,62 @@
+/*
+ * smtp(8) waits ten seconds for the report about a handshake. Whoever has left by then
+ * cannot be told, and the log says so; whoever has only said that he sends nothing
+ * more gets it.
+ */
+import {connect, createServer} from 'node:net';
+import {setTimeout as delay} from 'node:timers/promises';
+import test, {type ExecutionContext} from 'ava';
+import {Daemon, type Which} from '../helpers/daemon.ts';
+import {CertificateStore, connectTo} from '../helpers/openssl.ts';
+import {tlsPeer} from '../helpers/peer.ts';
+
+const store = new CertificateStore();
+test.after.always(() => store[Symbol.dispose]());
+store.make('peer', {});
+const good = {key: store.read('peer.key'), cert: store.read('peer.cert')};
+
+/** A server that answers after a while. */
+async function slowPeer(t: ExecutionContext): Promise<number> {
+	const port = await tlsPeer(t, good, socket => socket.pipe(socket));
+	const server = createServer(socket => {
+		socket.on('error', () => undefined);
+		setTimeout(() => {
+			const onward = connect(port, '127.0.0.1');
+			onward.on('error', () => undefined);
+			socket.pipe(onward).pipe(socket);
+		}, 1000);
+	});
+	t.teardown(() => server.close());
+	return await new Promise(resolve => {
+		server.listen(0, '127.0.0.1', () => resolve((server.address() as {readonly port: number}).port));
+	});
+}
+
+const leave = {destroy: 'has closed', end: 'sends nothing more'} as const;
+
+/** The lines about a client that leaves, in one way or the other, before the handshake is through. */
+async function linesAbout(t: ExecutionContext, which: Which, how: keyof typeof leave) {
+	await using daemon = await Daemon.start(which);
+	const port = await slowPeer(t);
+	const endpoint = `[127.0.0.1]:${port}`;
+	const client = await daemon.greeted(t);
+	const fd = connectTo(t, port);
+	for (const message of daemon.messages(endpoint)) {
+		await client.send(message);
+	}
+
+	await client.list();
+	client.pass(fd.value);
+	fd[Symbol.dispose]();
+	await delay(200);
+	client.socket[how]();
+	return (await daemon.linesOf({endpoint, linesBefore: 0})).map(line => line.replace(/ with cipher .*/, ''));
+}
+
+for (const how of ['destroy', 'end'] as const) {
+	test(`a client that ${leave[how]} before its report: the lines of stock`, async t => {
+		const stock = await linesAbout(t, 'stock', how);
+		t.is(stock.includes('warning: cannot send TLS context: Broken pipe'), how === 'destroy');
+		t.deepEqual(await linesAbout(t, 'ours', how), stock);
+	});
+}
