@@ -71,7 +71,7 @@ export class ClientRole {
 		}
 
 		const appendDefault = params.tls_append_default_CA !== 0;
-		const [master] = await Promise.all([reading, this.#sessions.learn('smtp', 'lmtp')]);
+		const [master] = await Promise.all([reading, this.#sessions.learn()]);
 		for (const {service, program, configuration} of mailClients(master, this.#configuration)) {
 			/* That one of them has files that cannot be read is the trouble of its mail alone. */
 			if (!this.#keyring.load(filesOf(configuration, `${program}_tls`), appendDefault)) {

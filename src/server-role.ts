@@ -11,8 +11,10 @@
 /*	postfix src/tlsproxy/tlsproxy.c, pre_jail_init_server()
 /*--*/
 
+import type {ClientSessionStore} from './client-session-store.ts';
 import type {Configuration} from './conf/configuration.ts';
 import {compareReleases} from './conf/parameters.ts';
+import {Tables} from './conf/tables.ts';
 import {ConfigurationError} from './errors.ts';
 import * as log from './log.ts';
 import {type ServerDemands, serverInit, serverParams, serverStart} from './own-settings.ts';
@@ -37,24 +39,33 @@ export class ServerRole {
 	readonly #profile: Profile;
 	readonly #behavior: Behavior;
 	readonly #keyring: Keyring;
+	readonly #sessions: ClientSessionStore;
 	readonly #demands: ServerDemands | undefined;
 	readonly #applications = new ApplicationCache<ServerApplication>(APPLICATION_LIMIT);
+	#maps: Tables | undefined;
 	#own: ServerApplication | undefined;
 
 	/**
 	 * @param keyring - where files are loaded to; borrowed.
+	 * @param sessions - who keeps those of clients; borrowed.
 	 * @throws {ConfigurationError} for a security level that there is none of.
 	 */
-	constructor(configuration: Configuration, profile: Profile, keyring: Keyring) {
+	constructor(
+		configuration: Configuration,
+		profile: Profile,
+		keyring: Keyring,
+		sessions: ClientSessionStore,
+	) {
 		this.#configuration = configuration;
 		this.#profile = profile;
 		this.#behavior = behaviorOf(profile);
 		this.#keyring = keyring;
+		this.#sessions = sessions;
 		this.#demands = demandsOf(configuration);
 	}
 
 	/** Loads what has to be loaded as root. To be called once, before the jail. */
-	load(): void {
+	async load(): Promise<void> {
 		const demands = this.#demands;
 		if (demands === undefined) {
 			/* Later releases say so when somebody asks. */
@@ -70,6 +81,12 @@ export class ServerRole {
 			return;
 		}
 
+		const [maps] = await Promise.all([this.#readMaps(), this.#sessions.learn()]);
+		if (maps === undefined) {
+			return;
+		}
+
+		this.#maps = maps;
 		const params = serverParams(this.#configuration);
 		const init = serverInit(this.#configuration, demands);
 		/* Requests that come with settings may name the same files. */
@@ -121,6 +138,21 @@ export class ServerRole {
 		};
 	}
 
+	/* Somebody who asks for a name must not be shown another's certificate, because its table is of the wrong type. */
+	async #readMaps(): Promise<Tables | undefined> {
+		try {
+			return await Tables.read(this.#configuration, 'tls_server_sni_maps');
+		} catch (reason) {
+			if (!(reason instanceof ConfigurationError)) {
+				throw reason;
+			}
+
+			log.warning(reason.message);
+			log.warning("TLS can't be enabled for the server role");
+			return undefined;
+		}
+	}
+
 	#applicationFor({params, init}: ServerSettings): ServerApplication | undefined {
 		const found = this.#applications.find(this.#keyOf({params, init}));
 		if (found !== undefined) {
@@ -143,7 +175,15 @@ export class ServerRole {
 	}
 
 	#make(params: ServerParams, init: ServerInit): ServerApplication | undefined {
-		const made = serverApplication(params, init, this.#keyring, this.#behavior);
+		const maps = this.#maps;
+		const made =
+			maps &&
+			serverApplication(params, init, {
+				keyring: this.#keyring,
+				sessions: this.#sessions,
+				maps,
+				behavior: this.#behavior,
+			});
 		if (made !== undefined) {
 			this.#applications.add(this.#keyOf({params, init}), made);
 		}

@@ -17,6 +17,7 @@
 /*--*/
 
 import {ClientRole} from './client-role.ts';
+import {ClientSessionStore} from './client-session-store.ts';
 import type {Configuration} from './conf/configuration.ts';
 import {facilityNumber} from './conf/facility.ts';
 import {libsslOf} from './conf/linkage.ts';
@@ -41,6 +42,7 @@ import {Session} from './proxy/session.ts';
 import {ServerRole} from './server-role.ts';
 import {SessionStore} from './session-store.ts';
 import {Keyring} from './tls/keyring.ts';
+import {TlsManager} from './tlsmgr/client.ts';
 import {toMilliseconds} from './units.ts';
 import {profileOf} from './wire/release.ts';
 
@@ -87,14 +89,16 @@ export async function serve(
 	process.chdir(configuration.string('queue_directory'));
 	const reactor = new Reactor(close);
 	const clock = new DeadlineClock();
-	const sessions = new SessionStore(reactor, clock, profile, {
-		service: configuration.string('tlsmgr_service_name'),
+	/* Relative, as it is the same in the jail and outside. */
+	const tlsmgr = new TlsManager(reactor, clock, {
+		path: `private/${configuration.string('tlsmgr_service_name')}`,
+		greeting: profile.greeting,
 		idle: toMilliseconds(configuration.seconds('ipc_idle')),
 	});
 	const keyring = new Keyring();
-	const server = new ServerRole(configuration, profile, keyring);
-	server.load();
-	const client = new ClientRole(configuration, profile, keyring, sessions);
+	const server = new ServerRole(configuration, profile, keyring, new ClientSessionStore(tlsmgr, profile));
+	await server.load();
+	const client = new ClientRole(configuration, profile, keyring, new SessionStore(tlsmgr, profile));
 	await client.load(master);
 
 	/* Where there is no file to say so any more, the time zone has to be known. */

@@ -11,6 +11,7 @@ const base = ['errors', 'owned', 'step', 'units'];
 const allowed: Readonly<Record<string, readonly string[] | 'everything'>> = {
 	...Object.fromEntries(base.map(name => [name, []])),
 	'client-role': ['conf', 'log', 'own-settings', 'session-store', 'tls', 'wire'],
+	'client-session-store': ['tls', 'tlsmgr', 'wire'],
 	conf: ['log'],
 	event: ['ffi'],
 	ffi: [],
@@ -20,7 +21,7 @@ const allowed: Readonly<Record<string, readonly string[] | 'everything'>> = {
 	master: ['conf', 'event', 'ffi', 'log'],
 	metrics: [],
 	'own-settings': ['conf', 'tls', 'wire'],
-	'server-role': ['conf', 'log', 'own-settings', 'session-store', 'tls', 'wire'],
+	'server-role': ['client-session-store', 'conf', 'log', 'own-settings', 'tls', 'wire'],
 	'session-store': ['event', 'tls', 'tlsmgr', 'wire'],
 	proxy: ['event', 'log', 'metrics', 'tls', 'wire'],
 	tls: ['ffi', 'log', 'wire'],

@@ -39,6 +39,8 @@ export interface SandboxOptions {
 	readonly services?: readonly string[];
 	/** Which tlsproxy(8) the instance has. Default: ours, as postfix/install registers it. */
 	readonly tlsproxy?: 'ours' | 'stock' | 'none';
+	/** More services like tlsproxy, by name, with parameters of their own. */
+	readonly copies?: Readonly<Record<string, Readonly<Record<string, string>>>>;
 	/** Chroot column of tlsproxy. Default n. */
 	readonly chroot?: 'y' | 'n';
 	/** Process limit of our tlsproxy. Default: as postfix/install has it. */
@@ -362,6 +364,19 @@ export class Sandbox implements AsyncDisposable {
 		if ((options.tlsproxy ?? 'ours') === 'ours') {
 			await this.#install(options);
 		}
+
+		await this.#copy(options.copies ?? {});
+	}
+
+	async #copy(copies: NonNullable<SandboxOptions['copies']>): Promise<void> {
+		const file = join(this.configDirectory, 'master.cf');
+		const text = await readFile(file, 'utf8');
+		const [line = ''] = /^tlsproxy\s.*$/m.exec(text) ?? [];
+		const lines = Object.entries(copies).flatMap(([name, parameters]) => [
+			line.replace(/^tlsproxy/, name),
+			...Object.entries(parameters).map(([parameter, value]) => `  -o {${parameter} = ${value}}`),
+		]);
+		await writeFile(file, `${text}${lines.join('\n')}\n`);
 	}
 
 	#defaults(): Readonly<Record<string, string>> {

@@ -24,12 +24,9 @@
 /*	postconf(1)
 /*--*/
 
-import {type ChildProcess, spawn} from 'node:child_process';
-import {once} from 'node:events';
 import {existsSync} from 'node:fs';
-import {finished} from 'node:stream/promises';
-import split from 'split2';
 import {ConfigurationError} from '../errors.ts';
+import {commandLines} from './command.ts';
 import {Configuration} from './configuration.ts';
 
 /** Where the configuration of a process comes from. */
@@ -122,58 +119,8 @@ export async function postconfLines(
 	options: readonly string[],
 	postconf: string = findPostconf(),
 ): Promise<readonly string[]> {
-	const command = spawn(postconf, options, {
-		stdio: ['ignore', 'pipe', 'pipe'],
-		timeout: TIME_LIMIT,
-		killSignal: 'SIGKILL',
-	});
-	const lines = command.stdout.pipe(split());
-	const found: string[] = [];
-	lines.on('data', (line: string) => found.push(line));
-	let complaints = '';
-	command.stderr.setEncoding('utf8').on('data', (text: string) => {
-		complaints += text;
-	});
-	let status: unknown;
-	try {
-		[[status]] = await Promise.all([once(command, 'close'), finished(lines)]);
-	} catch (reason) {
-		throw new ConfigurationError(
-			`${postconf}: ${reason instanceof Error ? reason.message : String(reason)}`,
-			{
-				cause: reason,
-			},
-		);
-	}
-
-	if (status !== 0) {
-		throw new ConfigurationError(reasonOf(command, complaints, postconf));
-	}
-
-	return found;
+	return await commandLines(postconf, options);
 }
-
-/* What postconf prints as an error is what a daemon would have logged. */
-function reasonOf(
-	{exitCode, signalCode, killed}: ChildProcess,
-	complaints: string,
-	postconf: string,
-): string {
-	const words = /fatal: (.+)$/m.exec(complaints)?.[1];
-	if (words !== undefined) {
-		return words;
-	}
-
-	return killed
-		? `${postconf}: no answer within ${TIME_LIMIT / 1000} seconds`
-		: `${postconf}: ${exitCode === null ? `ended by ${signalCode}` : `exit status ${exitCode}`}`;
-}
-
-/**
- * Milliseconds that postconf may take. It needs less than ten, and up to two seconds where main.cf
- * was changed just now; a client waits for us no longer than this.
- */
-const TIME_LIMIT = 10_000;
 
 const usualPlaces: readonly string[] = ['/usr/sbin/postconf', '/usr/local/sbin/postconf'];
 

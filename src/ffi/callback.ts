@@ -10,11 +10,14 @@
 /*--*/
 
 import koffi from 'koffi';
+import type {ClientHelloCallback} from './hello.ts';
 import {type Address, errno, setErrno} from './libc.ts';
 import type {Pointer} from './libcrypto.ts';
 import type {InfoCallback, Ssl, VerifyCallback} from './libssl.ts';
 import type {Bio, BioCallback} from './pem.ts';
-import type {NewSessionCallback, SslSession} from './session.ts';
+import type {ServerNameCallback} from './server.ts';
+import type {GetSessionCallback, NewSessionCallback, SslSession} from './session.ts';
+import type {CipherCtx, MacCtx, TicketKeyCallback} from './ticket.ts';
 import type {X509StoreCtx} from './x509.ts';
 
 /* As with a signal handler: whoever has called OpenSSL wants to know what its last system call said. */
@@ -27,8 +30,13 @@ function leavingErrno(run: (...args: never[]) => unknown): (...args: never[]) =>
 	};
 }
 
+/* Types have a name, which can be given once. */
+const types = new Map<string, ReturnType<typeof koffi.pointer>>();
+
 function register<Kind extends string>(prototype: string, run: (...args: never[]) => unknown): Pointer<Kind> {
-	return koffi.register(leavingErrno(run), koffi.pointer(koffi.proto(prototype))) as Pointer<Kind>;
+	const type = types.get(prototype) ?? koffi.pointer(koffi.proto(prototype));
+	types.set(prototype, type);
+	return koffi.register(leavingErrno(run), type) as Pointer<Kind>;
 }
 
 /** Registers a verify callback: verdict so far, and the state of the verification; returns the verdict. */
@@ -45,6 +53,77 @@ export function registerNewSessionCallback(run: (ssl: Ssl, session: SslSession) 
 		run(ssl, session);
 		return 0;
 	});
+}
+
+/**
+ * Registers a callback that finds the session of an id. OpenSSL takes over what it is given; null: there is
+ * none.
+ */
+export function registerGetSessionCallback(
+	run: (ssl: Ssl, id: Uint8Array) => SslSession | null,
+): GetSessionCallback {
+	return register(
+		'void *GetSessionCallback(void *ssl, const void *id, int length, int *copy)',
+		(ssl: Ssl, id: Address, length: number, copy: Address): SslSession | null => {
+			new DataView(koffi.view(copy, 4)).setInt32(0, 0, true);
+			return run(ssl, new Uint8Array(koffi.view(id, length).slice(0)));
+		},
+	);
+}
+
+/** Registers a callback for the hello of a client: SSL_CLIENT_HELLO_SUCCESS or SSL_CLIENT_HELLO_RETRY. */
+export function registerClientHelloCallback(run: (ssl: Ssl) => number): ClientHelloCallback {
+	return register('int ClientHelloCallback(void *ssl, int *alert, void *arg)', (ssl: Ssl) => run(ssl));
+}
+
+/**
+ * Registers a callback for the server name that a client asks for: an SSL_TLSEXT_ERR_ value, and the alert
+ * for a fatal one.
+ */
+export function registerServerNameCallback(
+	run: (ssl: Ssl) => {readonly result: number; readonly alert?: number},
+): ServerNameCallback {
+	return register(
+		'int ServerNameCallback(void *ssl, int *alert, void *arg)',
+		(ssl: Ssl, at: Address): number => {
+			const {result, alert} = run(ssl);
+			if (alert !== undefined) {
+				new DataView(koffi.view(at, 4)).setInt32(0, alert, true);
+			}
+
+			return result;
+		},
+	);
+}
+
+/** A ticket that is to be made or to be opened. Only valid during the call. */
+export interface TicketCall {
+	readonly ssl: Ssl;
+	readonly create: boolean;
+	/** Of the key: found in the ticket, or to be written there. */
+	readonly name: Uint8Array;
+	/** Found in the ticket, or to be written there. */
+	readonly iv: Address;
+	readonly cipher: CipherCtx;
+	readonly mac: MacCtx;
+}
+
+const TICKET_NAME_SIZE = 16;
+
+/** Registers a callback for session tickets: 1 when it can be made or opened, 0 when not, negative for failure. */
+export function registerTicketKeyCallback(run: (call: TicketCall) => number): TicketKeyCallback {
+	return register(
+		'int TicketKeyCallback(void *ssl, void *name, void *iv, void *cipher, void *mac, int create)',
+		(ssl: Ssl, name: Address, iv: Address, cipher: CipherCtx, mac: MacCtx, create: number): number =>
+			run({
+				ssl,
+				create: create !== 0,
+				name: new Uint8Array(koffi.view(name, TICKET_NAME_SIZE)),
+				iv,
+				cipher,
+				mac,
+			}),
+	);
 }
 
 /** Registers an info callback: the connection, SSL_CB_ bits, and what depends on them. */

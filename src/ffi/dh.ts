@@ -19,6 +19,8 @@ type Dh = Pointer<'DH'>;
 
 const scratch = allocate(8);
 
+const EVP_PKEY_up_ref: (key: EvpPkey) => number = libcrypto.func('int EVP_PKEY_up_ref(void *pkey)');
+
 export function SSL_CTX_set_dh_auto(ctx: SslCtx, on: number): number {
 	return SSL_CTX_ctrl(ctx, 118, on, null);
 }
@@ -55,15 +57,15 @@ const DH_free: () => ((parameters: Dh) => void) | undefined = libcrypto.optional
 const SSL_CTRL_SET_TMP_DH = 3;
 
 /**
- * Gives a context the parameters of a file in PEM form.
+ * Gives contexts the parameters of a file in PEM form.
  *
  * @param bio - the file; borrowed.
- * @returns `undecodable` when there are none in it, `refused` when the context does not take them.
+ * @returns `undecodable` when there are none in it, `refused` when a context does not take them.
  */
-export function setParametersFrom(ctx: SslCtx, bio: Bio): 'set' | 'undecodable' | 'refused' {
+export function setParametersFrom(contexts: readonly SslCtx[], bio: Bio): 'set' | 'undecodable' | 'refused' {
 	const set0 = SSL_CTX_set0_tmp_dh_pkey();
 	if (set0 === undefined) {
-		return copyParameters(ctx, bio);
+		return copyParameters(contexts, bio);
 	}
 
 	const parameters = decode(bio);
@@ -71,13 +73,18 @@ export function setParametersFrom(ctx: SslCtx, bio: Bio): 'set' | 'undecodable' 
 		return 'undecodable';
 	}
 
-	/* The context owns what it has taken. */
-	if (set0(ctx, parameters) === 1) {
-		return 'set';
-	}
+	const set = contexts.every(ctx => {
+		/* A context owns what it has taken. */
+		EVP_PKEY_up_ref(parameters);
+		if (set0(ctx, parameters) === 1) {
+			return true;
+		}
 
+		EVP_PKEY_free(parameters);
+		return false;
+	});
 	EVP_PKEY_free(parameters);
-	return 'refused';
+	return set ? 'set' : 'refused';
 }
 
 function decode(bio: Bio): EvpPkey | undefined {
@@ -101,13 +108,15 @@ function decode(bio: Bio): EvpPkey | undefined {
 	return key === 0n ? undefined : (key as EvpPkey);
 }
 
-function copyParameters(ctx: SslCtx, bio: Bio): 'set' | 'undecodable' | 'refused' {
+function copyParameters(contexts: readonly SslCtx[], bio: Bio): 'set' | 'undecodable' | 'refused' {
 	const parameters = PEM_read_bio_DHparams()?.(bio, null, null, null) ?? null;
 	if (parameters === null) {
 		return 'undecodable';
 	}
 
-	const set = SSL_CTX_ctrl(ctx, SSL_CTRL_SET_TMP_DH, 0, parameters as bigint as Address) === 1;
+	const set = contexts.every(
+		ctx => SSL_CTX_ctrl(ctx, SSL_CTRL_SET_TMP_DH, 0, parameters as bigint as Address) === 1,
+	);
 	DH_free()?.(parameters);
 	return set ? 'set' : 'refused';
 }

@@ -62,6 +62,9 @@ export function errorNumber(name: string): number {
 export const EAGAIN = errorNumber('EAGAIN');
 export const EINTR = errorNumber('EINTR');
 
+/* string.h */
+export const strlen: (text: Address) => number = libc.func('size_t strlen(const void *s)');
+
 /* unistd.h */
 export const close: (fd: Fd) => number = libc.func('int close(int fd)');
 export const read: (fd: Fd, buffer: Address | Uint8Array, size: number) => number = libc.func(

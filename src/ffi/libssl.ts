@@ -110,31 +110,52 @@ const SSL_CTX_set1_cert_store: (ctx: SslCtx, store: X509Store) => void = libssl.
 	'void SSL_CTX_set1_cert_store(void *ctx, void *store)',
 );
 
+/** A certificate, its key and its chain; all of them borrowed from a context. */
+interface Identity {
+	readonly certificate: X509 | null;
+	readonly key: EvpPkey | null;
+	readonly chain: StackOfX509;
+}
+
+/* One for each type of key. */
+function* identitiesOf(ctx: SslCtx): Generator<Identity> {
+	for (let which = SSL_CERT_SET_FIRST; SSL_CTX_ctrl(ctx, SSL_CTRL_SET_CURRENT_CERT, which, null) === 1; ) {
+		scratch.view.setBigUint64(0, 0n, true);
+		SSL_CTX_ctrl(ctx, SSL_CTRL_GET_CHAIN_CERTS, 0, scratch.address);
+		const chain = scratch.view.getBigUint64(0, true) as StackOfX509;
+		yield {certificate: SSL_CTX_get0_certificate(ctx), key: SSL_CTX_get0_privatekey(ctx), chain};
+		which = SSL_CERT_SET_NEXT;
+	}
+}
+
 /**
  * Gives a context the certificates, keys and chains of another, by reference.
  *
  * @returns false when OpenSSL refuses one of them.
  */
 export function copyIdentity(from: SslCtx, to: SslCtx): boolean {
-	/* One for each type of key. */
-	for (let which = SSL_CERT_SET_FIRST; SSL_CTX_ctrl(from, SSL_CTRL_SET_CURRENT_CERT, which, null) === 1; ) {
-		const certificate = SSL_CTX_get0_certificate(from);
-		const key = SSL_CTX_get0_privatekey(from);
-		scratch.view.setBigUint64(0, 0n, true);
-		SSL_CTX_ctrl(from, SSL_CTRL_GET_CHAIN_CERTS, 0, scratch.address);
-		const chain = scratch.view.getBigUint64(0, true) as StackOfX509;
-		if (
-			certificate === null ||
-			key === null ||
-			SSL_CTX_use_cert_and_key(to, certificate, key, chain, 1) !== 1
-		) {
-			return false;
-		}
+	return identitiesOf(from).every(
+		({certificate, key, chain}) =>
+			certificate !== null && key !== null && SSL_CTX_use_cert_and_key(to, certificate, key, chain, 1) === 1,
+	);
+}
 
-		which = SSL_CERT_SET_NEXT;
-	}
+const SSL_use_cert_and_key: (
+	ssl: Ssl,
+	certificate: X509,
+	key: EvpPkey,
+	chain: StackOfX509,
+	override: number,
+) => number = libssl.func(
+	'int SSL_use_cert_and_key(void *ssl, void *x509, void *pkey, void *chain, int override)',
+);
 
-	return true;
+/** The same for one connection, in place of those of its context. */
+export function lendIdentity(from: SslCtx, to: Ssl): boolean {
+	return identitiesOf(from).every(
+		({certificate, key, chain}) =>
+			certificate !== null && key !== null && SSL_use_cert_and_key(to, certificate, key, chain, 1) === 1,
+	);
 }
 
 /** Whether a context has a certificate with its key. */

@@ -17,6 +17,7 @@ import type {X509} from './x509.ts';
 export type Bio = Pointer<'BIO'>;
 /** A function of ours that C may call: callback(3). */
 export type BioCallback = Pointer<'BIO callback'>;
+type BioMethod = Pointer<'BIO_METHOD'>;
 type Pkcs8 = Pointer<'PKCS8_PRIV_KEY_INFO'>;
 
 /* Where C leaves the parts of a block: three pointers and a length. */
@@ -30,6 +31,22 @@ function at(offset: number): Address {
 export const BIO_new_file: (path: string, mode: string) => Bio | null = libcrypto.func(
 	'void *BIO_new_file(const char *path, const char *mode)',
 );
+const BIO_s_mem: () => BioMethod = libcrypto.func('const void *BIO_s_mem(void)');
+const BIO_new: (method: BioMethod) => Bio | null = libcrypto.func('void *BIO_new(const void *type)');
+const BIO_write: (bio: Bio, data: Uint8Array, size: number) => number = libcrypto.func(
+	'int BIO_write(void *b, const void *data, int dlen)',
+);
+
+/** A copy of some bytes, to be read like a file; null when there is no memory. */
+export function bioOf(bytes: Uint8Array): Bio | null {
+	const bio = BIO_new(BIO_s_mem());
+	if (bio !== null && bytes.length > 0) {
+		BIO_write(bio, bytes, bytes.length);
+	}
+
+	return bio;
+}
+
 export const BIO_set_callback_ex: (bio: Bio, callback: BioCallback | null) => void = libcrypto.func(
 	'void BIO_set_callback_ex(void *bio, void *callback)',
 );

@@ -10,6 +10,8 @@
 /*	libssl(3), for all that both sides have
 /*--*/
 
+import koffi from 'koffi';
+import {type Address, strlen} from './libc.ts';
 import type {Pointer} from './libcrypto.ts';
 import {SSL_CTX_ctrl, type Ssl, type SslCtx, type SslMethod, type VerifyCallback} from './libssl.ts';
 import {libssl} from './openssl.ts';
@@ -50,4 +52,44 @@ export function nameAuthorities(ctx: SslCtx, file: string): boolean {
 	/* The context owns them from here on. */
 	SSL_CTX_set_client_CA_list(ctx, names);
 	return true;
+}
+
+/* Sessions */
+const SSL_CTRL_SET_SESS_CACHE_SIZE = 42;
+export function SSL_CTX_sess_set_cache_size(ctx: SslCtx, size: number): void {
+	SSL_CTX_ctrl(ctx, SSL_CTRL_SET_SESS_CACHE_SIZE, size, null);
+}
+
+export const SSL_CTX_set_session_id_context: (ctx: SslCtx, context: Uint8Array, size: number) => number =
+	libssl.func('int SSL_CTX_set_session_id_context(void *ctx, const void *sid_ctx, unsigned int len)');
+export const SSL_set_session_id_context: (ssl: Ssl, context: Uint8Array, size: number) => number =
+	libssl.func('int SSL_set_session_id_context(void *ssl, const void *sid_ctx, unsigned int len)');
+
+/* Server names */
+/** A function of ours that C may call: callback(3). */
+export type ServerNameCallback = Pointer<'server name callback'>;
+
+export const SSL_TLSEXT_ERR_OK = 0;
+export const SSL_TLSEXT_ERR_ALERT_FATAL = 2;
+export const SSL_TLSEXT_ERR_NOACK = 3;
+export const SSL_AD_INTERNAL_ERROR = 80;
+const TLSEXT_NAMETYPE_host_name = 0;
+
+const SSL_CTX_callback_ctrl: (ctx: SslCtx, command: number, callback: ServerNameCallback) => number =
+	libssl.func('long SSL_CTX_callback_ctrl(void *ctx, int cmd, void *fp)');
+export function SSL_CTX_set_tlsext_servername_callback(ctx: SslCtx, callback: ServerNameCallback): void {
+	SSL_CTX_callback_ctrl(ctx, 53, callback);
+}
+
+export const SSL_set_SSL_CTX: (ssl: Ssl, ctx: SslCtx) => SslCtx | null = libssl.func(
+	'void *SSL_set_SSL_CTX(void *ssl, void *ctx)',
+);
+const SSL_get_servername: (ssl: Ssl, type: number) => Address | null = libssl.func(
+	'void *SSL_get_servername(const void *ssl, int type)',
+);
+
+/** The name that the client has asked for, a character per byte; empty when there is none. */
+export function serverNameOf(ssl: Ssl): string {
+	const name = SSL_get_servername(ssl, TLSEXT_NAMETYPE_host_name);
+	return name === null ? '' : Buffer.from(koffi.view(name, strlen(name))).toString('latin1');
 }

@@ -5,23 +5,31 @@
 /*	bindings of OpenSSL's libssl: SSL_SESSION
 /* DESCRIPTION
 /*	Sessions cross this module as bytes, in the DER form that
-/*	OpenSSL gives them; no SSL_SESSION outlives a call.
+/*	OpenSSL gives them; no SSL_SESSION outlives a call, but for one
+/*	that OpenSSL takes over.
 /* SECURITY
 /*	The bytes contain the secret from which the keys of resumed
 /*	connections are made.
 /*--*/
 
-import type {Address} from './libc.ts';
+import koffi from 'koffi';
+import {type Address, allocate} from './libc.ts';
 import {decodeDer, encodeDer, type Pointer} from './libcrypto.ts';
 import type {Ssl, SslCtx} from './libssl.ts';
 import {libssl} from './openssl.ts';
 
+const scratch = allocate(8);
+
 export type SslSession = Pointer<'SSL_SESSION'>;
-/** A function of ours that C may call: callback(3). */
+/** Functions of ours that C may call: callback(3). */
 export type NewSessionCallback = Pointer<'new session callback'>;
+export type GetSessionCallback = Pointer<'get session callback'>;
 
 export const SSL_CTX_sess_set_new_cb: (ctx: SslCtx, callback: NewSessionCallback) => void = libssl.func(
 	'void SSL_CTX_sess_set_new_cb(void *ctx, void *callback)',
+);
+export const SSL_CTX_sess_set_get_cb: (ctx: SslCtx, callback: GetSessionCallback) => void = libssl.func(
+	'void SSL_CTX_sess_set_get_cb(void *ctx, void *callback)',
 );
 export const SSL_CTX_set_timeout: (ctx: SslCtx, seconds: number) => number = libssl.func(
 	'long SSL_CTX_set_timeout(void *ctx, long t)',
@@ -37,21 +45,36 @@ const SSL_set_session: (ssl: Ssl, session: SslSession) => number = libssl.func(
 	'int SSL_set_session(void *ssl, void *session)',
 );
 
+const SSL_SESSION_get_id: (session: SslSession, length: Address) => Address = libssl.func(
+	'void *SSL_SESSION_get_id(const void *session, void *len)',
+);
+
+/** The id of a session. */
+export function sessionId(session: SslSession): Uint8Array {
+	const id = SSL_SESSION_get_id(session, scratch.address);
+	return new Uint8Array(koffi.view(id, scratch.view.getUint32(0, true)).slice(0));
+}
+
 /** The bytes of a session; undefined for one that cannot be written down. */
 export function sessionBytes(session: SslSession): Buffer | undefined {
 	return encodeDer(to => i2d_SSL_SESSION(session, to));
 }
 
+/** A session from its bytes, for OpenSSL to take over; null when they are none that this library knows. */
+export function decodeSession(bytes: Uint8Array): SslSession | null {
+	return decodeDer(bytes, (position, length) => d2i_SSL_SESSION(null, position, length))?.object ?? null;
+}
+
 /** Offers a session to the server of a connection; false when the bytes are none that this library knows. */
 export function resumeSession(ssl: Ssl, bytes: Uint8Array): boolean {
-	const decoded = decodeDer(bytes, (position, length) => d2i_SSL_SESSION(null, position, length));
-	if (decoded === undefined) {
+	const session = decodeSession(bytes);
+	if (session === null) {
 		return false;
 	}
 
 	/* The connection takes a reference of its own. */
-	const set = SSL_set_session(ssl, decoded.object) === 1;
-	SSL_SESSION_free(decoded.object);
+	const set = SSL_set_session(ssl, session) === 1;
+	SSL_SESSION_free(session);
 	return set;
 }
 

@@ -18,7 +18,13 @@
 /*	client-application(3), server-application(3)
 /*--*/
 
-import {digestOf, EVP_get_digestbyname, EVP_MD_get_size, type EvpMd} from '../ffi/libcrypto.ts';
+import {
+	digestOf,
+	ERR_clear_error,
+	EVP_get_digestbyname,
+	EVP_MD_get_size,
+	type EvpMd,
+} from '../ffi/libcrypto.ts';
 import {SSL_CTX_set_cipher_list, type SslCtx} from '../ffi/libssl.ts';
 import {warning} from '../log.ts';
 import type {Owned} from '../owned.ts';
@@ -58,8 +64,13 @@ export class Application implements Disposable {
 	 * OpenSSL looks at it again in the middle of handshakes, and it must not change under them.
 	 */
 	hasCipherList(list: string): boolean {
-		if (this.#cipherList === undefined && SSL_CTX_set_cipher_list(this.ctx, list) === 1) {
-			this.#cipherList = list;
+		if (this.#cipherList === undefined) {
+			if (SSL_CTX_set_cipher_list(this.ctx, list) === 1) {
+				this.#cipherList = list;
+			} else {
+				/* It is tried again for the connection, which has the words for it. */
+				ERR_clear_error();
+			}
 		}
 
 		return this.#cipherList === list;
@@ -86,9 +97,14 @@ export class Application implements Disposable {
 		this.#release();
 	}
 
+	/** Called once, when nobody needs the application any more. */
+	protected released(): void {
+		this.#ctx[Symbol.dispose]();
+	}
+
 	#release(): void {
 		if (this.#dismissed && this.#holders === 0) {
-			this.#ctx[Symbol.dispose]();
+			this.released();
 		}
 	}
 }

@@ -38,6 +38,7 @@ import {
 	BIO_free,
 	BIO_new_file,
 	type Bio,
+	bioOf,
 	decodeCertificate,
 	decodePrivateKey,
 	endOfPem,
@@ -172,9 +173,7 @@ interface Chain {
 type Mode = 'chain' | 'mixed';
 
 function loadChain(ctx: SslCtx, paths: readonly string[], mode: Mode, origin: string): boolean {
-	ERR_clear_error();
-	const chain: Chain = {key: undefined, certificates: []};
-	try {
+	return loading(chain => {
 		for (const path of paths) {
 			const bio = BIO_new_file(path, 'r');
 			if (bio === null) {
@@ -197,6 +196,37 @@ function loadChain(ctx: SslCtx, paths: readonly string[], mode: Mode, origin: st
 		}
 
 		return paths.length === 0 || finishChain(ctx, chain, origin) || failed(origin);
+	});
+}
+
+/**
+ * Loads an identity whose chains are here already, in PEM form.
+ *
+ * @param origin - what they are called in the log.
+ * Source: tls_load_pem_chain(), postfix src/tls/tls_certkey.c.
+ */
+export function loadIdentityText(ctx: SslCtx, pem: Uint8Array, origin: string): boolean {
+	return loading(chain => {
+		const bio = bioOf(pem);
+		if (bio === null) {
+			warning(`error opening memory BIO for ${origin}`);
+			printErrors();
+			return false;
+		}
+
+		return (
+			(loadFile(ctx, bio, origin, 'chain', chain) && finishChain(ctx, chain, origin)) ||
+			failed(origin, 'aborting TLS handshake')
+		);
+	});
+}
+
+/* What was collected and not given away is released. */
+function loading(load: (chain: Chain) => boolean): boolean {
+	ERR_clear_error();
+	const chain: Chain = {key: undefined, certificates: []};
+	try {
+		return load(chain);
 	} finally {
 		releaseChain(chain);
 		ERR_clear_error();
@@ -359,7 +389,7 @@ function releaseChain(chain: Chain): void {
 	}
 }
 
-function failed(origin: string): false {
-	warning(`error loading private keys and certificates from: ${origin}: disabling TLS support`);
+function failed(origin: string, consequence = 'disabling TLS support'): false {
+	warning(`error loading private keys and certificates from: ${origin}: ${consequence}`);
 	return false;
 }

@@ -33,6 +33,7 @@
 /*--*/
 
 import {SSL_get_wbio} from '../ffi/bio.ts';
+import {SSL_ERROR_WANT_CLIENT_HELLO_CB} from '../ffi/hello.ts';
 import {type Address, EAGAIN, errno} from '../ffi/libc.ts';
 import {ERR_clear_error} from '../ffi/libcrypto.ts';
 import {
@@ -54,7 +55,7 @@ import {
 import {BIO_set_callback_ex} from '../ffi/pem.ts';
 import {info} from '../log.ts';
 import type {Owned} from '../owned.ts';
-import {AGAIN, END, FAILED, WANT_READ, WANT_WRITE} from '../step.ts';
+import {AGAIN, END, FAILED, WANT_LOOKUP, WANT_READ, WANT_WRITE} from '../step.ts';
 import type {Fd} from '../units.ts';
 import type {TlsContext} from '../wire/context.ts';
 import {dumpCallback} from './debug.ts';
@@ -206,6 +207,8 @@ export abstract class Connection implements Disposable {
 				return WANT_READ;
 			case SSL_ERROR_WANT_WRITE:
 				return WANT_WRITE;
+			case SSL_ERROR_WANT_CLIENT_HELLO_CB:
+				return WANT_LOOKUP;
 			case SSL_ERROR_SSL:
 				printErrors();
 				return FAILED;

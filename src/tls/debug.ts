@@ -16,6 +16,7 @@
 /*--*/
 
 import {type BioTransfer, registerBioCallback, registerInfoCallback} from '../ffi/callback.ts';
+import {SSL_ERROR_WANT_CLIENT_HELLO_CB} from '../ffi/hello.ts';
 import {
 	type InfoCallback,
 	SSL_alert_desc_string_long,
@@ -62,7 +63,9 @@ function logState(ssl: Ssl, where: number, result: number): void {
 
 function waits(ssl: Ssl, result: number): boolean {
 	const code = SSL_get_error(ssl, result);
-	return code === SSL_ERROR_WANT_READ || code === SSL_ERROR_WANT_WRITE;
+	return (
+		code === SSL_ERROR_WANT_READ || code === SSL_ERROR_WANT_WRITE || code === SSL_ERROR_WANT_CLIENT_HELLO_CB
+	);
 }
 
 const OCTETS_PER_LINE = 16;

@@ -22,20 +22,24 @@ import {warning} from '../log.ts';
 import {printErrors} from './library.ts';
 
 /**
- * Gives a context its parameters.
+ * Gives contexts their parameters.
  *
  * @param file - in PEM form; `auto` or empty for none.
  */
-export function setParameters(ctx: SslCtx, file: string): void {
+export function setParameters(contexts: readonly SslCtx[], file: string): void {
 	ERR_clear_error();
-	if ((file === '' || file === 'auto' || !given(ctx, file)) && SSL_CTX_set_dh_auto(ctx, 1) !== 1) {
+	if (file !== '' && file !== 'auto' && given(contexts, file)) {
+		return;
+	}
+
+	if (!contexts.every(ctx => SSL_CTX_set_dh_auto(ctx, 1) === 1)) {
 		warning('error configuring auto DH parameters');
 		printErrors();
 	}
 }
 
 /* Whether the file has parameters, be they of use or not. */
-function given(ctx: SslCtx, file: string): boolean {
+function given(contexts: readonly SslCtx[], file: string): boolean {
 	const bio = BIO_new_file(file, 'r');
 	if (bio === null) {
 		warning(`error opening DH parameter file "${file}": ${strerror(errno())} -- using compiled-in defaults`);
@@ -43,7 +47,7 @@ function given(ctx: SslCtx, file: string): boolean {
 		return false;
 	}
 
-	const result = setParametersFrom(ctx, bio);
+	const result = setParametersFrom(contexts, bio);
 	BIO_free(bio);
 	if (result === 'set') {
 		return true;

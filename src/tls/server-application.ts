@@ -15,19 +15,18 @@
 
 import {ERR_clear_error, type EvpMd} from '../ffi/libcrypto.ts';
 import {
+	copyAuthorities,
 	SSL_CTX_free,
 	SSL_CTX_new,
 	SSL_CTX_set_info_callback,
 	SSL_CTX_set_mode,
 	SSL_CTX_set_options,
 	SSL_CTX_set_security_level,
-	SSL_CTX_set_session_cache_mode,
 	SSL_CTX_set_verify_depth,
 	SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER,
 	SSL_MODE_ENABLE_PARTIAL_WRITE,
 	SSL_MODE_RELEASE_BUFFERS,
 	SSL_OP_CIPHER_SERVER_PREFERENCE,
-	SSL_OP_NO_TICKET,
 	SSL_VERIFY_NONE,
 	type SslCtx,
 } from '../ffi/libssl.ts';
@@ -52,46 +51,76 @@ import type {Keyring} from './keyring.ts';
 import {printErrors, startLibrary} from './library.ts';
 import {logMask, TLS_LOG_DEBUG, TLS_LOG_VERBOSE} from './log-mask.ts';
 import {offerServerKeys} from './raw-keys.ts';
+import type {ResumptionTerms, ServerSessions} from './server-resumption.ts';
+import {enableServerSessions} from './server-sessions.ts';
 import {type CipherGrades, contextOptions, type ProtocolRange, parseProtocols} from './settings.ts';
+import {SniChains, type SniMaps} from './sni.ts';
 import {verifyCallback} from './verify.ts';
 
 /** Global settings: those of a request, and two cipher lists of releases that have no settings in requests. */
 export type ServerParams = RequestParams & CipherGrades;
 
-/** An SSL_CTX for connections from clients, and what they need to know about it. */
-export class ServerApplication extends Application {
+/** What connections of an application need to know about it. */
+interface ServerFacts {
 	readonly params: ServerParams;
 	readonly init: ServerInit;
 	readonly behavior: Behavior;
+	/** What they have to do with sessions. */
+	readonly terms: ResumptionTerms;
+	/** Chains for the server names that clients ask for; undefined when there are none. */
+	readonly names: SniChains | undefined;
+}
 
-	constructor(
-		ctx: Owned<SslCtx>,
-		params: ServerParams,
-		init: ServerInit,
-		mask: number,
-		digest: EvpMd,
-		behavior: Behavior,
-	) {
+/** What an application is made with, besides its properties. */
+interface ServerMeans {
+	/** Has what was loaded before the jail. */
+	readonly keyring: Keyring;
+	/** Who keeps sessions. */
+	readonly sessions: ServerSessions;
+	/** Chains by server name. */
+	readonly maps: SniMaps;
+	/** Of the release that is installed. */
+	readonly behavior: Behavior;
+}
+
+/** An SSL_CTX for connections from clients. */
+export class ServerApplication extends Application {
+	readonly facts: ServerFacts;
+	#shared: string | undefined;
+
+	constructor(ctx: Owned<SslCtx>, mask: number, digest: EvpMd, facts: ServerFacts) {
 		super(ctx, mask, digest);
-		this.params = params;
-		this.init = init;
-		this.behavior = behavior;
+		this.facts = facts;
+	}
+
+	/* Connections that get another chain get another context too. */
+	override hasCipherList(list: string): boolean {
+		const has = super.hasCipherList(list);
+		if (has && this.#shared !== list) {
+			this.#shared = list;
+			this.facts.names?.useCiphers(list);
+		}
+
+		return has;
+	}
+
+	protected override released(): void {
+		super.released();
+		this.facts.names?.[Symbol.dispose]();
 	}
 }
 
 /**
  * Makes an application for the server role.
  *
- * @param keyring - has what was loaded before the jail; borrowed.
- * @param behavior - of the release that is installed.
+ * @param means - borrowed.
  * @returns undefined when that is not possible; the reason has been logged.
  * Source: tls_server_init(), postfix src/tls/tls_server.c.
  */
 export function serverApplication(
 	params: ServerParams,
 	init: ServerInit,
-	keyring: Keyring,
-	behavior: Behavior,
+	{keyring, sessions, maps, behavior}: ServerMeans,
 ): ServerApplication | undefined {
 	const mask = logMask(init.log_param, init.log_level);
 	if ((mask & TLS_LOG_VERBOSE) !== 0) {
@@ -113,79 +142,104 @@ export function serverApplication(
 		return undefined;
 	}
 
-	ERR_clear_error();
-	const made = SSL_CTX_new(TLS_server_method());
-	if (made === null) {
-		warning('cannot allocate server SSL_CTX: disabling TLS support');
-		printErrors();
+	using ctx = newContext('server SSL_CTX', mask);
+	using sniCtx = maps.empty ? undefined : newContext('server SNI SSL_CTX', mask);
+	if (ctx === undefined || (sniCtx === undefined && !maps.empty)) {
 		return undefined;
 	}
 
-	using ctx = new Owned(made, SSL_CTX_free);
-	SSL_CTX_set_security_level(made, 0);
-	SSL_CTX_set_verify_depth(made, init.verifydepth + 1);
-	setOptions(made, params, range, behavior);
-	/* Sessions are not resumed yet. */
-	SSL_CTX_set_options(made, SSL_OP_NO_TICKET);
-	SSL_CTX_set_session_cache_mode(made, 0);
-	if ((mask & TLS_LOG_DEBUG) !== 0) {
-		SSL_CTX_set_info_callback(made, infoCallback);
+	const contexts = [ctx, sniCtx].filter(made => made !== undefined).map(({value}) => value);
+	const options = contextOptions(
+		params.tls_disable_workarounds,
+		params.tls_ssl_options,
+		behavior.noRenegotiation,
+	);
+	SSL_CTX_set_verify_depth(ctx.value, init.verifydepth + 1);
+	SSL_CTX_set_options(ctx.value, options);
+	const terms = enableServerSessions(ctx.value, {...params, ...init, options, range}, sessions);
+	setProtocols(ctx.value, range);
+	if (params.tls_preempt_cipherlist !== 0) {
+		SSL_CTX_set_options(ctx.value, SSL_OP_CIPHER_SERVER_PREFERENCE);
 	}
 
 	if (
-		!keyring.giveAuthorities(made, init, params.tls_append_default_CA !== 0) ||
-		!keyring.giveIdentity(made, init)
+		!keyring.giveAuthorities(ctx.value, init, params.tls_append_default_CA !== 0) ||
+		!keyring.giveIdentity(ctx.value, init)
 	) {
 		return undefined;
 	}
 
 	if (behavior.rawPublicKeys) {
 		/* What is good enough for the client is good enough for us. */
-		offerServerKeys(made);
+		for (const context of contexts) {
+			offerServerKeys(context);
+		}
 	}
 
-	setParameters(made, init.dh1024_param_file);
-	setGroups(made, params, behavior);
-	askForCertificate(made, init);
+	setParameters(contexts, init.dh1024_param_file);
+	setGroups(ctx.value, params, behavior);
+	askForCertificate(ctx.value, contexts, init);
 	SSL_CTX_set_mode(
-		made,
+		ctx.value,
 		SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER | SSL_MODE_RELEASE_BUFFERS,
 	);
-	return new ServerApplication(ctx, params, init, mask, digest, behavior);
+	return new ServerApplication(ctx, mask, digest, {
+		params,
+		init,
+		behavior,
+		terms,
+		names: sniCtx && serveNames(ctx.value, sniCtx, maps),
+	});
+}
+
+/*
+ * A connection takes its settings from the context that it is made with. What it
+ * looks up in its context later on is in both.
+ */
+function newContext(what: string, mask: number): Owned<SslCtx> | undefined {
+	ERR_clear_error();
+	const made = SSL_CTX_new(TLS_server_method());
+	if (made === null) {
+		warning(`cannot allocate ${what}: disabling TLS support`);
+		printErrors();
+		return undefined;
+	}
+
+	SSL_CTX_set_security_level(made, 0);
+	if ((mask & TLS_LOG_DEBUG) !== 0) {
+		SSL_CTX_set_info_callback(made, infoCallback);
+	}
+
+	return new Owned(made, SSL_CTX_free);
+}
+
+function serveNames(ctx: SslCtx, sniCtx: Owned<SslCtx>, maps: SniMaps): SniChains {
+	copyAuthorities(ctx, sniCtx.value);
+	const chains = new SniChains(maps, sniCtx);
+	chains.serve(ctx);
+	return chains;
 }
 
 /* Unlike those of clients, the protocols of a server are the same for all its connections. */
-function setOptions(
-	ctx: SslCtx,
-	params: ServerParams,
-	range: ProtocolRange,
-	{noRenegotiation}: Behavior,
-): void {
-	SSL_CTX_set_options(
-		ctx,
-		contextOptions(params.tls_disable_workarounds, params.tls_ssl_options, noRenegotiation),
-	);
+function setProtocols(ctx: SslCtx, range: ProtocolRange): void {
 	SSL_CTX_set_options(ctx, range.disabled);
 	/* A limit of zero also cancels what openssl.cnf says. One that the library refuses is not set, without a word. */
 	SSL_CTX_set_min_proto_version(ctx, range.minimum);
 	SSL_CTX_set_max_proto_version(ctx, range.maximum);
 	ERR_clear_error();
-	if (params.tls_preempt_cipherlist !== 0) {
-		SSL_CTX_set_options(ctx, SSL_OP_CIPHER_SERVER_PREFERENCE);
-	}
 }
 
 /*
  * A client may always answer that it has none: whether that will do is decided by
  * the server that the connection is made for. Without asking, none is sent.
  */
-function askForCertificate(ctx: SslCtx, {ask_ccert, CAfile}: ServerInit): void {
+function askForCertificate(ctx: SslCtx, contexts: readonly SslCtx[], {ask_ccert, CAfile}: ServerInit): void {
 	SSL_CTX_set_verify(
 		ctx,
 		ask_ccert === 0 ? SSL_VERIFY_NONE : SSL_VERIFY_PEER | SSL_VERIFY_CLIENT_ONCE,
 		verifyCallback,
 	);
-	if (ask_ccert !== 0 && CAfile !== '' && !nameAuthorities(ctx, CAfile)) {
+	if (ask_ccert !== 0 && CAfile !== '' && !contexts.every(each => nameAuthorities(each, CAfile))) {
 		warning(`error loading client CA names from: ${CAfile}`);
 		printErrors();
 	}

@@ -47,12 +47,12 @@ import {logVerifyError} from './verify.ts';
  * Source: tls_server_post_accept(), postfix src/tls/tls_server.c.
  */
 export function serverReport(connection: ServerConnection): TlsContext {
-	const {notes, ssl} = connection;
+	const {notes, resumption, ssl} = connection;
 	const {logMask, namaddr} = notes;
 	connection.endDump();
 	const reused = SSL_session_reused(ssl) === 1;
 	if (reused && (logMask & TLS_LOG_CACHE) !== 0) {
-		info(`${namaddr}: Reusing old session`);
+		info(`${namaddr}: Reusing old session${resumption.ticketed ? ' (RFC 5077 session ticket)' : ''}`);
 	}
 
 	const certificate = SSL_get0_peer_certificate(ssl);
@@ -103,7 +103,7 @@ export function serverReport(connection: ServerConnection): TlsContext {
 		trace_size_limit: 0,
 	};
 	if ((logMask & TLS_LOG_SUMMARY) !== 0) {
-		info(summary('from', context));
+		info(summary('from', context, connection.serverName));
 	}
 
 	return context;

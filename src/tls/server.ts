@@ -30,6 +30,9 @@ import {TLS_LOG_UNTRUSTED, TLS_LOG_VERBOSE} from './log-mask.ts';
 import {acceptClientKey} from './raw-keys.ts';
 import type {ServerApplication} from './server-application.ts';
 import {serverReport} from './server-report.ts';
+import {ServerResumption, serveResumption} from './server-resumption.ts';
+import {separate} from './server-sessions.ts';
+import {SniRequest, serveName} from './sni.ts';
 import {takeNotes, type VerifyNotes} from './verify.ts';
 
 /** What applies to one connection. */
@@ -43,11 +46,27 @@ export class ServerConnection extends Connection {
 	readonly notes: VerifyNotes;
 	/** The digest of fingerprints. */
 	readonly digest: EvpMd;
+	readonly resumption: ServerResumption;
+	readonly #sni: SniRequest | undefined;
 
-	constructor(notes: VerifyNotes, digest: EvpMd, ssl: Owned<Ssl>, resources: Disposable) {
+	constructor(
+		notes: VerifyNotes,
+		digest: EvpMd,
+		resumption: ServerResumption,
+		sni: SniRequest | undefined,
+		ssl: Owned<Ssl>,
+		resources: Disposable,
+	) {
 		super(ssl, resources);
 		this.notes = notes;
 		this.digest = digest;
+		this.resumption = resumption;
+		this.#sni = sni;
+	}
+
+	/** The name that the client has asked for and got a certificate of; empty when there is none. */
+	get serverName(): string {
+		return this.#sni?.name ?? '';
 	}
 
 	get logMask(): number {
@@ -55,7 +74,7 @@ export class ServerConnection extends Connection {
 	}
 
 	lookUp(done: () => void): void {
-		done();
+		this.resumption.lookUp(done);
 	}
 
 	report(): TlsContext {
@@ -86,7 +105,8 @@ export function openServerConnection(
 		info(`setting up TLS connection from ${namaddr}`);
 	}
 
-	const digest = start.mdalg === application.init.mdalg ? application.digest : fingerprintDigest(start.mdalg);
+	const digest =
+		start.mdalg === application.facts.init.mdalg ? application.digest : fingerprintDigest(start.mdalg);
 	if (digest === undefined) {
 		return undefined;
 	}
@@ -101,7 +121,13 @@ export function openServerConnection(
 
 	using stack = new DisposableStack();
 	const ssl = stack.use(new Owned(made, SSL_free));
-	if (setCiphers(application, made, application.params, start) === undefined) {
+	if (setCiphers(application, made, application.facts.params, start) === undefined) {
+		return undefined;
+	}
+
+	if (!separate(made, application.facts.terms, start.serverid)) {
+		warning('Could not set TLS session ID context');
+		printErrors();
 		return undefined;
 	}
 
@@ -109,7 +135,7 @@ export function openServerConnection(
 		SSL_set_security_level(made, 1);
 	}
 
-	if (application.behavior.rawPublicKeys && start.enable_rpk !== 0) {
+	if (application.facts.behavior.rawPublicKeys && start.enable_rpk !== 0) {
 		acceptClientKey(made);
 	}
 
@@ -122,9 +148,17 @@ export function openServerConnection(
 		peer: 'client',
 		logMask,
 		mustFail: false,
-		behavior: application.behavior,
+		behavior: application.facts.behavior,
 		error: undefined,
 	};
 	stack.use(takeNotes(made, notes));
-	return new ServerConnection(notes, digest, ssl, stack.move());
+	const resumption = new ServerResumption(application.facts.terms, {...notes, serverid: start.serverid});
+	stack.use(serveResumption(made, resumption));
+	const {names} = application.facts;
+	const sni = names && new SniRequest(names, notes.namaddr);
+	if (sni !== undefined) {
+		stack.use(serveName(made, sni));
+	}
+
+	return new ServerConnection(notes, digest, resumption, sni, ssl, stack.move());
 }

@@ -9,8 +9,8 @@
 /*
 /*	What is asked here makes handshakes cheaper, and nothing else. So
 /*	whoever asks is answered soon, and when tlsmgr(8) is slow, dead or
-/*	talks nonsense, the answer is that there is nothing. Lookups, for
-/*	which a hand-off waits, have a second; all else has five.
+/*	talks nonsense, the answer is that there is nothing. What a
+/*	handshake waits for has a second; all else has five.
 /*
 /*	After a failure all that is open is answered with nothing, and the
 /*	server is left alone: for a second, and for twice as long after
@@ -26,7 +26,7 @@
 /*	What is open when the process is busy for a second is lost, because
 /*	time limits are looked at before descriptors.
 /* SEE ALSO
-/*	tlsmgr/blocking(3), postfix src/tls/tls_mgr.c, src/util/attr_clnt.c
+/*	postfix src/tls/tls_mgr.c, src/util/attr_clnt.c
 /*--*/
 
 import {PeerError} from '../errors.ts';
@@ -35,6 +35,7 @@ import type {Reactor} from '../event/reactor.ts';
 import {warning} from '../log.ts';
 import type {Milliseconds} from '../units.ts';
 import type {AttributeList} from '../wire/attr.ts';
+import type {TicketKey} from '../wire/ticket-key.ts';
 import {type Job, Line, type LineOptions, type LineOwner} from './line.ts';
 import {problemLine} from './log-lines.ts';
 import {
@@ -51,10 +52,9 @@ import {
 	printTicketKey,
 	printUpdate,
 	SESSION_LIMIT,
-	type TicketKey,
 } from './message.ts';
 
-/** Time for a lookup. smtp(8) waits ten seconds for us, and has other things to wait for. */
+/** Time for what a peer waits for. smtp(8) waits ten seconds for us, and has other things to wait for. */
 const LOOKUP_LIMIT = 1000 as Milliseconds;
 /** Time for any other request. */
 const REQUEST_LIMIT = 5000 as Milliseconds;
@@ -141,7 +141,7 @@ export class TlsManager implements Disposable {
 
 	/** @param name - the 16 bytes of a key that was used before; without, it is the key to issue tickets with. */
 	ticketKey(name: Uint8Array | undefined, done: Done<TicketKey>): void {
-		this.#ask(printTicketKey(name ?? new Uint8Array()), parseTicketKey, done);
+		this.#ask(printTicketKey(name ?? new Uint8Array()), parseTicketKey, done, LOOKUP_LIMIT);
 	}
 
 	[Symbol.dispose](): void {

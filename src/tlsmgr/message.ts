@@ -19,6 +19,7 @@
 import {PeerError} from '../errors.ts';
 import type {Seconds} from '../units.ts';
 import {type AttributeList, printList} from '../wire/attr.ts';
+import {TICKET_KEY_SIZE, type TicketKey, ticketKeyOf} from '../wire/ticket-key.ts';
 
 /**
  * Bytes in a session, at most. A reply with a larger one would exceed the limit of attr(3) for a value;
@@ -30,15 +31,6 @@ export const SESSION_LIMIT = 49_152;
 export interface CachePolicy {
 	readonly cachable: boolean;
 	readonly timeout: Seconds;
-}
-
-/** What session tickets are made with. */
-export interface TicketKey {
-	readonly name: Uint8Array;
-	readonly cipherKey: Uint8Array;
-	readonly macKey: Uint8Array;
-	/** When it is to issue no more tickets, in seconds since 1970. */
-	readonly expires: number;
 }
 
 export function printLookup(cacheType: string, cacheId: string): Uint8Array {
@@ -102,25 +94,13 @@ export function parseSeed(list: AttributeList, size: number): Uint8Array | undef
 	return succeeded(list) ? dataOf(list, 'seed', size) : undefined;
 }
 
-/* A C structure as it lies in memory, of a machine with time_t of 64 bits: two keys between a name and a time. */
-const NAME_END = 16;
-const CIPHER_KEY_END = NAME_END + 32;
-const MAC_KEY_END = CIPHER_KEY_END + 32;
-const TICKET_KEY_SIZE = MAC_KEY_END + 8;
-
 /** The key; undefined when there is none of that name. */
 export function parseTicketKey(list: AttributeList): TicketKey | undefined {
 	if (!succeeded(list)) {
 		return undefined;
 	}
 
-	const bytes = dataOf(list, 'keybuf', TICKET_KEY_SIZE);
-	return {
-		name: bytes.subarray(0, NAME_END),
-		cipherKey: bytes.subarray(NAME_END, CIPHER_KEY_END),
-		macKey: bytes.subarray(CIPHER_KEY_END, MAC_KEY_END),
-		expires: Number(bytes.readBigInt64LE(MAC_KEY_END)),
-	};
+	return ticketKeyOf(dataOf(list, 'keybuf', TICKET_KEY_SIZE));
 }
 
 function printRequest(name: string, ...attributes: AttributeList): Uint8Array {

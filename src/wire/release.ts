@@ -35,6 +35,8 @@ export interface Profile {
 	readonly quietRefusal: boolean;
 	/** The server role has settings on the wire, and requests can be probes. */
 	readonly serverSettings: boolean;
+	/** TLS sessions that a service of the server role has made are resumed by no other. */
+	readonly serviceSessions: boolean;
 }
 
 /*
@@ -97,5 +99,6 @@ export function profileOf(mailVersion: string): Profile {
 		digestLists: format === '3.4' || format === '3.5.20',
 		quietRefusal: !known || minor > 10 || patch >= (firstQuietPatch[minor] ?? Infinity),
 		serverSettings: format === '3.12',
+		serviceSessions: !known || minor > 11 || (minor === 11 && patch >= 7),
 	};
 }

@@ -129,12 +129,26 @@ export async function put(
 
 	const ownName = [...fileFields, 'verifydepth', 'mdalg'].some(name => name in (item.init ?? {}));
 	const lines = (await since()).map(line => mask(line, endpoint, lab, ownName));
-	const summary = lines.findIndex(line => line.includes(' TLS connection established '));
-	const middle = summary < 0 ? lines.length : summary;
 	return {
 		status,
 		context,
 		rest,
+		...comparable(lines),
+		hello: parseClientHello(Buffer.concat(sent)),
+		server: said()
+			.split('\n')
+			.filter(line => serverSays.test(line)),
+	};
+}
+
+/** Lines that can be compared. */
+export type Lines = Pick<Outcome, 'lines' | 'dumps'>;
+
+/** What can be compared of the lines of a session. */
+export function comparable(lines: readonly string[]): Lines {
+	const summary = lines.findIndex(line => line.includes(' TLS connection established '));
+	const middle = summary < 0 ? lines.length : summary;
+	return {
 		lines: lines
 			.filter(line => !aside.test(line) && !dumped.test(line))
 			/* A step that has to wait says again where it is: lines that repeat themselves count once. */
@@ -143,10 +157,6 @@ export async function put(
 			lines.slice(0, middle).some(line => dumped.test(line)),
 			lines.slice(middle).some(line => dumped.test(line)),
 		],
-		hello: parseClientHello(Buffer.concat(sent)),
-		server: said()
-			.split('\n')
-			.filter(line => serverSays.test(line)),
 	};
 }
 

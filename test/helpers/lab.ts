@@ -136,17 +136,27 @@ const leaves: Readonly<Record<string, Leaf>> = {
 	longcn: {keyOf: 'good', subject: `/CN=${'x'.repeat(64)}`},
 };
 
-const clients: Readonly<Record<string, Wanted>> = {
-	client: {
-		key: rsa,
-		subject: '/CN=client.example.net',
-		extensions: [NO_CA, 'extendedKeyUsage=clientAuth', names('DNS:client.example.net')],
-	},
-	clientec: {
-		key: ec('P-256'),
-		subject: '/CN=client.example.net',
-		extensions: [NO_CA, 'extendedKeyUsage=clientAuth', names('DNS:client.example.net')],
-	},
+const client: Leaf = {
+	key: rsa,
+	subject: '/CN=client.example.net',
+	extensions: [NO_CA, 'extendedKeyUsage=clientAuth', names('DNS:client.example.net')],
+};
+const {key: _, ...nobody} = client;
+const sameKey: Leaf = {...nobody, keyOf: 'client'};
+const clients: Readonly<Record<string, Leaf>> = {
+	client,
+	clientec: {...client, key: ec('P-256')},
+	cliented: {...client, key: ed25519},
+	clientexpired: {...sameKey, notAfter: '20250101000000Z'},
+	clientfuture: {...sameKey, notBefore: '20900101000000Z'},
+	clientother: {...sameKey, issuer: 'other', chain: []},
+	clientself: {...sameKey, issuer: '', chain: []},
+	clientdeep: {...sameKey, issuer: 'int3', chain: ['int3', 'int2', 'int']},
+	clientserver: {...sameKey, extensions: [NO_CA, SERVER, names('DNS:client.example.net')]},
+	clientnocn: {...sameKey, subject: '/O=NoCN only'},
+	clientutf8: {...sameKey, subject: '/CN=Müller'},
+	clientsha1: {...sameKey, digest: 'sha1'},
+	clientweak: {...client, key: ['-algorithm', 'RSA', '-pkeyopt', 'rsa_keygen_bits:1024']},
 };
 
 /** Makes them: NAME.cert, NAME.key and NAME.chain of each, readable by all. */
@@ -156,15 +166,15 @@ export function makeLab(): CertificateStore {
 		lab.make(name, wanted);
 	}
 
-	for (const [name, {chain = ['int'], ...wanted}] of Object.entries(leaves)) {
+	for (const [name, {chain = ['int'], ...wanted}] of Object.entries({...leaves, ...clients})) {
 		const {issuer = 'int', ...rest} = {subject: '/CN=mx.example.com', extensions: usual, ...wanted};
 		lab.make(name, issuer === '' ? rest : {...rest, issuer});
-		lab.write(`${name}.chain`, ...chain.map(link => lab.read(`${link}.cert`)));
+		const links = chain.map(link => lab.read(`${link}.cert`));
+		lab.write(`${name}.chain`, ...links);
+		lab.write(`${name}.pem`, lab.read(`${name}.key`), lab.read(`${name}.cert`), ...links);
 	}
 
-	for (const [name, wanted] of Object.entries(clients)) {
-		lab.make(name, {...wanted, issuer: 'int'});
-		lab.write(`${name}.pem`, lab.read(`${name}.key`), lab.read(`${name}.cert`), lab.read('int.cert'));
+	for (const name of ['client', 'clientec']) {
 		chmodSync(lab.path(`${name}.key`), 0o644);
 	}
 

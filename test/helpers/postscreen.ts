@@ -35,11 +35,8 @@ export class Screen implements AsyncDisposable {
 				postscreen_pipelining_enable: 'yes',
 				postscreen_non_smtp_command_enable: 'yes',
 				postscreen_bare_newline_enable: 'yes',
-				postscreen_cache_map: 'btree:$data_directory/postscreen_cache',
-				/* A client that has passed is handed to smtpd(8), which does not need us. */
-				postscreen_bare_newline_ttl: '1s',
-				postscreen_non_smtp_command_ttl: '1s',
-				postscreen_pipelining_ttl: '1s',
+				/* A client that has passed would be handed to smtpd(8), which does not need us. */
+				postscreen_cache_map: '',
 				smtpd_tls_security_level: 'may',
 				smtpd_tls_loglevel: '1',
 				smtpd_tls_session_cache_database: 'btree:$data_directory/smtpd_scache',

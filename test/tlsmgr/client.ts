@@ -4,8 +4,9 @@ import {join} from 'node:path';
 import test, {type ExecutionContext} from 'ava';
 import {Sandbox} from '../../postfix/lib/sandbox.ts';
 import type {TlsManager} from '../../src/tlsmgr/client.ts';
-import {SESSION_LIMIT, type TicketKey} from '../../src/tlsmgr/message.ts';
+import {SESSION_LIMIT} from '../../src/tlsmgr/message.ts';
 import {printList} from '../../src/wire/attr.ts';
+import type {TicketKey} from '../../src/wire/ticket-key.ts';
 import {collectLog} from '../helpers/openssl.ts';
 import {answer, answering, found, greeting, lookup, managerAt, scripted} from './_server.ts';
 

@@ -1,0 +1,72 @@
+/*++
+/* NAME
+/*	command 3
+/* SUMMARY
+/*	runs a command of Postfix before the jail
+/* DESCRIPTION
+/*	What a command prints is the answer. What it prints as an error is
+/*	what a daemon would have logged.
+/* DIAGNOSTICS
+/*	ConfigurationError: the command is missing, fails or does not
+/*	answer.
+/*--*/
+
+import {type ChildProcess, spawn} from 'node:child_process';
+import {once} from 'node:events';
+import {finished} from 'node:stream/promises';
+import split from 'split2';
+import {ConfigurationError} from '../errors.ts';
+
+/**
+ * Runs a command.
+ *
+ * @param command - its path.
+ * @returns the lines that it prints.
+ * @throws {ConfigurationError} with the words of the command, when it has any.
+ */
+export async function commandLines(command: string, options: readonly string[]): Promise<readonly string[]> {
+	const run = spawn(command, options, {
+		stdio: ['ignore', 'pipe', 'pipe'],
+		timeout: TIME_LIMIT,
+		killSignal: 'SIGKILL',
+	});
+	const lines = run.stdout.pipe(split());
+	const found: string[] = [];
+	lines.on('data', (line: string) => found.push(line));
+	let complaints = '';
+	run.stderr.setEncoding('utf8').on('data', (text: string) => {
+		complaints += text;
+	});
+	let status: unknown;
+	try {
+		[[status]] = await Promise.all([once(run, 'close'), finished(lines)]);
+	} catch (reason) {
+		throw new ConfigurationError(`${command}: ${reason instanceof Error ? reason.message : String(reason)}`, {
+			cause: reason,
+		});
+	}
+
+	if (status !== 0) {
+		throw new ConfigurationError(reasonOf(run, complaints, command));
+	}
+
+	return found;
+}
+
+/* What a command prints as an error is what a daemon would have logged. */
+function reasonOf({exitCode, signalCode, killed}: ChildProcess, complaints: string, command: string): string {
+	const words = /fatal: (.+)$/m.exec(complaints)?.[1];
+	if (words !== undefined) {
+		return words;
+	}
+
+	return killed
+		? `${command}: no answer within ${TIME_LIMIT / 1000} seconds`
+		: `${command}: ${exitCode === null ? `ended by ${signalCode}` : `exit status ${exitCode}`}`;
+}
+
+/**
+ * Milliseconds that a command may take. postconf(1) needs less than ten, and up to two seconds where
+ * main.cf was changed just now; a client waits for us no longer than this.
+ */
+const TIME_LIMIT = 10_000;

@@ -1,0 +1,20 @@
+/*++
+/* NAME
+/*	policy 3
+/* SUMMARY
+/*	asks tlsmgr(8) how sessions are kept, before the jail
+/* DESCRIPTION
+/*	The one question that is asked where there is nobody to serve yet:
+/*	its answer can be waited for with a promise.
+/*--*/
+
+import type {TlsManager} from './client.ts';
+import type {CachePolicy} from './message.ts';
+
+/** How sessions of a type are kept; undefined when nobody can tell, and the log says why. */
+export async function cachePolicy(manager: TlsManager, cacheType: string): Promise<CachePolicy | undefined> {
+	const {promise, resolve} = Promise.withResolvers<CachePolicy | undefined>();
+	/* Promises go on when Node.js has called us; the reactor was called by nobody it knows. */
+	manager.policy(cacheType, policy => setImmediate(resolve, policy));
+	return await promise;
+}

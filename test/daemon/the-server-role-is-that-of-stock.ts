@@ -1,0 +1,257 @@
+/*
+ * The differential suite of the server role: log lines, report, what the client sees.
+ * What an administrator has learned from stock has to hold with us.
+ */
+import {execFileSync} from 'node:child_process';
+import {chmodSync, mkdirSync, symlinkSync} from 'node:fs';
+import test from 'ava';
+import {Daemon, type Which} from '../helpers/daemon.ts';
+import {makeLab} from '../helpers/lab.ts';
+import {openssl} from '../helpers/openssl.ts';
+import {casesOf, serviceOf, visit, withFiles} from '../helpers/server-differential.ts';
+
+const cases = casesOf('server-role.json');
+const lab = makeLab();
+
+/* Files that cases name, besides certificates. */
+lab.write('garbage', '-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n');
+lab.write('empty', '\n');
+lab.write('broken.pem', lab.read('good.key'), lab.read('goodec.cert'));
+lab.write('nomap', 'nobody.example.org /nosuch\n');
+lab.write('textmap', `one.example.org ${lab.path('ed.pem')}\n`, `bad.example.org ${lab.path('nosuch')}\n`);
+lab.write('plainmap', 'one.example.org not-base64!\n');
+lab.write('regexp', `/^one/ ${lab.path('ed.pem')}\n`);
+openssl(
+	'genpkey',
+	'-genparam',
+	'-algorithm',
+	'DH',
+	'-pkeyopt',
+	'group:ffdhe3072',
+	'-out',
+	lab.path('dh3072'),
+);
+openssl(
+	'genpkey',
+	'-genparam',
+	'-algorithm',
+	'DSA',
+	'-pkeyopt',
+	'dsa_paramgen_bits:1024',
+	'-out',
+	lab.path('dsaparam'),
+);
+lab.make('dsa', {key: ['-paramfile', lab.path('dsaparam')], subject: '/CN=mx.example.com', issuer: 'int'});
+mkdirSync(lab.path('capath'));
+symlinkSync(
+	lab.path('root.cert'),
+	lab.path(`capath/${openssl('x509', '-hash', '-noout', '-in', lab.path('root.cert')).trim()}.0`),
+);
+const names: Readonly<Record<string, string>> = {
+	'sni.example.com': 'wild.pem',
+	'.dot.example.com': 'subdom.pem',
+	'one.example.org': 'good.pem',
+	'two.example.org': 'multi.pem',
+	'three.example.org': 'ed.pem',
+	'.four.example.org': 'ec384.pem',
+	'five.example.org': 'goodec.pem',
+	'broken.example.org': 'broken.pem',
+};
+const sniTable = Object.entries(names).map(([name, file]) => `${name} ${lab.path(file)}\n`);
+lab.write('sni', ...sniTable);
+lab.write('snib', ...sniTable);
+chmodSync(lab.directory, 0o755);
+
+async function start(which: Which): Promise<Daemon> {
+	return await Daemon.start(which, {
+		main: {
+			max_use: '100000',
+			/* Each case with settings has a process: it need not stay. */
+			max_idle: '3s',
+			smtp_tls_security_level: 'none',
+			smtpd_tls_security_level: 'may',
+			smtpd_tls_chain_files: `${lab.path('good.pem')} ${lab.path('goodec.pem')}`,
+			smtpd_tls_CAfile: lab.path('root.cert'),
+			smtpd_tls_ask_ccert: 'yes',
+			smtpd_tls_loglevel: '1',
+			smtpd_tls_session_cache_database: 'btree:${data_directory}/smtpd_scache',
+			tls_server_sni_maps: `hash:${lab.path('sni')}`,
+			proxy_read_maps: `proxy:hash:${lab.path('sni')}`,
+		},
+		copies: Object.fromEntries(
+			cases.flatMap(item =>
+				item.settings === undefined ? [] : [[serviceOf(item), withFiles(item.settings, lab)]],
+			),
+		),
+	});
+}
+
+let ours: Daemon;
+let stock: Daemon;
+test.before(async () => {
+	[ours, stock] = await Promise.all([start('ours'), start('stock')]);
+	const postmap = (...words: readonly string[]) =>
+		execFileSync('/usr/sbin/postmap', ['-c', stock.sandbox.configDirectory, ...words]);
+	postmap('-F', `hash:${lab.path('sni')}`);
+	postmap('-F', `btree:${lab.path('snib')}`);
+	postmap(`hash:${lab.path('plainmap')}`);
+});
+test.after.always(async () => {
+	await Promise.all([ours[Symbol.asyncDispose](), stock[Symbol.asyncDispose]()]);
+	lab[Symbol.dispose]();
+});
+
+/* What is meant to differ, why, and what we do. */
+interface Difference {
+	readonly reason: string;
+	readonly status: number;
+	readonly lines: readonly string[];
+}
+
+const refusal = (table: string): Difference => ({
+	reason: 'tables are read before the jail, and this type cannot be',
+	status: 0,
+	lines: [
+		`warning: tls_server_sni_maps: ${table} cannot be listed, and this program does not look up tables after it has given up its privileges`,
+		"warning: TLS can't be enabled for the server role",
+		'CONNECT from [PEER]',
+		'TLS handshake failed for service=smtpd peer=[PEER]',
+		'DISCONNECT [PEER]',
+	],
+});
+const callbackFailed =
+	'warning: TLS library problem: error:0A0000EA:SSL routines::callback failed:../ssl/statem/extensions.c:964:';
+const lookupFailed = (table: string, reason: string): Difference => ({
+	reason: 'what stock logs as an error, and counts until it ends, is a warning',
+	status: 1,
+	lines: [
+		`warning: ${reason}`,
+		'CONNECT from [PEER]',
+		`warning: ${table} is unavailable. ${reason}`,
+		`warning: ${table} lookup error for "one.example.org"`,
+		'warning: tls_server_sni_maps: one.example.org map lookup problem',
+		callbackFailed,
+		'TLS handshake failed for service=smtpd peer=[PEER]',
+		'DISCONNECT [PEER]',
+	],
+});
+const modern =
+	'TLSv1.3 with cipher TLS_AES_256_GCM_SHA384 (256/256 bits) key-exchange X25519 server-signature';
+const established = (rest: string) => [
+	`Anonymous TLS connection established from [PEER]${rest}`,
+	'DISCONNECT [PEER]',
+];
+const noSuchDatabase = 'open database nosuch.db: No such file or directory';
+const noLine = 'postmap(1) tells of keys, and not of lines';
+const differences: Readonly<Record<string, Difference>> = {
+	'K-chain-missing2': {
+		reason: 'stock forgets the chain in front of a file that cannot be opened, and has no certificate then',
+		status: 1,
+		lines: [
+			'warning: error opening chain file: nosuch: No such file or directory',
+			'CONNECT from [PEER]',
+			...established(`: ${modern} RSA-PSS (2048 bits) server-digest SHA256`),
+		],
+	},
+	'M-missing': lookupFailed('hash:nosuch', noSuchDatabase),
+	'M-missing-noname': {
+		reason: 'what stock logs as an error, and counts until it ends, is a warning',
+		status: 1,
+		lines: [
+			`warning: ${noSuchDatabase}`,
+			'CONNECT from [PEER]',
+			...established(`: ${modern} ECDSA (prime256v1) server-digest SHA256`),
+		],
+	},
+	'M-unknowntype': lookupFailed('nosuch:sni', 'unsupported dictionary type: nosuch'),
+	'M-inlinebad': lookupFailed(
+		'inline:{one.example.org=nosuch}',
+		'open nosuch: No such file or directory: "inline:{one.example.org=nosuch}"; need "inline:{name=filename...}"',
+	),
+	'M-second': {
+		reason: noLine,
+		status: 1,
+		lines: [
+			'warning: texthash:nomap, nobody.example.org: open /nosuch: No such file or directory: skipping this entry',
+			'CONNECT from [PEER]',
+			...established(` to one.example.org: ${modern} RSA-PSS (2048 bits) server-digest SHA256`),
+		],
+	},
+	'M-text': {
+		reason: noLine,
+		status: 1,
+		lines: [
+			'warning: texthash:textmap, bad.example.org: open nosuch: No such file or directory: skipping this entry',
+			'CONNECT from [PEER]',
+			...established(` to one.example.org: ${modern} ED25519`),
+		],
+	},
+	'M-textbad': {
+		reason: noLine,
+		status: 1,
+		lines: [
+			'warning: texthash:textmap, bad.example.org: open nosuch: No such file or directory: skipping this entry',
+			'CONNECT from [PEER]',
+			'TLS SNI bad.example.org from [PEER] not matched, using default chain',
+			...established(`: ${modern} ECDSA (prime256v1) server-digest SHA256`),
+		],
+	},
+	'M-notbase64': {
+		reason: 'the table is called as in the parameter, and not by its file',
+		status: 1,
+		lines: [
+			'CONNECT from [PEER]',
+			'warning: table hash:plainmap: key one.example.org: malformed BASE64 value: not-base64!',
+			'warning: tls_server_sni_maps: one.example.org map lookup problem',
+			callbackFailed,
+			'TLS handshake failed for service=smtpd peer=[PEER]',
+			'DISCONNECT [PEER]',
+		],
+	},
+	'M-regexp': refusal('regexp:regexp'),
+	'M-static': refusal('static:ed.pem'),
+};
+
+for (const item of cases) {
+	const difference = differences[item.id];
+	const settings = Object.entries(item.settings ?? {}).map(([name, value]) => `${name}=${value}`);
+	const title = `${item.id}: ${[item.client ?? 'bytes', ...settings].join(' ')}`;
+	if (difference === undefined) {
+		test.serial(title, async t => {
+			const wanted = await visit(t, stock, lab, item);
+			t.deepEqual(await visit(t, ours, lab, item), wanted);
+		});
+	} else {
+		test.serial(`${title} - ${difference.reason}`, async t => {
+			const [outcome] = await visit(t, ours, lab, item);
+			t.is(outcome?.status, difference.status);
+			t.deepEqual(outcome?.lines, difference.lines);
+		});
+	}
+}
+
+/* Equal is not enough where both could be wrong: what a second visit has to come to. */
+for (const [id, how] of Object.entries({
+	'V-21': 'Reused, TLSv1.3',
+	'V-22': 'Reused, TLSv1.3',
+	'V-23': 'Reused, TLSv1.2',
+	'V-25': 'Reused, TLSv1.2',
+	'V-26': 'New, TLSv1.2',
+	'V-33b': 'Reused, TLSv1.2',
+})) {
+	test.serial(`${id} comes to: ${how}`, async t => {
+		const item = cases.find(one => one.id === id);
+		const visits = item === undefined ? [] : await visit(t, ours, lab, item);
+		t.is(visits.length, 2);
+		t.true(visits[0]?.client.some(line => line.startsWith('New, ')));
+		t.true(visits[1]?.client.some(line => line.startsWith(how)));
+	});
+}
+
+test('every difference has a case', t => {
+	const ids = new Set(cases.map(({id}) => id));
+	t.deepEqual(
+		Object.keys(differences).filter(id => !ids.has(id)),
+		[],
+	);
+});

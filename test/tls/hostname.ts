@@ -1,0 +1,43 @@
+import test from 'ava';
+import {isHostname} from '../../src/tls/hostname.ts';
+
+const good = [
+	'localhost',
+	'mx.example.com',
+	'1.2.3.x',
+	'1.2.3-4',
+	'under_score.example',
+	'_tcp.example',
+	'xn--bcher-kva.example',
+	`${'a'.repeat(63)}.example`,
+	Array.from({length: 51}, () => 'abcd').join('.'),
+];
+const bad = [
+	'',
+	'.',
+	'1.2.3.4',
+	'mx..example',
+	'.mx.example',
+	'mx.example.',
+	'-mx.example',
+	'mx-.example',
+	'mx.example-',
+	'm*x.example',
+	'mx.example:25',
+	'm\u00fcller.example',
+	'mx example',
+	`${'a'.repeat(64)}.example`,
+	Array.from({length: 52}, () => 'abcd').join('.'),
+];
+
+for (const name of good) {
+	test(`isHostname takes ${name.slice(0, 40)} of ${name.length}`, t => {
+		t.true(isHostname(name));
+	});
+}
+
+for (const name of bad) {
+	test(`isHostname refuses "${name.slice(0, 40)}" of ${name.length}`, t => {
+		t.false(isHostname(name));
+	});
+}
