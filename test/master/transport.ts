@@ -3,44 +3,18 @@
  * one of stock. postlog(1) shows how that looks.
  */
 import {execFile} from 'node:child_process';
-import {mkdtempSync, rmSync} from 'node:fs';
-import {tmpdir} from 'node:os';
 import {join} from 'node:path';
 import {mock} from 'node:test';
 import {promisify} from 'node:util';
 import test, {type ExecutionContext} from 'ava';
 import fc from 'fast-check';
 import {Sandbox} from '../../postfix/lib/sandbox.ts';
-import {buffer, readStream} from '../../src/event/stream.ts';
-import {SOCK_DGRAM} from '../../src/ffi/libc.ts';
 import {postlogTransport} from '../../src/master/transport.ts';
-import {END, FAILED, WANT_READ} from '../../src/step.ts';
 import {openDescriptors} from '../helpers/descriptors.ts';
-import {namedSocket} from '../helpers/master.ts';
+import {receiver, withLog} from '../helpers/syslog.ts';
 
 const run = promisify(execFile);
 const TAG = 'postfix/tlsproxy';
-
-/** A socket that records are sent to; what has come so far, one by one. */
-function receiver(t: ExecutionContext) {
-	const directory = mkdtempSync(join(tmpdir(), 'log-'));
-	t.teardown(() => rmSync(directory, {recursive: true}));
-	const path = join(directory, 'log');
-	const held = namedSocket(t, path, SOCK_DGRAM);
-	const records = (): readonly string[] => {
-		const found: string[] = [];
-		for (let size = readStream(held.fd); size !== WANT_READ; size = readStream(held.fd)) {
-			if (size === END || size === FAILED) {
-				throw new Error(`no socket any more: ${size}`);
-			}
-
-			found.push(Buffer.from(buffer.bytes.subarray(0, size)).toString());
-		}
-
-		return found;
-	};
-	return {directory, path, close: () => held.close(), records};
-}
 
 /** The form of a line: what differs from second to second, and from process to process, is masked. */
 function form(line: string): string {
@@ -181,22 +155,11 @@ test('postlogTransport gives postlogd(8) the lines that postlog(1) gives it', as
 	);
 });
 
-/*
- * The name of the log is the same for all of a host: whoever is to use another needs
- * a /dev of its own.
- */
-const OWN_DEV = `
-	mkdir "$0/dev" && mount --bind /dev "$0/dev" && mount -t tmpfs none /dev || exit 1
-	for name in null zero random urandom; do
-		: >"/dev/$name" && mount --bind "$0/dev/$name" "/dev/$name" || exit 1
-	done
-	ln -s /proc/self/fd /dev/fd && ln -s "$0/log" /dev/log || exit 1
-	exec "$@"`;
-
 /** What a program sends to syslogd. */
 async function logged(t: ExecutionContext, ...command: readonly string[]): Promise<readonly string[]> {
 	const {directory, records} = receiver(t);
-	await run('unshare', ['--mount', 'sh', '-c', OWN_DEV, directory, ...command]);
+	const [wrapper, ...words] = [...withLog(directory), ...command];
+	await run(wrapper ?? '', words);
 	return records().map(form);
 }
 

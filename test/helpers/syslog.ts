@@ -1,0 +1,61 @@
+/* Where records of a log arrive: a socket, and a host of its own on which that is the log. */
+import {chmodSync, mkdtempSync, rmSync} from 'node:fs';
+import {tmpdir} from 'node:os';
+import {join} from 'node:path';
+import type {ExecutionContext} from 'ava';
+import {buffer, readStream} from '../../src/event/stream.ts';
+import {SOCK_DGRAM} from '../../src/ffi/libc.ts';
+import {END, FAILED, WANT_READ} from '../../src/step.ts';
+import {namedSocket} from './master.ts';
+
+/** A socket that records are sent to; what has come so far, one by one. */
+export function receiver(
+	t: ExecutionContext,
+	directory = mkdtempSync(join(tmpdir(), 'log-')),
+): {
+	readonly directory: string;
+	readonly path: string;
+	readonly close: () => void;
+	readonly records: () => readonly string[];
+} {
+	t.teardown(() => rmSync(directory, {recursive: true, force: true}));
+	const path = join(directory, 'log');
+	const held = namedSocket(t, path, SOCK_DGRAM);
+	/* Everybody may log. */
+	chmodSync(directory, 0o755);
+	chmodSync(path, 0o666);
+	return {
+		directory,
+		path,
+		close: () => held.close(),
+		records: () => {
+			const found: string[] = [];
+			for (let size = readStream(held.fd); size !== WANT_READ; size = readStream(held.fd)) {
+				if (size === END || size === FAILED) {
+					throw new Error(`no socket any more: ${size}`);
+				}
+
+				found.push(Buffer.from(buffer.bytes.subarray(0, size)).toString());
+			}
+
+			return found;
+		},
+	};
+}
+
+/*
+ * The name of the log is the same for all of a host: whoever is to use another needs
+ * a /dev of its own.
+ */
+const OWN_DEV = `
+	mkdir "$0/dev" && mount --bind /dev "$0/dev" && mount -t tmpfs none /dev || exit 1
+	for name in null zero random urandom; do
+		: >"/dev/$name" && mount --bind "$0/dev/$name" "/dev/$name" || exit 1
+	done
+	ln -s /proc/self/fd /dev/fd && ln -s "$0/log" /dev/log || exit 1
+	exec "$@"`;
+
+/** What starts a program on a host whose log is in a directory: see {@link receiver}. */
+export function withLog(directory: string): readonly string[] {
+	return ['unshare', '--mount', 'sh', '-c', OWN_DEV, directory];
+}
