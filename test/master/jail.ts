@@ -31,6 +31,7 @@ async function run(t: ExecutionContext, program: string, ...wrapper: readonly st
 	const source = `
 		import {enterJail, mailOwner} from ${JSON.stringify(new URL('../../src/master/jail.ts', import.meta.url).href)};
 		import {chroot} from ${JSON.stringify(new URL('../../src/ffi/libc.ts', import.meta.url).href)};
+		import {refuse} from ${JSON.stringify(new URL('../helpers/own-filter.ts', import.meta.url).href)};
 		import {existsSync, readFileSync, writeFileSync} from 'node:fs';
 		const say = value => { process.stdout.write(JSON.stringify(value) + '\\n'); };
 		const refused = run => { try { run(); return false; } catch { return true; } };
@@ -187,3 +188,38 @@ test('enterJail refuses when it is not root to begin with', async t => {
 	t.regex(asAccount?.[1] ?? '', new RegExp(`^setgid\\(${gid}\\): .*EPERM`));
 	t.deepEqual(asNobody, ['ConfigurationError', 'chroot(/): Operation not permitted']);
 });
+
+/* Where a step is refused the steps before it have been made, and those behind it have not. */
+const stopsAt = test.macro<
+	[call: string, message: string, done: ReadonlyArray<'gid' | 'groups' | 'root' | 'uid'>]
+>({
+	async exec(t, call, message, done) {
+		const root = directory(t);
+		const {said, status, ...jailed} = await run(
+			t,
+			`process.setgroups([0, 4244]);
+			refuse(${JSON.stringify(call)});
+			try { enterJail(${JSON.stringify(root)}, mailOwner('postfix')); say('no'); } catch (error) { say(error.message); }`,
+		);
+		t.regex(String(said), new RegExp(`^${message}`));
+		t.is(status('Gid')?.split('\t')[1], String(done.includes('gid') ? gid : 0));
+		t.is(status('Groups'), done.includes('groups') ? String(gid) : '0 4244');
+		t.is(jailed.root, done.includes('root') ? root : '/');
+		t.is(status('Uid')?.split('\t')[1], String(done.includes('uid') ? uid : 0));
+		t.is(status('NoNewPrivs'), '0');
+	},
+	title(_, call) {
+		return `enterJail stops where ${call} is refused, after what comes before it, and says so`;
+	},
+});
+
+test(stopsAt, 'setgid', `setgid\\(${gid}\\): .*EPERM`, []);
+test(stopsAt, 'setgroups', 'initgroups: .*EPERM', ['gid']);
+test(stopsAt, 'chroot', 'chroot\\(.*\\): Operation not permitted', ['gid', 'groups']);
+test(stopsAt, 'setuid', `setuid\\(${uid}\\): .*EPERM`, ['gid', 'groups', 'root']);
+test(stopsAt, 'prctl', 'prctl\\(PR_SET_NO_NEW_PRIVS\\): Operation not permitted', [
+	'gid',
+	'groups',
+	'root',
+	'uid',
+]);
