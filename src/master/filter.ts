@@ -86,7 +86,7 @@ export function workerRules({pid, jit}: FilterSettings): readonly Rule[] {
 		/* Hosts whose clock can only be read by the kernel. */
 		...plain('clock_gettime', 'gettimeofday', 'time'),
 
-		/* tlsmgr(8), and syslogd(8) when it was restarted. Who is no stream of this host cannot be reached. */
+		/* tlsmgr(8), and syslogd(8) when it was restarted: by their names in the file system. */
 		{call: 'socket', when: [{argument: 0, oneOf: [AF_UNIX]}]},
 		...plain('connect'),
 
