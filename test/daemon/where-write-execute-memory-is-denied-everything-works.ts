@@ -66,6 +66,23 @@ for (const what of ['write-execute by prctl', 'write-execute by seccomp']) {
 	});
 }
 
+/* MemoryDenyWriteExecute=yes and SystemCallFilter=@system-service, which lacks seccomp(2). */
+test('a worker serves under the restrictions that the service manager of Debian 13 sets, and says what is missing', async t => {
+	const port = await tlsPeer(t, good, socket => socket.pipe(socket));
+	const wrapper = [...denying('seccomp by death'), ...denying('write-execute by prctl')];
+	const service = new Service(t, daemon, 'ours', wrapper);
+	const started = service.start('-c');
+	const session = await service.session(t, port);
+	t.true(commandLine(started.worker).includes('--jitless'));
+	t.deepEqual(suspiciousMemory(started.worker), []);
+	t.true(await speaks(session));
+	await finish(session);
+	t.is(
+		(await started.lines()).filter(line => line.startsWith('warning: system calls are filtered in')).length,
+		1,
+	);
+});
+
 test('a worker on a host that denies nothing has machine code of its own', async t => {
 	const port = await tlsPeer(t, good, socket => socket.pipe(socket));
 	const service = new Service(t, daemon, 'ours');
