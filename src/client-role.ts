@@ -18,6 +18,7 @@
 import type {Configuration} from './conf/configuration.ts';
 import {type MasterFile, mailClients} from './conf/services.ts';
 import * as log from './log.ts';
+import type {Material} from './materials.ts';
 import {clientInit, clientParams, filesOf} from './own-settings.ts';
 import type {SessionStore} from './session-store.ts';
 import {ApplicationCache} from './tls/application.ts';
@@ -62,25 +63,30 @@ export class ClientRole {
 	 * Loads what has to be loaded as root. To be called once, before the jail.
 	 *
 	 * @param reading - of master.cf: it takes postconf(1) a while, which others have used meanwhile.
+	 * @param watch - gets what is going to be read, just before.
 	 */
-	async load(reading: Promise<MasterFile>): Promise<void> {
+	async load(reading: Promise<MasterFile>, watch: (materials: readonly Material[]) => void): Promise<void> {
 		/* Before anything else is asked of OpenSSL, its configuration has to be applied. */
 		const params = clientParams(this.#configuration);
 		if (!this.#enabled || !startLibrary(params.config_file ?? 'default', params.config_name ?? '')) {
 			return;
 		}
 
-		const appendDefault = params.tls_append_default_CA !== 0;
 		const [master] = await Promise.all([reading, this.#sessions.learn()]);
-		for (const {service, program, configuration} of mailClients(master, this.#configuration)) {
+		const materials = clientMaterials(this.#configuration, master);
+		watch(materials);
+		for (const {owner, files, appendDefault} of materials) {
 			/* That one of them has files that cannot be read is the trouble of its mail alone. */
-			if (!this.#keyring.load(filesOf(configuration, `${program}_tls`), appendDefault)) {
-				log.warning(`${service}: its certificates cannot be used, and this service refuses its requests`);
+			if (!this.#keyring.load(files, appendDefault) && owner !== undefined) {
+				log.warning(`${owner}: its certificates cannot be used, and this service refuses its requests`);
 			}
 		}
 
 		const init = clientInit(this.#configuration);
-		if (!this.#keyring.load(init, appendDefault) || this.#make({params, init}) === undefined) {
+		if (
+			!this.#keyring.load(init, params.tls_append_default_CA !== 0) ||
+			this.#make({params, init}) === undefined
+		) {
 			log.warning('TLS client initialization failed');
 		}
 	}
@@ -154,6 +160,21 @@ export class ClientRole {
 
 		return made;
 	}
+}
+
+/** What the client role loads as root: for each client that may ask, and for the settings of this service. */
+export function clientMaterials(configuration: Configuration, master: MasterFile): readonly Material[] {
+	if (!isEnabled(configuration)) {
+		return [];
+	}
+
+	const appendDefault = clientParams(configuration).tls_append_default_CA !== 0;
+	const clients = mailClients(master, configuration).map(({service, program, configuration: theirs}) => ({
+		owner: service,
+		files: filesOf(theirs, `${program}_tls`),
+		appendDefault,
+	}));
+	return [...clients, {owner: undefined, files: clientInit(configuration), appendDefault}];
 }
 
 /*

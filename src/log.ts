@@ -35,6 +35,7 @@ export interface LogTransport {
 const levels = {
 	info: {pino: 30, severity: 6, label: ''},
 	warning: {pino: 40, severity: 4, label: 'warning: '},
+	error: {pino: 50, severity: 3, label: 'error: '},
 	fatal: {pino: 60, severity: 2, label: 'fatal: '},
 	panic: {pino: 70, severity: 2, label: 'panic: '},
 } as const;
@@ -125,6 +126,30 @@ export function info(text: string): void {
 /** Logs what went wrong without stopping anybody. Source: msg_warn(). */
 export function warning(text: string): void {
 	logger.warning(cleanText(text));
+}
+
+/** Logs what went wrong, and has to be looked at. Source: msg_error(). */
+export function error(text: string): void {
+	logger.error(cleanText(text));
+}
+
+/** Runs something, and tells what it would have logged as a warning, or more. Nothing is logged meanwhile. */
+export function quietly<T>(run: () => T): {readonly result: T; readonly warnings: readonly string[]} {
+	const warnings: string[] = [];
+	const before = {transport, json};
+	json = undefined;
+	transport = {
+		send(severity, _label, text) {
+			if (severity < levels.info.severity) {
+				warnings.push(text);
+			}
+		},
+	};
+	try {
+		return {result: run(), warnings};
+	} finally {
+		({transport, json} = before);
+	}
 }
 
 let beforeExit: (status: number) => void = () => undefined;

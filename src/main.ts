@@ -269,18 +269,26 @@
 
 import {isatty} from 'node:tty';
 import {wordNames} from './conf/words.ts';
+import {runErrand} from './errand.ts';
 import {ConfigurationError, Panic} from './errors.ts';
 import * as log from './log.ts';
-import {parseOptions} from './master/options.ts';
-import {ancestryFrom, farewell, keepDescriptors} from './master/server.ts';
+import {ancestryFrom, farewell, keepDescriptors} from './master/ancestry.ts';
+import {type Options, parseOptions} from './master/options.ts';
 import {postlogTransport, syslogTransport} from './master/transport.ts';
-import {PROCESS_NAME, serve} from './tlsproxy.ts';
+import {configure, PROCESS_NAME, serve} from './tlsproxy.ts';
 
 /** Facility of records from before main.cf is read. Source: LOG_MAIL, syslog(3). */
 const LOG_MAIL = 2 << 3;
 
 try {
 	openFirstLog();
+	const options = (): Options => parseOptions(process.argv.slice(2), wordNames);
+	const errand = process.env['TLSPROXY_ERRAND'];
+	if (errand !== undefined) {
+		const configuration = await configure(options(), process.env);
+		process.exit(await runErrand(errand, process.env['TLSPROXY_ERRAND_TEXT'] ?? '', configuration));
+	}
+
 	const ancestry = ancestryFrom(process.env);
 	log.onExit(status => farewell(ancestry, status));
 	if (isatty(0)) {
@@ -289,7 +297,7 @@ try {
 
 	keepDescriptors(ancestry);
 	process.on('uncaughtException', end);
-	await serve(parseOptions(process.argv.slice(2), wordNames), process.env, ancestry);
+	await serve(options(), process.env, ancestry);
 } catch (reason) {
 	end(reason);
 }

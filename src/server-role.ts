@@ -17,6 +17,7 @@ import {compareReleases} from './conf/parameters.ts';
 import {Tables} from './conf/tables.ts';
 import {ConfigurationError} from './errors.ts';
 import * as log from './log.ts';
+import type {Material} from './materials.ts';
 import {type ServerDemands, serverInit, serverParams, serverStart} from './own-settings.ts';
 import {ApplicationCache} from './tls/application.ts';
 import {type Behavior, behaviorOf} from './tls/behavior.ts';
@@ -64,8 +65,12 @@ export class ServerRole {
 		this.#demands = demandsOf(configuration);
 	}
 
-	/** Loads what has to be loaded as root. To be called once, before the jail. */
-	async load(): Promise<void> {
+	/**
+	 * Loads what has to be loaded as root. To be called once, before the jail.
+	 *
+	 * @param watch - gets what is going to be read, just before.
+	 */
+	async load(watch: (materials: readonly Material[]) => void): Promise<void> {
 		const demands = this.#demands;
 		if (demands === undefined) {
 			/* Later releases say so when somebody asks. */
@@ -87,6 +92,7 @@ export class ServerRole {
 		}
 
 		this.#maps = maps;
+		watch(serverMaterials(this.#configuration, demands));
 		const params = serverParams(this.#configuration);
 		const init = serverInit(this.#configuration, demands);
 		/* Requests that come with settings may name the same files. */
@@ -190,6 +196,19 @@ export class ServerRole {
 
 		return made;
 	}
+}
+
+/** What the server role loads as root. */
+export function serverMaterials(
+	configuration: Configuration,
+	demands: ServerDemands | undefined = demandsOf(configuration),
+): readonly Material[] {
+	if (demands === undefined) {
+		return [];
+	}
+
+	const appendDefault = serverParams(configuration).tls_append_default_CA !== 0;
+	return [{owner: undefined, files: serverInit(configuration, demands), appendDefault}];
 }
 
 /* What a level means for a server: whether TLS is mandatory, if there is any. */

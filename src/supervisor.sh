@@ -10,14 +10,28 @@
 #	available blocks the service while it finishes its sessions after
 #	a reload. So master(8) gets a process that can leave at once.
 #
-#	The two are tied by one pipe, that of the command substitution
-#	below. The worker holds its only writing end. When the worker ends,
-#	or lets go of the pipe because it takes no more connections, the
-#	substitution is complete: what the worker has said is the exit
-#	status, and silence is a crash. When this program is killed, the
-#	worker sees that nobody reads any more, and takes no more
-#	connections either. No signal is sent to anybody: on some hosts
-#	root may not signal processes of other users.
+#	Two pipes tie the two together. On one the worker says a word in a
+#	line; when it ends without, the pipe does, and the way in which it
+#	ended tells why. On the other the worker reads that it has to end,
+#	or that this program is gone: then it takes no more connections,
+#	and ends with its last session. No signal is sent to the worker: on
+#	some hosts root may not signal processes of other users.
+#
+#	What needs root and cannot wait is an errand: the program is run
+#	once more, outside of the jail, with the same arguments.
+# .IP 0
+#	The worker takes no more connections: a successor is needed.
+# .IP "a number other than 0"
+#	The worker cannot serve.
+# .IP "check FILES"
+#	Files have changed on disk. If they are good, this program ends,
+#	so that a successor uses them; otherwise nothing changes.
+# SECURITY
+#	What the worker says can come from whoever has taken it over. The
+#	names that it says are compared with those of the configuration,
+#	and not used otherwise.
+# FILES
+#	pid/tlsproxy.PID.*, below the queue directory, while it starts
 # SEE ALSO
 #	master(8), Postfix master program
 #--
@@ -29,13 +43,47 @@ home=${0%/*}/lib
 # released by the program itself, when it can say so.
 flags='--expose-gc --max-semi-space-size=1'
 
-word=$(
-	exec 9>&1 >/dev/null </dev/null
-	TLSPROXY_SUPERVISOR_PID=$$ TLSPROXY_SUPERVISOR_FD=9 TLSPROXY_KEEP='3 4 5 6 9' \
-		"$home/node" --jitless $flags "$home/launch.js" "$@" &
-)
+# Nobody listens on its descriptors: master(8) must not see the service through it.
+errand() {
+	TLSPROXY_ERRAND=$1 TLSPROXY_ERRAND_TEXT=$2
+	shift 2
+	export TLSPROXY_ERRAND TLSPROXY_ERRAND_TEXT
+	"$home/node" --jitless $flags "$home/launch.js" "$@" 3<&- 4<&- 5<&- 6<&- &
+	# A signal does not wait for the end of this.
+	wait $!
+}
 
-case $word in
-	0) exit 0 ;;
-	*) exit 1 ;;
-esac
+pipes=pid/tlsproxy.$$
+rm -f "$pipes.up" "$pipes.down"
+if mkfifo -m 600 "$pipes.up" "$pipes.down"; then :; else
+	errand fatal "cannot make pipes in $PWD/pid" "$@"
+	exit 1
+fi
+
+# Who opens one end waits for the other, unless he opens both. 3 and 4 are
+# master's flow control, which nobody here has to do with.
+exec 8<>"$pipes.up" 3<"$pipes.up" 9>"$pipes.up" 8<&-
+exec 8<>"$pipes.down" 4>"$pipes.down" 7<"$pipes.down" 8<&-
+rm -f "$pipes.up" "$pipes.down"
+
+TLSPROXY_SUPERVISOR="$$ 9 7" TLSPROXY_KEEP='5 6 7 9' \
+	"$home/node" --jitless $flags "$home/launch.js" "$@" 3<&- 4>&- &
+worker=$!
+exec 7<&- 9>&-
+
+trap 'echo TERM >&4; trap - TERM; kill -TERM $$' TERM
+
+while read -r word text <&3; do
+	case $word in
+		0) exit 0 ;;
+		check) errand check "$text" "$@" && exit 0 ;;
+		*) exit 1 ;;
+	esac
+done
+
+# The kernel ends a worker whose event loop stands still by SIGALRM.
+wait "$worker"
+if [ $? -eq 142 ]; then
+	errand fatal "watchdog timeout" "$@"
+fi
+exit 1

@@ -27,15 +27,19 @@ import {booleanWord, limitWord, pathWord} from './conf/words.ts';
 import {ConfigurationError} from './errors.ts';
 import {DeadlineClock} from './event/deadline.ts';
 import {Reactor} from './event/reactor.ts';
-import {alarm, close, malloc_trim, tzset} from './ffi/libc.ts';
+import {close, malloc_trim, tzset} from './ffi/libc.ts';
 import {loadOpenssl} from './ffi/openssl.ts';
 import * as log from './log.ts';
+import type {Ancestry} from './master/ancestry.ts';
 import {enterJail, mailOwner} from './master/jail.ts';
 import {openJsonLog} from './master/json.ts';
 import type {Options} from './master/options.ts';
+import {Renewal} from './master/renewal.ts';
 import {confine} from './master/seccomp.ts';
-import {type Ancestry, EventServer, watchdogStep} from './master/server.ts';
+import {EventServer} from './master/server.ts';
 import {postlogTransport, syslogTransport, withStderr} from './master/transport.ts';
+import {startWatchdog} from './master/watchdog.ts';
+import {fileNames, type Material} from './materials.ts';
 import {Concurrency} from './proxy/concurrency.ts';
 import type {SessionHost} from './proxy/host.ts';
 import {Session} from './proxy/session.ts';
@@ -50,6 +54,27 @@ import {profileOf} from './wire/release.ts';
 export const PROCESS_NAME = 'tlsproxy';
 
 /**
+ * Reads the configuration, and opens the log and the library that it says.
+ *
+ * @param options - of the command line.
+ * @param environment - of the process.
+ * @throws {ConfigurationError} when that is not possible.
+ */
+export async function configure(options: Options, environment: NodeJS.ProcessEnv): Promise<Configuration> {
+	const configDirectory = environment['MAIL_CONFIG'];
+	const configuration = await readConfiguration({
+		...(configDirectory === undefined ? {} : {configDirectory}),
+		overrides: options.overrides,
+		serviceName: options.serviceName ?? PROCESS_NAME,
+		processName: PROCESS_NAME,
+	});
+	configuration.check();
+	openLog(configuration, options);
+	loadLibrary(configuration);
+	return configuration;
+}
+
+/**
  * Serves until the process ends.
  *
  * @param options - of the command line.
@@ -61,19 +86,10 @@ export async function serve(
 	environment: NodeJS.ProcessEnv,
 	ancestry: Ancestry,
 ): Promise<void> {
-	const configDirectory = environment['MAIL_CONFIG'];
 	/* A client waits for us: what takes time is begun before it is needed. What goes wrong is heard then. */
-	const master = readMasterFile(configDirectory);
+	const master = readMasterFile(environment['MAIL_CONFIG']);
 	master.catch(() => undefined);
-	const configuration = await readConfiguration({
-		...(configDirectory === undefined ? {} : {configDirectory}),
-		overrides: options.overrides,
-		serviceName: options.serviceName ?? PROCESS_NAME,
-		processName: PROCESS_NAME,
-	});
-	configuration.check();
-	openLog(configuration, options);
-
+	const configuration = await configure(options, environment);
 	const limits = {
 		perClient: limitWord(options.words, 'client_handshake_count_limit'),
 		total: limitWord(options.words, 'handshake_count_limit'),
@@ -85,7 +101,6 @@ export async function serve(
 		);
 	}
 
-	loadLibrary(configuration);
 	process.chdir(configuration.string('queue_directory'));
 	const reactor = new Reactor(close);
 	const clock = new DeadlineClock();
@@ -97,9 +112,12 @@ export async function serve(
 	});
 	const keyring = new Keyring();
 	const server = new ServerRole(configuration, profile, keyring, new ClientSessionStore(tlsmgr, profile));
-	await server.load();
+	/* From before files are read: what is half written by now will be seen to change. */
+	const renewal = new Renewal();
+	const watch = (materials: readonly Material[]): void => renewal.watch(fileNames(materials));
+	await server.load(watch);
 	const client = new ClientRole(configuration, profile, keyring, new SessionStore(tlsmgr, profile));
-	await client.load(master);
+	await client.load(master, watch);
 
 	/* Where there is no file to say so any more, the time zone has to be known. */
 	tzset();
@@ -137,7 +155,8 @@ export async function serve(
 		},
 		connection => Session.open(host, connection),
 	);
-	startWatchdog(configuration);
+	renewal.start(reactor, clock, files => events.renew(files));
+	startWatchdog(configuration.seconds('tlsproxy_watchdog_timeout'));
 	setTimeout(tidyUp, TIDY_UP_AFTER);
 }
 
@@ -206,15 +225,4 @@ function transportOf(configuration: Configuration, tag: string): log.LogTranspor
 
 	const socket = `${configuration.string('queue_directory')}/public/${configuration.string('postlog_service_name')}`;
 	return postlogTransport(socket, configuration.string('myhostname'), tag);
-}
-
-/*
- * The kernel watches the event loop. As long as the loop turns it is told to wait
- * a little longer; when it stands still, SIGALRM ends the process, the supervisor
- * ends without a farewell, and master(8) starts another pair.
- */
-function startWatchdog(configuration: Configuration): void {
-	const limit = configuration.seconds('tlsproxy_watchdog_timeout');
-	alarm(limit);
-	setInterval(() => alarm(limit), watchdogStep(limit));
 }

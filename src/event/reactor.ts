@@ -21,6 +21,10 @@
 /*
 /*	A turn of the loop ends after some milliseconds even when there is
 /*	more to do, because timers and the watchdog want their turn too.
+/*
+/*	A third kind of work is not ours yet: a connection that waits for
+/*	whichever process accepts it. It is left to processes that have
+/*	nothing else to do, as long as it does not wait for too long.
 /* BUGS
 /*	Node.js does not know of these calls: promises that are settled in
 /*	one of them go on with the next timer or setImmediate().
@@ -88,6 +92,12 @@ const change = allocate(16);
 /** Time after which a turn ends, in milliseconds. */
 const TURN: Milliseconds = 10 as Milliseconds;
 
+/**
+ * How long a busy process leaves a connection to others, in milliseconds. It cannot see whether there
+ * are any, whether they are busier, or whether master(8) may start more of them.
+ */
+const RELUCTANCE = 20;
+
 /** One epoll descriptor and the queue of tasks. */
 export class Reactor implements Disposable {
 	readonly #epoll: Owned<Fd>;
@@ -103,6 +113,10 @@ export class Reactor implements Disposable {
 	readonly #tasks = new FairQueue<Task>();
 	#continuing: NodeJS.Immediate | undefined;
 	#turning = false;
+	#patient: {readonly fd: Fd; readonly watcher: Watcher} | undefined;
+	#patientReady = false;
+	#patientSince: Milliseconds | undefined;
+	#observer: (started: Milliseconds, ended: Milliseconds) => void = () => undefined;
 
 	/** @param close - closes a descriptor. */
 	constructor(close: (fd: Fd) => void) {
@@ -129,9 +143,28 @@ export class Reactor implements Disposable {
 		return this.#add(fd, watcher, EPOLLIN);
 	}
 
-	/** Watches for the other end to disappear, and for nothing else. */
-	watchHangup(fd: Fd, watcher: Watcher): Disposable {
-		return this.#add(fd, watcher, EPOLLET);
+	/**
+	 * Watches a descriptor for input that others can take too: told when there is nothing else to do, or
+	 * when it has been there for a while. One descriptor at a time.
+	 */
+	watchPatiently(fd: Fd, watcher: Watcher): Disposable {
+		if (this.#patient !== undefined) {
+			throw new Panic('two descriptors that can wait');
+		}
+
+		this.#patient = {fd, watcher};
+		const stack = new DisposableStack();
+		stack.defer(() => {
+			this.#patient = undefined;
+			this.#patientSince = undefined;
+		});
+		stack.use(this.#add(fd, watcher, EPOLLIN));
+		return stack;
+	}
+
+	/** Has somebody told when a turn began and ended. One observer. */
+	observe(observer: (started: Milliseconds, ended: Milliseconds) => void): void {
+		this.#observer = observer;
 	}
 
 	/**
@@ -191,20 +224,25 @@ export class Reactor implements Disposable {
 
 	/* Serves all events, then whatever else there is one by one, with a look at the events after each. */
 	#turn(): void {
+		const started = now();
 		this.#turning = true;
-		const unfinished = this.#work();
+		this.#patientReady = false;
+		const outcome = this.#work(started);
 		this.#turning = false;
-		if (unfinished) {
+		this.#servePatient(started, outcome === 'nothing');
+		if (outcome === 'unfinished') {
 			this.#continue();
 		}
+
+		this.#observer(started, now());
 	}
 
-	#work(): boolean {
-		const started = now();
-		this.#serve();
+	#work(started: Milliseconds): 'unfinished' | 'done' | 'nothing' {
+		let served = this.#serve();
 		while (this.#tasks.size > 0 || this.#soon.length > 0) {
+			served++;
 			if (now() - started > TURN) {
-				return true;
+				return 'unfinished';
 			}
 
 			const soon = this.#soon;
@@ -222,7 +260,21 @@ export class Reactor implements Disposable {
 			this.#serve();
 		}
 
-		return false;
+		return served === 0 ? 'nothing' : 'done';
+	}
+
+	/* If others have taken it meanwhile, or if it is not its time yet, nothing is lost: it will be told again. */
+	#servePatient(time: Milliseconds, nothingElse: boolean): void {
+		if (this.#patient === undefined || !this.#patientReady) {
+			this.#patientSince = undefined;
+			return;
+		}
+
+		this.#patientSince ??= time;
+		if (nothingElse || time - this.#patientSince >= RELUCTANCE) {
+			this.#patientSince = undefined;
+			tell(this.#patient.watcher, true, false);
+		}
 	}
 
 	/* Tasks are no events of libuv's: somebody has to come back for them. */
@@ -233,8 +285,10 @@ export class Reactor implements Disposable {
 		});
 	}
 
-	#serve(): void {
+	/* Tells how many events there were, besides that of who can wait. */
+	#serve(): number {
 		const count = epoll_wait(this.#epoll.value, events.address, BATCH, 0);
+		let served = 0;
 		for (let index = 0; index < count; index++) {
 			const at = index * EPOLL_EVENT_SIZE;
 			const fd = events.view.getUint32(at + EPOLL_EVENT_DATA, true);
@@ -246,13 +300,25 @@ export class Reactor implements Disposable {
 				continue;
 			}
 
-			const flags = events.view.getUint32(at, true);
-			try {
-				watcher.ready((flags & READABLE) !== 0, (flags & WRITABLE) !== 0);
-			} catch (reason) {
-				watcher.fault(reason);
+			if (fd === this.#patient?.fd) {
+				this.#patientReady = true;
+				continue;
 			}
+
+			served++;
+			const flags = events.view.getUint32(at, true);
+			tell(watcher, (flags & READABLE) !== 0, (flags & WRITABLE) !== 0);
 		}
+
+		return served;
+	}
+}
+
+function tell(watcher: Watcher, readable: boolean, writable: boolean): void {
+	try {
+		watcher.ready(readable, writable);
+	} catch (reason) {
+		watcher.fault(reason);
 	}
 }
 

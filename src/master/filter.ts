@@ -42,6 +42,7 @@ const F_GETFD = 1;
 const F_SETFD = 2;
 const F_GETFL = 3;
 const F_SETFL = 4;
+const F_DUPFD_CLOEXEC = 1030;
 
 /* sys/mman.h */
 const PROT_EXEC = 0x4;
@@ -68,7 +69,7 @@ export function workerRules({pid, jit}: FilterSettings): readonly Rule[] {
 		/* The reactor, libuv's loop below it, and what sessions do to descriptors. */
 		...plain('read', 'write', 'epoll_wait', 'epoll_pwait', 'epoll_ctl', 'sendto', 'recvmsg'),
 		...plain('accept4', 'close'),
-		{call: 'fcntl', when: [{argument: 1, oneOf: [F_GETFL, F_SETFL, F_GETFD, F_SETFD]}]},
+		{call: 'fcntl', when: [{argument: 1, oneOf: [F_GETFL, F_SETFL, F_GETFD, F_SETFD, F_DUPFD_CLOEXEC]}]},
 
 		/* V8: its threads wait for each other, or spin for a while; its heap grows and shrinks, as that of malloc(3). */
 		...plain('futex', 'sched_yield', 'nanosleep', 'clock_nanosleep', 'sched_getparam', 'sched_getscheduler'),

@@ -54,16 +54,44 @@ test('a supervisor that is killed: a worker without a session ends', async t => 
 	t.true(await started.gone());
 });
 
-/* What master(8) does when a service is removed: whoever lingers keeps it from all others. */
-test('a supervisor that gets SIGTERM ends at once, and its worker after its session', async t => {
+test('a supervisor that gets SIGTERM ends at once, and so do its worker and its sessions', async t => {
 	const port = await tlsPeer(t, good, socket => socket.pipe(socket));
 	const service = new Service(t, daemon, 'ours');
 	const started = service.start();
 	const session = await service.session(t, port);
 	process.kill(started.pid, 'SIGTERM');
 	t.is(await started.end(), 'SIGTERM');
-	t.true(await speaks(session));
-	await finish(session);
+	t.true(await started.gone());
+	t.is(String(await session.rest()), '');
+});
+
+/*
+ * What master(8) does when a service is removed: it keeps all others waiting until
+ * the process is gone. Stock goes with its sessions.
+ */
+test('SIGTERM that comes with the end of the status channel: the supervisor ends at once, and the worker after its session', async t => {
+	const port = await tlsPeer(t, good, socket => socket.pipe(socket));
+	for (let round = 0; round < 10; round++) {
+		const service = new Service(t, daemon, 'ours');
+		const started = service.start();
+		const session = await service.session(t, port);
+		started.closeStatus();
+		process.kill(started.pid, 'SIGTERM');
+		t.true(['SIGTERM', 0].includes((await started.end()) ?? ''));
+		t.true(await speaks(session), `round ${round}`);
+		await finish(session);
+		t.true(await started.gone());
+	}
+});
+
+test('a worker that is stopped does not keep a supervisor that gets SIGTERM', async t => {
+	const service = new Service(t, daemon, 'ours');
+	const started = service.start();
+	await finish(await service.greeted(t));
+	process.kill(started.worker, 'SIGSTOP');
+	process.kill(started.pid, 'SIGTERM');
+	t.is(await started.end(), 'SIGTERM');
+	process.kill(started.worker, 'SIGCONT');
 	t.true(await started.gone());
 });
 

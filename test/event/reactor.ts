@@ -119,16 +119,98 @@ test('watchInput is level-triggered, and silent about room', async t => {
 	t.is(count, 3);
 });
 
-test('watchHangup is silent about data and tells when the other end is gone', async t => {
+test('watchPatiently tells when there is nothing else to do', async t => {
 	const [mine, theirs] = socketPair(t);
 	const log: string[] = [];
-	using _ = reactorFor(t).watchHangup(mine.fd, noting(log));
+	using _ = reactorFor(t).watchPatiently(mine.fd, {
+		ready() {
+			log.push(`read ${readStream(mine.fd)}`);
+		},
+		fault: reason => t.fail(String(reason)),
+	});
 	say(theirs, 'abc');
 	await settled();
-	t.deepEqual(log, []);
-	theirs.close();
+	t.deepEqual(log, ['read 3']);
+});
+
+test('watchPatiently lets what else is to do go first, and waits for its end', async t => {
+	const reactor = reactorFor(t);
+	const [patient, patientEnd] = socketPair(t);
+	const [other, otherEnd] = socketPair(t);
+	const log: string[] = [];
+	using _ = reactor.watchPatiently(patient.fd, {
+		ready() {
+			readStream(patient.fd);
+			log.push('patient');
+		},
+		fault: reason => t.fail(String(reason)),
+	});
+	const watching = reactor.watchInput(other.fd, {
+		ready() {
+			readStream(other.fd);
+			log.push('other');
+			reactor.queue(noted(log, 'task', () => reactor.queue(noted(log, 'last'))));
+		},
+		fault: reason => t.fail(String(reason)),
+	});
+	t.teardown(() => watching[Symbol.dispose]());
+	say(patientEnd);
+	say(otherEnd);
 	await settled();
-	t.deepEqual(log, ['rw']);
+	t.deepEqual(log, ['other', 'task', 'last', 'patient']);
+});
+
+/* These two keep the loop from all others. */
+test.serial('watchPatiently waits no longer than a while for work that does not end', async t => {
+	const reactor = reactorFor(t);
+	const [mine, theirs] = socketPair(t);
+	let told = 0;
+	let going = true;
+	using _ = reactor.watchPatiently(mine.fd, {
+		ready() {
+			told++;
+		},
+		fault: reason => t.fail(String(reason)),
+	});
+	const task = noted([], '', () => {
+		for (const end = performance.now() + 1; performance.now() < end; );
+		if (going) {
+			reactor.queue(task);
+		}
+	});
+	reactor.queue(task);
+	say(theirs);
+	await delay(300);
+	going = false;
+	/* Nobody reads: it is told again and again, but not in each turn. */
+	t.true(told >= 2 && told <= 15, String(told));
+});
+
+test('watchPatiently is for one descriptor at a time', t => {
+	const reactor = reactorFor(t);
+	const [mine, theirs] = socketPair(t);
+	const first = reactor.watchPatiently(mine.fd, noting([]));
+	t.throws(() => reactor.watchPatiently(theirs.fd, noting([])), {instanceOf: Panic});
+	first[Symbol.dispose]();
+	reactor.watchPatiently(theirs.fd, noting([]))[Symbol.dispose]();
+});
+
+test.serial('observe tells how long turns were', async t => {
+	const reactor = reactorFor(t);
+	let worked = 0;
+	reactor.observe((started, ended) => {
+		worked += ended - started;
+	});
+	reactor.queue(
+		noted([], '', () => {
+			for (const end = performance.now() + 20; performance.now() < end; );
+		}),
+	);
+	await settled();
+	t.true(worked >= 20);
+	const before = worked;
+	await settled();
+	t.is(worked, before);
 });
 
 test('a watcher that is disposed hears no more', async t => {

@@ -4,9 +4,9 @@ import test from 'ava';
 import fc from 'fast-check';
 import {Panic} from '../../src/errors.ts';
 import {buffer, readStream} from '../../src/event/stream.ts';
-import {ancestryFrom, farewell, watchdogStep} from '../../src/master/server.ts';
+import {ancestryFrom, farewell, type SupervisorPipes, say} from '../../src/master/ancestry.ts';
 import {WANT_READ} from '../../src/step.ts';
-import type {Milliseconds, Seconds} from '../../src/units.ts';
+import type {Fd} from '../../src/units.ts';
 import {socketPair} from '../helpers/descriptors.ts';
 
 test('ancestryFrom reads GENERATION as octal', t => {
@@ -33,9 +33,13 @@ for (const bad of ['', '8', '1x', ' 1', '-1', '0x1', '1.0']) {
 	});
 }
 
-test('ancestryFrom knows the supervisor by its pid and the pipe to it', t => {
-	const environment = {GENERATION: '1', TLSPROXY_SUPERVISOR_PID: '4711', TLSPROXY_SUPERVISOR_FD: '9'};
-	t.deepEqual<object, object>(ancestryFrom(environment), {pid: 4711, generation: 1, supervisor: 9});
+test('ancestryFrom knows the supervisor by its pid and the pipes to and from it', t => {
+	const environment = {GENERATION: '1', TLSPROXY_SUPERVISOR: '4711 9 7'};
+	t.deepEqual<object, object>(ancestryFrom(environment), {
+		pid: 4711,
+		generation: 1,
+		supervisor: {words: 9, orders: 7},
+	});
 });
 
 test('ancestryFrom takes the process itself for the one that master(8) knows when there is no supervisor', t => {
@@ -46,59 +50,60 @@ test('ancestryFrom takes the process itself for the one that master(8) knows whe
 	});
 });
 
-for (const status of [0, 1]) {
-	test(`farewell tells the supervisor status ${status}, as a line`, t => {
+/** A supervisor that reads what is said into the other socket. */
+const listening = (fd: Fd): SupervisorPipes => ({words: fd, orders: -1 as Fd});
+
+const says = test.macro<[expected: string, run: (supervisor: SupervisorPipes) => void]>({
+	exec(t, expected, run) {
 		const [mine, theirs] = socketPair(t);
-		farewell({pid: 1, generation: 1, supervisor: mine.fd}, status);
+		run(listening(mine.fd));
 		const size = readStream(theirs.fd);
-		t.is(Buffer.from(buffer.bytes.subarray(0, size)).toString(), `${status}\n`);
+		t.is(Buffer.from(buffer.bytes.subarray(0, size)).toString(), expected);
 		t.is(readStream(theirs.fd), WANT_READ);
-	});
+	},
+	title(condition = '') {
+		return condition;
+	},
+});
+
+for (const status of [0, 1]) {
+	test(`farewell tells the supervisor status ${status}, as a line`, says, `${status}\n`, supervisor =>
+		farewell({pid: 1, generation: 1, supervisor}, status),
+	);
 }
+
+test('say puts word and text in one line', says, 'check ["/a b"]\n', supervisor =>
+	say({pid: 1, generation: 1, supervisor}, 'check', '["/a b"]'),
+);
 
 test('farewell to nobody, and to one who is gone, does no harm', t => {
 	const [mine, theirs] = socketPair(t);
 	theirs.close();
 	t.notThrows(() => {
 		farewell({pid: 1, generation: 1, supervisor: undefined}, 1);
-		farewell({pid: 1, generation: 1, supervisor: mine.fd}, 1);
+		farewell({pid: 1, generation: 1, supervisor: listening(mine.fd)}, 1);
 	});
 });
 
-test('watchdogStep is a third of the limit, in whole seconds', t => {
-	t.is(watchdogStep(10 as Seconds), 3000 as Milliseconds);
-	t.is(watchdogStep(11 as Seconds), 3000 as Milliseconds);
-	t.is(watchdogStep(12 as Seconds), 4000 as Milliseconds);
-});
-
-test('watchdogStep leaves room for two signs of life, whatever the limit', t => {
-	fc.assert(
-		fc.property(fc.integer({min: 10, max: 2_000_000}), limit => {
-			const step = watchdogStep(limit as Seconds);
-			t.true(step > 0 && 3 * step <= limit * 1000);
-		}),
-	);
-});
-
 /* They are those of master(8) only in a process of its. Node.js takes care of some by itself: undo that. */
-test('keepDescriptors keeps descriptors 3 to 6 and the pipe to the supervisor from other programs, and no others', t => {
+test('keepDescriptors keeps descriptors 3 to 6 and the pipes to the supervisor from other programs, and no others', t => {
 	const program = `
 		import {readFileSync} from 'node:fs';
 		import koffi from 'koffi';
-		import {keepDescriptors} from ${JSON.stringify(new URL('../../src/master/server.ts', import.meta.url).href)};
+		import {keepDescriptors} from ${JSON.stringify(new URL('../../src/master/ancestry.ts', import.meta.url).href)};
 		const fcntl = koffi.load('libc.so.6').func('int fcntl(int fd, int cmd, ...)');
-		const all = [3, 4, 5, 6, 7, 8];
+		const all = [3, 4, 5, 6, 7, 8, 9];
 		for (const fd of all) {
 			fcntl(fd, 2, 'int', 0);
 		}
 		const kept = () => all.filter(fd => /^flags:\\s*0*2[0-7]{6}$/m.test(readFileSync('/proc/self/fdinfo/' + fd, 'utf8')));
 		const before = kept();
-		keepDescriptors({pid: 1, generation: 1, supervisor: 8});
+		keepDescriptors({pid: 1, generation: 1, supervisor: {words: 9, orders: 7}});
 		console.log(JSON.stringify([before, kept()]));
 	`;
 	const {stdout, stderr} = spawnSync(process.execPath, ['--input-type=module', '--eval', program], {
-		stdio: ['ignore', 'pipe', 'pipe', 'ignore', 'ignore', 'ignore', 'ignore', 'ignore', 'ignore'],
+		stdio: ['ignore', 'pipe', 'pipe', 'ignore', 'ignore', 'ignore', 'ignore', 'ignore', 'ignore', 'ignore'],
 		encoding: 'utf8',
 	});
-	t.is(stdout, '[[],[3,4,5,6,8]]\n', stderr);
+	t.is(stdout, '[[],[3,4,5,6,7,9]]\n', stderr);
 });

@@ -1,0 +1,88 @@
+/*++
+/* NAME
+/*	errand 3
+/* SUMMARY
+/*	what the supervisor has the program do besides serving
+/* DESCRIPTION
+/*	The supervisor is a shell script, and remains root. What it cannot
+/*	do itself - log in the form and to the place that are configured,
+/*	load certificates - it has this program do, in a process of its own
+/*	that accepts no connection and ends in time.
+/* .IP fatal
+/*	Logs a text as the reason for which the worker has ended.
+/* .IP check
+/*	Looks whether files that have changed could be loaded again. They
+/*	are named in JSON, by the worker.
+/* DIAGNOSTICS
+/*	The exit status of a check is zero when the files are good.
+/* SECURITY
+/*	The names come from the jail: they choose among the files that are
+/*	configured, and no file is opened because of them.
+/*--*/
+
+import {clientMaterials} from './client-role.ts';
+import type {Configuration} from './conf/configuration.ts';
+import {readMasterFile} from './conf/services.ts';
+import {Panic} from './errors.ts';
+import {alarm} from './ffi/libc.ts';
+import * as log from './log.ts';
+import {type Material, problemWith} from './materials.ts';
+import {clientParams} from './own-settings.ts';
+import {serverMaterials} from './server-role.ts';
+import {startLibrary} from './tls/library.ts';
+
+/** Seconds for an errand: a file system that does not answer must not keep the supervisor. */
+const LIMIT = 20;
+
+/**
+ * Runs an errand.
+ *
+ * @param configuration - of the service; the log is open.
+ * @returns the exit status.
+ */
+export async function runErrand(errand: string, text: string, configuration: Configuration): Promise<number> {
+	alarm(LIMIT);
+	switch (errand) {
+		case 'fatal':
+			return log.fatal(text);
+		case 'check':
+			return await check(namesIn(text), configuration);
+		default:
+			throw new Panic(`unknown errand: ${errand}`);
+	}
+}
+
+async function check(changed: readonly string[], configuration: Configuration): Promise<number> {
+	process.chdir(configuration.string('queue_directory'));
+	const names = changed.join(', ');
+	const {config_file: file, config_name: name} = clientParams(configuration);
+	const problem = startLibrary(file ?? 'default', name ?? '')
+		? problemWith(await materialsOf(configuration), changed)
+		: 'the configuration of OpenSSL cannot be used';
+	if (problem === undefined) {
+		log.info(`${names}: changed, and used for new connections`);
+		return 0;
+	}
+
+	log.error(`${names}: changed, but not used: ${problem}`);
+	return 1;
+}
+
+/* As when a process starts: services of master.cf may have come and gone. */
+async function materialsOf(configuration: Configuration): Promise<readonly Material[]> {
+	const master = await readMasterFile(configuration.configDirectory);
+	/* What is to be said about the configuration was said by the process that serves. */
+	return log.quietly(() => [...serverMaterials(configuration), ...clientMaterials(configuration, master)])
+		.result;
+}
+
+function namesIn(text: string): readonly string[] {
+	let names: unknown;
+	try {
+		names = JSON.parse(text);
+	} catch {
+		return [];
+	}
+
+	return Array.isArray(names) ? names.filter(name => typeof name === 'string') : [];
+}

@@ -1,0 +1,77 @@
+/*++
+/* NAME
+/*	status 3
+/* SUMMARY
+/*	the status channel to master(8)
+/* DESCRIPTION
+/*	The channel is shared by all processes of a service. A report is
+/*	twelve bytes: the process id that master(8) knows - that of the
+/*	supervisor, not ours -, the generation, and the state. Nothing but
+/*	its end ever comes back.
+/*
+/*	master(8) books a process as available when it starts it. The first
+/*	report has to wait for the first connection: while somebody still
+/*	waits and nobody is available, master(8) starts one process after
+/*	the other.
+/* DIAGNOSTICS
+/*	A report that cannot be sent because master(8) does not read is
+/*	dropped: no client may wait for that.
+/* SEE ALSO
+/*	postfix src/master/master_proto.h, src/master/master_proto.c
+/*--*/
+
+import {EAGAIN, errno, MSG_NOSIGNAL, read, send, setNonBlocking} from '../ffi/libc.ts';
+import type {Fd} from '../units.ts';
+import type {Ancestry} from './ancestry.ts';
+
+const MASTER_STAT_TAKEN = 0;
+const MASTER_STAT_AVAIL = 1;
+
+/** Our end of the channel. */
+export class StatusChannel {
+	readonly #fd: Fd;
+	readonly #ancestry: Ancestry;
+	#works = false;
+	#told = MASTER_STAT_AVAIL;
+
+	/** @param fd - borrowed; it becomes non-blocking, for all that share it. */
+	constructor(fd: Fd, ancestry: Ancestry) {
+		this.#fd = fd;
+		this.#ancestry = ancestry;
+		setNonBlocking(fd);
+	}
+
+	/**
+	 * Reports that the program works: a connection has been accepted. With the first pair of reports
+	 * master(8) learns not to hold a crash against the whole service; more pairs say nothing new.
+	 */
+	works(): void {
+		if (!this.#works) {
+			this.#works = true;
+			this.#send(MASTER_STAT_TAKEN);
+			this.#send(MASTER_STAT_AVAIL);
+		}
+	}
+
+	/** Reports whether this process is taken, if that is news and works() came before. */
+	tell(taken: boolean): void {
+		const state = taken ? MASTER_STAT_TAKEN : MASTER_STAT_AVAIL;
+		if (this.#works && state !== this.#told && this.#send(state)) {
+			this.#told = state;
+		}
+	}
+
+	/** Whether the channel has come to its end: master(8) is gone, or knows us no more. */
+	ended(): boolean {
+		const size = read(this.#fd, new Uint8Array(128), 1);
+		return size === 0 || (size < 0 && errno() !== EAGAIN);
+	}
+
+	#send(state: number): boolean {
+		const message = Buffer.alloc(12);
+		message.writeInt32LE(this.#ancestry.pid, 0);
+		message.writeUInt32LE(this.#ancestry.generation, 4);
+		message.writeInt32LE(state, 8);
+		return send(this.#fd, message, message.length, MSG_NOSIGNAL) === message.length;
+	}
+}

@@ -1,0 +1,50 @@
+/*++
+/* NAME
+/*	materials 3
+/* SUMMARY
+/*	the certificate files that are read before the jail
+/* DESCRIPTION
+/*	The roles say which they are. Here is what others do with them than
+/*	loading them: wait for them to change, and look whether a change is
+/*	good.
+/*--*/
+
+import {quietly} from './log.ts';
+import {namedFiles} from './tls/certificates.ts';
+import {Keyring, type MaterialFiles} from './tls/keyring.ts';
+
+/** Files that are loaded together. */
+export interface Material {
+	/** Whose they are: a service of master.cf. Undefined: our own. */
+	readonly owner: string | undefined;
+	readonly files: MaterialFiles;
+	/** tls_append_default_CA */
+	readonly appendDefault: boolean;
+}
+
+/** The files, with the names that are configured. Directories are not among them: they are read when needed. */
+export function fileNames(materials: readonly Material[]): readonly string[] {
+	return materials.flatMap(({files}) => [...namedFiles(files), files.CAfile].filter(name => name !== ''));
+}
+
+/**
+ * Loads materials to see whether that works, and forgets them.
+ *
+ * @param changed - only those that have one of these files.
+ * @returns what is wrong, in the words of those who load; undefined when nothing is.
+ */
+export function problemWith(materials: readonly Material[], changed: readonly string[]): string | undefined {
+	using keyring = new Keyring();
+	for (const material of materials) {
+		if (!fileNames([material]).some(name => changed.includes(name))) {
+			continue;
+		}
+
+		const {result, warnings} = quietly(() => keyring.load(material.files, material.appendDefault));
+		if (!result || warnings.length > 0) {
+			return warnings.join('; ').replaceAll(': disabling TLS support', '') || 'they cannot be loaded';
+		}
+	}
+
+	return undefined;
+}
