@@ -1,0 +1,289 @@
+/*
+ * Keys are read as root, and a process in a jail cannot read them again. Nobody
+ * should have to think of a reload when a certificate was renewed, and nobody
+ * should lose his mail when it was renewed badly.
+ */
+import {mkdirSync, mkdtempSync, readdirSync, renameSync, rmSync, symlinkSync, writeFileSync} from 'node:fs';
+import {tmpdir} from 'node:os';
+import {join} from 'node:path';
+import {setTimeout as delay} from 'node:timers/promises';
+import test, {type ExecutionContext} from 'ava';
+import type {LocalClient} from '../helpers/client.ts';
+import {Daemon, type Wish} from '../helpers/daemon.ts';
+import {finish, speaks} from '../helpers/master.ts';
+import {CertificateStore} from '../helpers/openssl.ts';
+import {tlsPeer} from '../helpers/peer.ts';
+
+const store = new CertificateStore();
+test.after.always(() => store[Symbol.dispose]());
+store.make('peer', {extensions: ['subjectAltName=DNS:test.example']});
+for (const name of ['first', 'second', 'third', 'other', 'ca1', 'ca2']) {
+	store.make(name, {subject: `/CN=${name}`});
+}
+
+/** A server that asks for a certificate, says whose it got in a line, and sends back what it gets. */
+async function curious(t: ExecutionContext): Promise<number> {
+	const options = {key: store.read('peer.key'), cert: store.read('peer.cert')};
+	return await tlsPeer(t, {...options, requestCert: true, rejectUnauthorized: false}, socket => {
+		socket.write(`${String(socket.getPeerCertificate().subject?.CN)}\n`);
+		socket.pipe(socket);
+	});
+}
+
+/** Where certificates are, as certbot(1) has them: each pair of files twice, and links to one of them. */
+class Lineages {
+	readonly directory: string;
+	#version = 0;
+
+	constructor(t: ExecutionContext) {
+		this.directory = mkdtempSync(join(tmpdir(), 'lineages-'));
+		t.teardown(() => rmSync(this.directory, {recursive: true}));
+	}
+
+	path(site: string, name: 'cert' | 'key'): string {
+		return join(this.directory, 'live', site, `${name}.pem`);
+	}
+
+	/** Makes links point to new files: certificate and key of others, or something that is none. */
+	renew(site: string, contents: Readonly<Partial<Record<'cert' | 'key', string>>>): void {
+		const version = ++this.#version;
+		for (const [name, content] of Object.entries(contents)) {
+			mkdirSync(join(this.directory, 'archive', site), {recursive: true, mode: 0o700});
+			mkdirSync(join(this.directory, 'live', site), {recursive: true, mode: 0o700});
+			const file = join('archive', site, `${name}${version}.pem`);
+			writeFileSync(join(this.directory, file), content, {mode: 0o600});
+			const link = join(this.directory, 'live', site, `${name}.pem`);
+			rmSync(link, {force: true});
+			symlinkSync(join('../..', file), link);
+		}
+	}
+}
+
+/** Certificate and key of a name. */
+const pair = (name: string) => ({cert: store.read(`${name}.cert`), key: store.read(`${name}.key`)});
+
+/** Has a session made. Returns the name that the server saw. */
+async function shown(
+	t: ExecutionContext,
+	daemon: Daemon,
+	port: number,
+	wish: Wish,
+): Promise<{readonly client: LocalClient; readonly name: string}> {
+	const {client, context} = await daemon.handOff(t, port, wish);
+	t.truthy(context, await daemon.sandbox.log());
+	let name = '';
+	for (let byte = await client.bytes(1); String(byte) !== '\n'; byte = await client.bytes(1)) {
+		t.is(byte.length, 1);
+		name += String(byte);
+	}
+
+	return {client, name};
+}
+
+/** Asks until a name is shown; how long that took, in milliseconds. */
+async function timeUntilShown(
+	t: ExecutionContext,
+	daemon: Daemon,
+	port: number,
+	wish: Wish,
+	wanted: string,
+): Promise<number> {
+	const start = performance.now();
+	for (;;) {
+		const {client, name} = await shown(t, daemon, port, wish);
+		await finish(client);
+		if (name === wanted || performance.now() - start > 20_000) {
+			t.is(name, wanted);
+			return performance.now() - start;
+		}
+
+		await delay(100);
+	}
+}
+
+/** Lines about files that have changed. */
+async function changes(daemon: Daemon): Promise<readonly string[]> {
+	return (await daemon.lines()).filter(line => line.includes(': changed, '));
+}
+
+/** Waits until as many processes serve. */
+async function workers(daemon: Daemon, count: number): Promise<readonly number[]> {
+	await daemon.sandbox.waitFor(() => daemon.sandbox.tlsproxyWorkers().length === count);
+	return daemon.sandbox.tlsproxyWorkers();
+}
+
+test.serial(
+	'a certificate that is renewed while 50 sessions are open: new sessions show it, old ones go on',
+	async t => {
+		const lineages = new Lineages(t);
+		lineages.renew('site', pair('first'));
+		const [cert_file, key_file] = [lineages.path('site', 'cert'), lineages.path('site', 'key')];
+		await using daemon = await Daemon.start('ours', {
+			main: {smtp_tls_cert_file: cert_file, smtp_tls_key_file: key_file},
+		});
+		const port = await curious(t);
+		const wish = {init: {cert_file, key_file}};
+		const sessions: LocalClient[] = [];
+		for (let count = 0; count < 50; count++) {
+			const {client, name} = await shown(t, daemon, port, wish);
+			t.is(name, 'first');
+			sessions.push(client);
+		}
+
+		const {pid} = daemon;
+		lineages.renew('site', pair('second'));
+		const time = await timeUntilShown(t, daemon, port, wish, 'second');
+		t.log(`shown after ${Math.round(time)} ms`);
+		t.true((await workers(daemon, 2)).includes(pid));
+		t.is(sessions.length, 50);
+		for (const session of sessions) {
+			t.true(await speaks(session));
+		}
+
+		for (const session of sessions) {
+			await finish(session);
+		}
+
+		t.false((await workers(daemon, 1)).includes(pid));
+		t.deepEqual(await changes(daemon), [`${cert_file}, ${key_file}: changed, and used for new connections`]);
+		t.deepEqual(await daemon.sandbox.logLines(/exit status|throttl|panic|fatal|error:/), []);
+	},
+);
+
+test.serial('one of two identities in one service is renewed', async t => {
+	const lineages = new Lineages(t);
+	lineages.renew('a', pair('first'));
+	lineages.renew('b', pair('other'));
+	const files = (site: string) => ({
+		cert_file: lineages.path(site, 'cert'),
+		key_file: lineages.path(site, 'key'),
+	});
+	const own = files('b');
+	await using daemon = await Daemon.start('ours', {
+		main: {smtp_tls_cert_file: files('a').cert_file, smtp_tls_key_file: files('a').key_file},
+		chroot: 'y',
+		services: [
+			`second unix - - n - - smtp\n -o smtp_tls_cert_file=${own.cert_file} -o smtp_tls_key_file=${own.key_file}`,
+		],
+	});
+	const port = await curious(t);
+	await timeUntilShown(t, daemon, port, {init: files('a')}, 'first');
+	await timeUntilShown(t, daemon, port, {init: own}, 'other');
+	lineages.renew('b', pair('third'));
+	await timeUntilShown(t, daemon, port, {init: own}, 'third');
+	await timeUntilShown(t, daemon, port, {init: files('a')}, 'first');
+	t.is((await changes(daemon)).length, 1);
+});
+
+test.serial(
+	'a key that does not match: one error, the old certificate is still shown by the old process, until it does',
+	async t => {
+		const lineages = new Lineages(t);
+		lineages.renew('site', pair('first'));
+		const [cert_file, key_file] = [lineages.path('site', 'cert'), lineages.path('site', 'key')];
+		await using daemon = await Daemon.start('ours', {
+			main: {smtp_tls_cert_file: cert_file, smtp_tls_key_file: key_file},
+		});
+		const port = await curious(t);
+		const wish = {init: {cert_file, key_file}};
+		await timeUntilShown(t, daemon, port, wish, 'first');
+		const {pid} = daemon;
+		const supervisors = daemon.sandbox.daemonPids('tlsproxy');
+		lineages.renew('site', {cert: store.read('second.cert')});
+		t.true(await daemon.sandbox.waitFor(async () => (await changes(daemon)).length > 0));
+		/* Time for more of them. */
+		await delay(2500);
+		const lines = await changes(daemon);
+		t.is(lines.length, 1);
+		t.true(
+			lines[0]?.startsWith(
+				`error: ${cert_file}: changed, but not used: cannot get RSA private key from file "${key_file}"; TLS library problem: `,
+			),
+			lines[0],
+		);
+		t.regex(lines[0] ?? '', /key values mismatch/);
+		await timeUntilShown(t, daemon, port, wish, 'first');
+		t.is(daemon.pid, pid);
+		t.deepEqual(daemon.sandbox.daemonPids('tlsproxy'), supervisors);
+
+		lineages.renew('site', {key: store.read('second.key')});
+		await timeUntilShown(t, daemon, port, wish, 'second');
+		t.not(daemon.pid, pid);
+	},
+);
+
+const broken = test.macro<[content: () => string, reason: RegExp]>({
+	async exec(t, content, reason) {
+		const lineages = new Lineages(t);
+		lineages.renew('site', {cert: store.read('first.key') + store.read('first.cert')});
+		const chain_files = lineages.path('site', 'cert');
+		await using daemon = await Daemon.start('ours', {main: {smtp_tls_chain_files: chain_files}});
+		const port = await curious(t);
+		const wish = {init: {chain_files}};
+		await timeUntilShown(t, daemon, port, wish, 'first');
+		const {pid} = daemon;
+		lineages.renew('site', {cert: content()});
+		t.true(await daemon.sandbox.waitFor(async () => (await changes(daemon)).length > 0));
+		const [line = '', ...more] = await changes(daemon);
+		t.deepEqual(more, []);
+		t.true(line.startsWith(`error: ${chain_files}: changed, but not used: `), line);
+		t.regex(line, reason);
+		await timeUntilShown(t, daemon, port, wish, 'first');
+		t.is(daemon.pid, pid);
+	},
+	title(what = '') {
+		return `${what}: one error, and nothing changes`;
+	},
+});
+
+test.serial('a chain file without a key', broken, () => store.read('second.cert'), /key not first/);
+test.serial('a chain file that is empty', broken, () => '', /No PEM data/);
+test.serial(
+	'a chain file that is cut off',
+	broken,
+	() => store.read('second.key') + store.read('second.cert').slice(0, 300),
+	/error/,
+);
+
+test.serial('authorities that are renewed are trusted by new sessions', async t => {
+	const directory = mkdtempSync(join(tmpdir(), 'authorities-'));
+	t.teardown(() => rmSync(directory, {recursive: true}));
+	const CAfile = join(directory, 'ca.pem');
+	writeFileSync(CAfile, store.read('ca1.cert'));
+	await using daemon = await Daemon.start('ours', {main: {smtp_tls_CAfile: CAfile}});
+	const port = await curious(t);
+	const level = {init: {CAfile}, start: {tls_level: 7, matchargv: ['hostname']}};
+	const status = async (): Promise<number> => {
+		const {client, context} = await daemon.handOff(t, port, level);
+		client.socket.destroy();
+		return context?.peer_status ?? 0;
+	};
+	const before = await status();
+	const {pid} = daemon;
+	/* As update-ca-certificates(8) does it. */
+	writeFileSync(`${CAfile}.new`, store.read('ca2.cert') + store.read('peer.cert'));
+	renameSync(`${CAfile}.new`, CAfile);
+	t.true(
+		await daemon.sandbox.waitFor(async () => {
+			return (await status()) !== before;
+		}),
+	);
+	t.not(daemon.pid, pid);
+});
+
+test.serial('a process with nothing to watch, and one that is not written to, stay', async t => {
+	const lineages = new Lineages(t);
+	lineages.renew('site', pair('first'));
+	const [cert_file, key_file] = [lineages.path('site', 'cert'), lineages.path('site', 'key')];
+	await using daemon = await Daemon.start('ours', {
+		main: {smtp_tls_cert_file: cert_file, smtp_tls_key_file: key_file},
+	});
+	const port = await curious(t);
+	await timeUntilShown(t, daemon, port, {init: {cert_file, key_file}}, 'first');
+	const {pid} = daemon;
+	writeFileSync(join(lineages.directory, 'live/site/README'), 'not a certificate');
+	t.true(readdirSync(join(lineages.directory, 'live/site')).includes('README'));
+	await delay(2500);
+	t.is(daemon.pid, pid);
+	t.deepEqual(await changes(daemon), []);
+});
