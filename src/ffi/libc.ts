@@ -109,6 +109,7 @@ const F_GETFL = 3;
 const F_SETFL = 4;
 const F_SETFD = 2;
 const FD_CLOEXEC = 1;
+const F_DUPFD_CLOEXEC = 1030;
 const O_NONBLOCK = 0o4000;
 const fcntl: (fd: Fd, command: number, type?: 'int', value?: number) => number = libc.func(
 	'int fcntl(int fd, int cmd, ...)',
@@ -127,6 +128,11 @@ export function setCloseOnExec(fd: Fd): void {
 /** Leaves a descriptor to the program that this process becomes. */
 export function clearCloseOnExec(fd: Fd): void {
 	fcntl(fd, F_SETFD, 'int', 0);
+}
+
+/** Makes another descriptor for the same open file, with the lowest number that is free from a minimum on. */
+export function duplicate(fd: Fd, minimum: number): Fd {
+	return fcntl(fd, F_DUPFD_CLOEXEC, 'int', minimum) as Fd;
 }
 
 /* sys/prctl.h */

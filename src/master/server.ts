@@ -29,8 +29,8 @@
 
 import {type Deadline, type DeadlineClock, now} from '../event/deadline.ts';
 import type {Reactor} from '../event/reactor.ts';
-import {acceptConnection, ownFd} from '../event/stream.ts';
-import {read, strerror} from '../ffi/libc.ts';
+import {ownFd} from '../event/stream.ts';
+import {read} from '../ffi/libc.ts';
 import * as log from '../log.ts';
 import type {Owned} from '../owned.ts';
 import {type Fd, type Seconds, toMilliseconds} from '../units.ts';
@@ -42,14 +42,12 @@ import {
 	type SupervisorPipes,
 	say,
 } from './ancestry.ts';
+import {Listener} from './listener.ts';
 import {Load} from './load.ts';
 import {StatusChannel} from './status.ts';
 
 /** Longest life of a process. Source: postfix src/master/event_server.c. */
 const RETIREMENT_LIMIT = 18_000;
-
-/** Time without accepting after accept(2) has failed, in milliseconds. */
-const ACCEPT_PAUSE = 1000;
 
 /** Limits of a process. */
 export interface ServerLimits {
@@ -73,8 +71,8 @@ export class EventServer {
 	readonly #load: Load;
 	readonly #listening = new DisposableStack();
 	#listens = true;
-	#accepting: Disposable | undefined;
-	#pause: NodeJS.Timeout | undefined;
+	#listener: Listener | undefined;
+	#full = false;
 	#sessions = 0;
 	#served = 0;
 
@@ -108,12 +106,8 @@ export class EventServer {
 	ended(): void {
 		this.#sessions--;
 		this.#served++;
+		this.#listener?.released();
 		if (this.#sessions > 0) {
-			if (this.#pause !== undefined) {
-				/* What it had open can be had again. */
-				this.#goOn();
-			}
-
 			return;
 		}
 
@@ -167,14 +161,20 @@ export class EventServer {
 		};
 		this.#listening.use(this.#reactor.watchInput(MASTER_STATUS_FD, {ready: statusReady, fault}));
 		this.#listening.use(ownFd(MASTER_LISTEN_FD));
-		this.#listening.defer(() => {
-			this.#accepting?.[Symbol.dispose]();
-			clearTimeout(this.#pause);
-			this.#load[Symbol.dispose]();
-			this.#reactor.observe(() => undefined);
-		});
+		this.#listener = this.#listening.use(
+			new Listener(this.#reactor, MASTER_LISTEN_FD, {
+				accepted: connection => this.#accepted(connection),
+				hasSessions: () => this.#sessions > 0,
+				filled: full => {
+					this.#full = full;
+					this.#tell();
+				},
+				fault,
+			}),
+		);
+		this.#listening.use(this.#load);
+		this.#listening.defer(() => this.#reactor.observe(() => undefined));
 		this.#reactor.observe((started, ended) => this.#load.worked(started, ended));
-		this.#goOn();
 	}
 
 	#listenTo({words, orders}: SupervisorPipes): void {
@@ -197,40 +197,14 @@ export class EventServer {
 	}
 
 	#tell(): void {
-		this.#status.tell(this.#load.busy || this.#pause !== undefined);
+		this.#status.tell(this.#load.busy || this.#full);
 	}
 
-	#goOn(): void {
-		clearTimeout(this.#pause);
-		this.#pause = undefined;
-		this.#accepting = this.#reactor.watchPatiently(MASTER_LISTEN_FD, {ready: () => this.#accept(), fault});
-		this.#tell();
-	}
-
-	/* One connection per turn: others may want to serve the next. */
-	#accept(): void {
-		const accepted = acceptConnection(MASTER_LISTEN_FD);
-		if (accepted.kind === 'error') {
-			/*
-			 * The connection is still there, and we would be told again at once. The
-			 * C program counts to thirteen and dies of it, with all its sessions: wait
-			 * instead for one of them to end. Another process may serve who waits.
-			 */
-			log.warning(`accept connection: ${strerror(accepted.code)}`);
-			this.#accepting?.[Symbol.dispose]();
-			this.#pause = setTimeout(() => this.#goOn(), ACCEPT_PAUSE);
-			this.#tell();
-			return;
-		}
-
-		if (accepted.kind === 'nobody') {
-			return;
-		}
-
+	#accepted(connection: Owned<Fd>): void {
 		this.#sessions++;
 		this.#idle[Symbol.dispose]();
 		this.#status.works();
-		this.#serve(accepted.fd);
+		this.#serve(connection);
 	}
 
 	#leave(): never {

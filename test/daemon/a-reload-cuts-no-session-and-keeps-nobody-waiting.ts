@@ -11,7 +11,14 @@ import {Daemon} from '../helpers/daemon.ts';
 import {finish, speaks} from '../helpers/master.ts';
 import {CertificateStore} from '../helpers/openssl.ts';
 import {tlsPeer} from '../helpers/peer.ts';
-import {askAgainAndAgain, cpuTime, masterPid, processes, timeToGreeting} from '../helpers/service.ts';
+import {
+	askAgainAndAgain,
+	cpuTime,
+	hasEnded,
+	masterPid,
+	processes,
+	timeToGreeting,
+} from '../helpers/service.ts';
 
 const store = new CertificateStore();
 test.after.always(() => store[Symbol.dispose]());
@@ -49,7 +56,9 @@ test.serial(
 
 		await sandbox.postconf('tlsproxy_client_security_level', 'none');
 		await sandbox.reload();
-		t.is((await daemon.handOff(t, port)).status, 0);
+		const refused = await daemon.handOff(t, port);
+		t.is(refused.status, 0);
+		await finish(refused.client);
 		t.true((await daemon.lines()).includes('warning: TLS client role is disabled by configuration'));
 		await sandbox.postconf('tlsproxy_client_security_level', 'encrypt');
 		await sandbox.reload();
@@ -123,7 +132,7 @@ test.serial(
 		const pids = processes(daemon);
 		const start = performance.now();
 		process.kill(masterPid(daemon), 'SIGTERM');
-		t.true(await daemon.sandbox.waitFor(() => pids.every(pid => !daemon.lives(pid)), 4000));
+		t.true(await daemon.sandbox.waitFor(() => pids.every(hasEnded), 4000));
 		t.log(`${Math.round(performance.now() - start)} ms`);
 		for (const session of sessions) {
 			t.is(String(await session.rest()), '');
@@ -142,5 +151,5 @@ test.serial('a master(8) that is killed: sessions go on, and no process stays', 
 		await finish(session);
 	}
 
-	t.true(await daemon.sandbox.waitFor(() => pids.every(pid => !daemon.lives(pid))));
+	t.true(await daemon.sandbox.waitFor(() => pids.every(hasEnded)));
 });

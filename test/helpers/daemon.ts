@@ -56,7 +56,7 @@ export class Daemon implements AsyncDisposable {
 			await Sandbox.create({
 				...options,
 				tlsproxy: which,
-				...(which === 'ours' ? {processLimit: 1} : {}),
+				...(which === 'ours' ? {processLimit: options.processLimit ?? 1} : {}),
 				main: {smtp_tls_security_level: 'encrypt', smtp_tls_loglevel: '1', ...options.main},
 			}),
 		);

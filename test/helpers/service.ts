@@ -63,6 +63,15 @@ export function cpuTime(pid: number): number {
 	return (Number(fields[11]) + Number(fields[12])) * 10;
 }
 
+/** Whether a process has ended, also when nobody has noticed. */
+export function hasEnded(pid: number): boolean {
+	try {
+		return /^\d+ \(.*\) [ZX]/s.test(readFileSync(`/proc/${pid}/stat`, 'utf8'));
+	} catch {
+		return true;
+	}
+}
+
 /** The master(8) of an instance. */
 export function masterPid(daemon: Daemon): number {
 	return Number(readFileSync(`${daemon.sandbox.queueDirectory}/pid/master.pid`, 'utf8'));

@@ -1,0 +1,143 @@
+/*++
+/* NAME
+/*	listener 3
+/* SUMMARY
+/*	accepts connections, as long as there is room for them
+/* DESCRIPTION
+/*	The socket is shared with master(8) and with other processes of the
+/*	service. Connections are accepted one by one, and only when there
+/*	is nothing else to do, or when one has waited for a while: others
+/*	may have less to do.
+/*
+/*	A connection needs descriptors, also after it was accepted. When
+/*	few are left the listener is full: who would be accepted then could
+/*	not be served, and nobody else would get him. It tries again when a
+/*	session has ended, and once a second. The C program counts to
+/*	thirteen errors and dies of them, with all its sessions.
+/* DIAGNOSTICS
+/*	Warning, once: the listener is full, or accept(2) has failed.
+/* SEE ALSO
+/*	postfix src/master/event_server.c, src/util/sane_accept.c
+/*--*/
+
+import type {Reactor} from '../event/reactor.ts';
+import {acceptConnection, ownFd} from '../event/stream.ts';
+import {duplicate, errorNumber, strerror} from '../ffi/libc.ts';
+import * as log from '../log.ts';
+import type {Owned} from '../owned.ts';
+import type {Fd} from '../units.ts';
+
+/** Time without accepting, in milliseconds. */
+const PAUSE = 1000;
+
+/** Descriptors that have to be free: for sessions that have been accepted and do not have all of theirs. */
+const RESERVE = 64;
+
+/** Who owns a listener. */
+export interface ListenerOwner {
+	/** A connection, non-blocking. */
+	accepted(connection: Owned<Fd>): void;
+	/** Whether there are sessions. The first is accepted even where it may not find room. */
+	hasSessions(): boolean;
+	/** The listener is full, or is not any more. */
+	filled(full: boolean): void;
+	/** A call of the owner's threw. */
+	fault(reason: unknown): void;
+}
+
+/** The socket that clients connect to. */
+export class Listener implements Disposable {
+	readonly #reactor: Reactor;
+	readonly #fd: Fd;
+	readonly #owner: ListenerOwner;
+	#watching: Disposable | undefined;
+	#pause: NodeJS.Timeout | undefined;
+	#full = false;
+
+	/** @param fd - borrowed until disposal. */
+	constructor(reactor: Reactor, fd: Fd, owner: ListenerOwner) {
+		this.#reactor = reactor;
+		this.#fd = fd;
+		this.#owner = owner;
+		this.#watch();
+	}
+
+	/** A session has ended: what it had open can be had again. */
+	released(): void {
+		if (this.#full) {
+			clearTimeout(this.#pause);
+			this.#watch();
+			this.#fill(false);
+		}
+	}
+
+	[Symbol.dispose](): void {
+		clearTimeout(this.#pause);
+		this.#watching?.[Symbol.dispose]();
+		this.#watching = undefined;
+	}
+
+	#watch(): void {
+		this.#watching ??= this.#reactor.watchPatiently(this.#fd, {
+			ready: () => this.#accept(),
+			fault: reason => this.#owner.fault(reason),
+		});
+	}
+
+	#accept(): void {
+		if (this.#owner.hasSessions() && !hasRoom(this.#fd)) {
+			this.#wait(errorNumber('EMFILE'));
+			return;
+		}
+
+		const accepted = acceptConnection(this.#fd);
+		switch (accepted.kind) {
+			case 'connection':
+				this.#fill(false);
+				this.#owner.accepted(accepted.fd);
+				return;
+			case 'error':
+				this.#wait(accepted.code);
+				return;
+			case 'nobody':
+				return;
+			default:
+				accepted satisfies never;
+		}
+	}
+
+	/* The connection is still there, and we would be told again at once. */
+	#wait(code: number): void {
+		if (!this.#full) {
+			log.warning(`accept connection: ${strerror(code)}`);
+		}
+
+		this[Symbol.dispose]();
+		this.#pause = setTimeout(() => this.#watch(), PAUSE);
+		this.#fill(true);
+	}
+
+	#fill(full: boolean): void {
+		if (full !== this.#full) {
+			this.#full = full;
+			this.#owner.filled(full);
+		}
+	}
+}
+
+/* Numbers are given out from the lowest: how far it is from there to the limit only the kernel can tell. */
+function hasRoom(fd: Fd): boolean {
+	const lowest = duplicate(fd, 0);
+	if (lowest < 0) {
+		return false;
+	}
+
+	ownFd(lowest)[Symbol.dispose]();
+	const other = duplicate(fd, lowest + RESERVE);
+	if (other < 0) {
+		return false;
+	}
+
+	ownFd(other)[Symbol.dispose]();
+	return true;
+}
