@@ -1,0 +1,84 @@
+/*
+ * Administrators reload without looking whether mail is under way. smtp(8) is not
+ * to notice: what it has handed off goes on, and what it hands off next is served.
+ */
+import {setTimeout as delay} from 'node:timers/promises';
+import test from 'ava';
+import {inject} from '../../postfix/lib/inject.ts';
+import {LocalClient} from '../helpers/client.ts';
+import {messages, Pair} from '../helpers/postfix.ts';
+import {hasEnded} from '../helpers/service.ts';
+
+const RELOADS = 20;
+const MESSAGES = 2500;
+
+test.serial(
+	`${RELOADS} reloads, one a second, under load: no delivery fails, nobody waits for long, no process stays`,
+	async t => {
+		await using pair = await Pair.start(
+			{main: {smtp_connection_cache_time_limit: '2s', max_idle: '5s'}},
+			{delay: 60},
+		);
+		const {sandbox, sink} = pair;
+		const all = messages(MESSAGES);
+		const submitted = inject(sandbox.submissionPort, all, 10);
+		t.true(await sandbox.waitFor(async () => (await sink.counts()).encryptedMessages > 20, 30_000));
+
+		/* A client that does nothing but wait for its greeting. */
+		let going = true;
+		let longest = 0;
+		const asking = (async () => {
+			while (going) {
+				const start = performance.now();
+				using client = await LocalClient.connect(`${sandbox.queueDirectory}/private/tlsproxy`);
+				if ((await client.list()) !== undefined) {
+					longest = Math.max(longest, performance.now() - start);
+				}
+
+				await delay(20);
+			}
+		})();
+
+		const seen = new Set<number>();
+		const start = performance.now();
+		let during = 0;
+		for (let reload = 1; reload <= RELOADS; reload++) {
+			for (const pid of sandbox.tlsproxyWorkers()) {
+				seen.add(pid);
+			}
+
+			await sandbox.reload();
+			during = (await sink.counts()).encryptedMessages;
+			await delay(Math.max(0, start + reload * 1000 - performance.now()));
+		}
+
+		const took = performance.now() - start;
+		going = false;
+		await asking;
+		await submitted;
+		/* qmgr(8) is replaced as well, and its successor may not look for what it has left before it is told to. */
+		t.true(
+			await sandbox.waitFor(async () => {
+				await sandbox.flush();
+				return await pair.arrived(MESSAGES, 1000);
+			}, 120_000),
+			JSON.stringify([await sink.counts(), await sandbox.queue()]),
+		);
+		t.log(
+			`${RELOADS} reloads in ${Math.round(took)} ms, ${during} messages by then, ${seen.size} processes; the longest wait for a greeting was ${Math.round(longest)} ms`,
+		);
+		t.true(longest < 8000);
+		t.true(seen.size > RELOADS / 2);
+
+		/* None failed, none came twice, none in the clear. */
+		const report = await sink.report();
+		t.is(report.clearMessages, 0);
+		t.is(report.messages.length, MESSAGES);
+		t.is(new Set(report.messages.flatMap(({to}) => to)).size, MESSAGES);
+		t.deepEqual(await sandbox.logLines(/status=deferred|lost connection|handshake failed/i), []);
+		t.deepEqual(await sandbox.logLines(/tlsproxy.*(exit status|killed)|throttl|panic|fatal|error:/), []);
+		const old = [...seen];
+		t.true(await sandbox.waitFor(() => old.every(hasEnded), 30_000));
+		t.true(await sandbox.waitFor(() => sandbox.daemonPids('tlsproxy').length <= 2, 30_000));
+	},
+);
