@@ -1,0 +1,180 @@
+/*
+ * One process serves thousands of sessions; for more than one core it takes more
+ * than one. master(8) starts them when those that it has say that they are taken,
+ * and starts far too many when they say it too early.
+ */
+import {setTimeout as delay} from 'node:timers/promises';
+import test, {type ExecutionContext} from 'ava';
+import type {LocalClient} from '../helpers/client.ts';
+import {Daemon, type Wish} from '../helpers/daemon.ts';
+import {finish, speaks} from '../helpers/master.ts';
+import {CertificateStore} from '../helpers/openssl.ts';
+import {tlsPeer} from '../helpers/peer.ts';
+import {cpuTime, timeToGreeting} from '../helpers/service.ts';
+
+const store = new CertificateStore();
+test.after.always(() => store[Symbol.dispose]());
+store.make('peer', {});
+/* Signatures with a key like this cost us ten times what they cost whoever verifies them. */
+store.make('client', {key: ['-algorithm', 'RSA', '-pkeyopt', 'rsa_keygen_bits:4096']});
+const good = {key: store.read('peer.key'), cert: store.read('peer.cert')};
+const files = {cert_file: store.path('client.cert'), key_file: store.path('client.key')};
+const wish: Wish = {init: files, start: {log_level: '0'}};
+
+const AT_ONCE = 400;
+
+async function start(processLimit: number, main: Readonly<Record<string, string>> = {}): Promise<Daemon> {
+	return await Daemon.start('ours', {
+		processLimit,
+		main: {
+			smtp_tls_cert_file: files.cert_file,
+			smtp_tls_key_file: files.key_file,
+			smtp_tls_loglevel: '0',
+			/* Also the length of the queue of those who wait. */
+			default_process_limit: '500',
+			max_use: '100000',
+			max_idle: '3s',
+			...main,
+		},
+	});
+}
+
+/** A server that asks for the certificate, and sends back what it gets. */
+async function server(t: ExecutionContext): Promise<number> {
+	return await tlsPeer(t, {...good, requestCert: true, rejectUnauthorized: false}, socket =>
+		socket.pipe(socket),
+	);
+}
+
+async function session(t: ExecutionContext, daemon: Daemon, port: number): Promise<LocalClient> {
+	const {client, context} = await daemon.handOff(t, port, wish);
+	t.truthy(context);
+	return client;
+}
+
+/** Makes sessions, many at a time. Returns how long it took, in milliseconds. */
+async function storm(t: ExecutionContext, daemon: Daemon, port: number, count: number): Promise<number> {
+	const begin = performance.now();
+	let begun = 0;
+	await Promise.all(
+		Array.from({length: AT_ONCE}, async () => {
+			while (begun < count) {
+				begun++;
+				await finish(await session(t, daemon, port));
+			}
+		}),
+	);
+	return performance.now() - begin;
+}
+
+/** Looks at the pool, again and again: when the second process came, and how many there were at most. */
+function observe(daemon: Daemon): {stop(): Promise<{readonly second: number; readonly most: number}>} {
+	const begin = performance.now();
+	let going = true;
+	let second = Infinity;
+	let most = 0;
+	const looking = (async () => {
+		while (going) {
+			const count = daemon.sandbox.daemonPids('tlsproxy').length;
+			most = Math.max(most, count);
+			if (count > 1) {
+				second = Math.min(second, performance.now() - begin);
+			}
+
+			await delay(20);
+		}
+	})();
+	return {
+		async stop() {
+			going = false;
+			await looking;
+			return {second, most};
+		},
+	};
+}
+
+test.serial(
+	`${AT_ONCE} handshakes at once: a second process comes, no third, all is served, and both retire`,
+	async t => {
+		const port = await server(t);
+		const count = 1200;
+		let alone = 0;
+		{
+			await using daemon = await start(1);
+			await finish(await session(t, daemon, port));
+			alone = await storm(t, daemon, port, count);
+		}
+
+		await using daemon = await start(2);
+		await finish(await session(t, daemon, port));
+		t.is(daemon.sandbox.tlsproxyWorkers().length, 1);
+		const observed = observe(daemon);
+		const together = await storm(t, daemon, port, count);
+		const {second, most} = await observed.stop();
+		const work = daemon.sandbox.tlsproxyWorkers().map(cpuTime);
+		t.log(
+			`second process after ${Math.round(second)} ms; ${count} handshakes in ${Math.round(together)} ms, CPU ${work.join(' and ')} ms; one process needs ${Math.round(alone)} ms`,
+		);
+		t.is(most, 2);
+		t.is(work.length, 2);
+		/* Both have worked. */
+		t.true(Math.min(...work) > Math.max(...work) / 10, work.join(' '));
+		t.true(await daemon.sandbox.waitFor(() => daemon.sandbox.daemonPids('tlsproxy').length === 0, 15_000));
+		t.deepEqual(await daemon.sandbox.logLines(/exit status|throttl|panic|fatal|error:|killed/), []);
+	},
+);
+
+test.serial(
+	'clients one after the other, and those who wait for the first process, get one process',
+	async t => {
+		const port = await server(t);
+		for (const processLimit of [0, 5]) {
+			await using daemon = await start(processLimit);
+			const observed = observe(daemon);
+			/* All of them are there before anybody accepts. */
+			await Promise.all(Array.from({length: 20}, () => timeToGreeting(daemon)));
+			for (let count = 0; count < 20; count++) {
+				await finish(await session(t, daemon, port));
+				await delay(20);
+			}
+
+			const {most} = await observed.stop();
+			t.true(most <= 2, `${most} processes with limit ${processLimit}`);
+		}
+	},
+);
+
+test.serial('a storm with no limit to the processes starts few of them', async t => {
+	const port = await server(t);
+	await using daemon = await start(0);
+	const observed = observe(daemon);
+	const time = await storm(t, daemon, port, 600);
+	const {most} = await observed.stop();
+	t.log(`${most} processes in ${Math.round(time)} ms`);
+	/* One at most in the time that one needs to start. */
+	t.true(most <= 2 + time / 100);
+});
+
+test.serial('sessions that are open keep no process busy: the pool shrinks around them', async t => {
+	const port = await server(t);
+	await using daemon = await start(2);
+	const kept = await Promise.all(Array.from({length: 20}, () => session(t, daemon, port)));
+	await storm(t, daemon, port, 600);
+	await delay(4500);
+	const left = daemon.sandbox.tlsproxyWorkers();
+	t.true(left.length >= 1);
+	for (const client of kept) {
+		t.true(await speaks(client));
+	}
+
+	const before = left.map(cpuTime);
+	await delay(2000);
+	const used = left.map((pid, index) => cpuTime(pid) - (before[index] ?? 0));
+	t.log(`${left.length} processes, CPU in 2 s: ${used.join(' and ')} ms`);
+	t.true(used.every(time => time < 200));
+	for (const client of kept) {
+		await finish(client);
+	}
+
+	t.true(await daemon.sandbox.waitFor(() => daemon.sandbox.daemonPids('tlsproxy').length === 0, 15_000));
+});
