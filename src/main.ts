@@ -43,6 +43,25 @@
 /*	deferred, and at security level "may" it is later sent in
 /*	cleartext. Therefore a fault in one session ends that session and
 /*	no other.
+/* PROCESSES
+/*	A process serves many sessions. It tells master(8) that it is
+/*	taken while its event loop is busy, or when it runs out of file
+/*	descriptors; then master(8) starts another for whoever comes next,
+/*	up to the process limit. More processes than processor cores are
+/*	of no use. A process that has had no session for max_idle ends.
+/*
+/*	After "postfix reload" new connections are served by new processes,
+/*	with the new configuration; those from before end with their last
+/*	session. The same happens by itself when a certificate, key, chain
+/*	or CA file changes that a process has read as root: the files are
+/*	looked at first, and when they cannot be used, or do not match,
+/*	one error is logged, and the process goes on with what it has.
+/*	A certificate and its key should be replaced within a second of
+/*	each other, as certbot(1) does it.
+/*
+/*	"postfix stop", or SIGTERM, ends all processes with their sessions.
+/*	When the service is removed from master.cf, sessions go on to their
+/*	end.
 /* DIAGNOSTICS
 /*	Problems and transactions are logged to syslogd(8) or postlogd(8),
 /*	in the words of the program that this one replaces.
@@ -206,7 +225,8 @@
 /*	The levels may and encrypt, where the level of the role is empty.
 /* RESOURCE CONTROLS
 /* .IP "\fBtlsproxy_watchdog_timeout (10s)\fR"
-/*	How long the event loop may stand still before the process ends.
+/*	How long the event loop may stand still before the process ends,
+/*	with "fatal: watchdog timeout".
 /* .IP "\fBmax_idle (100s)\fR"
 /*	Time without a session after which the process ends.
 /* .IP "\fBmax_use (100)\fR"
@@ -282,7 +302,6 @@ const LOG_MAIL = 2 << 3;
 
 try {
 	openFirstLog();
-	const options = (): Options => parseOptions(process.argv.slice(2), wordNames);
 	const errand = process.env['TLSPROXY_ERRAND'];
 	if (errand !== undefined) {
 		const configuration = await configure(options(), process.env);
@@ -300,6 +319,10 @@ try {
 	await serve(options(), process.env, ancestry);
 } catch (reason) {
 	end(reason);
+}
+
+function options(): Options {
+	return parseOptions(process.argv.slice(2), wordNames);
 }
 
 /* Until main.cf has been read the environment says where records go. Source: postfix src/global/maillog_client.c. */

@@ -70,11 +70,11 @@ async function storm(t: ExecutionContext, daemon: Daemon, port: number, count: n
 /** Looks at the pool, again and again: when the second process came, and how many there were at most. */
 function observe(daemon: Daemon): {stop(): Promise<{readonly second: number; readonly most: number}>} {
 	const begin = performance.now();
-	let going = true;
+	const end = new AbortController();
 	let second = Infinity;
 	let most = 0;
 	const looking = (async () => {
-		while (going) {
+		while (!end.signal.aborted) {
 			const count = daemon.sandbox.daemonPids('tlsproxy').length;
 			most = Math.max(most, count);
 			if (count > 1) {
@@ -86,7 +86,7 @@ function observe(daemon: Daemon): {stop(): Promise<{readonly second: number; rea
 	})();
 	return {
 		async stop() {
-			going = false;
+			end.abort();
 			await looking;
 			return {second, most};
 		},

@@ -14,11 +14,11 @@ export interface Waits {
 
 /** Connects and waits for the greeting, again and again. Ask it to stop; it tells how long clients waited. */
 export function askAgainAndAgain(daemon: Daemon, service = 'tlsproxy'): {stop(): Promise<Waits>} {
-	let going = true;
+	const end = new AbortController();
 	const asking = (async (): Promise<Waits> => {
 		let count = 0;
 		let longest = 0;
-		while (going) {
+		while (!end.signal.aborted) {
 			longest = Math.max(longest, await timeToGreeting(daemon, service));
 			count++;
 			await delay(20);
@@ -28,7 +28,7 @@ export function askAgainAndAgain(daemon: Daemon, service = 'tlsproxy'): {stop():
 	})();
 	return {
 		async stop() {
-			going = false;
+			end.abort();
 			return await asking;
 		},
 	};

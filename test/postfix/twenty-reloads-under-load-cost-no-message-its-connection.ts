@@ -25,10 +25,10 @@ test.serial(
 		t.true(await sandbox.waitFor(async () => (await sink.counts()).encryptedMessages > 20, 30_000));
 
 		/* A client that does nothing but wait for its greeting. */
-		let going = true;
+		const end = new AbortController();
 		let longest = 0;
 		const asking = (async () => {
-			while (going) {
+			while (!end.signal.aborted) {
 				const start = performance.now();
 				using client = await LocalClient.connect(`${sandbox.queueDirectory}/private/tlsproxy`);
 				if ((await client.list()) !== undefined) {
@@ -53,7 +53,7 @@ test.serial(
 		}
 
 		const took = performance.now() - start;
-		going = false;
+		end.abort();
 		await asking;
 		await submitted;
 		/* qmgr(8) is replaced as well, and its successor may not look for what it has left before it is told to. */
