@@ -22,9 +22,11 @@
 /*	A turn of the loop ends after some milliseconds even when there is
 /*	more to do, because timers and the watchdog want their turn too.
 /*
-/*	A third kind of work is not ours yet: a connection that waits for
-/*	whichever process accepts it. It is left to processes that have
-/*	nothing else to do, as long as it does not wait for too long.
+/*	A third kind of work is not ours yet: connections that wait for
+/*	whichever process accepts them. They are left to processes that
+/*	have nothing else to do. When nobody has taken them for a while,
+/*	there is none, and they are taken like any other work: only who is
+/*	here can be served before others.
 /* BUGS
 /*	Node.js does not know of these calls: promises that are settled in
 /*	one of them go on with the next timer or setImmediate().
@@ -93,7 +95,7 @@ const change = allocate(16);
 const TURN: Milliseconds = 10 as Milliseconds;
 
 /**
- * How long a busy process leaves a connection to others, in milliseconds. It cannot see whether there
+ * How long a busy process leaves connections to others, in milliseconds. It cannot see whether there
  * are any, whether they are busier, or whether master(8) may start more of them.
  */
 const RELUCTANCE = 20;
@@ -116,6 +118,7 @@ export class Reactor implements Disposable {
 	#patient: {readonly fd: Fd; readonly watcher: Watcher} | undefined;
 	#patientReady = false;
 	#patientSince: Milliseconds | undefined;
+	#impatient = false;
 	#observer: (started: Milliseconds, ended: Milliseconds) => void = () => undefined;
 
 	/** @param close - closes a descriptor. */
@@ -144,8 +147,8 @@ export class Reactor implements Disposable {
 	}
 
 	/**
-	 * Watches a descriptor for input that others can take too: told when there is nothing else to do, or
-	 * when it has been there for a while. One descriptor at a time.
+	 * Watches a descriptor for input that others can take too: told when there is nothing else to do, and
+	 * like any other when there has been some for a while. One descriptor at a time.
 	 */
 	watchPatiently(fd: Fd, watcher: Watcher): Disposable {
 		if (this.#patient !== undefined) {
@@ -227,6 +230,7 @@ export class Reactor implements Disposable {
 		const started = now();
 		this.#turning = true;
 		this.#patientReady = false;
+		this.#impatient = this.#patientSince !== undefined && started - this.#patientSince >= RELUCTANCE;
 		const outcome = this.#work(started);
 		this.#turning = false;
 		this.#servePatient(started, outcome === 'nothing');
@@ -263,17 +267,17 @@ export class Reactor implements Disposable {
 		return served === 0 ? 'nothing' : 'done';
 	}
 
-	/* If others have taken it meanwhile, or if it is not its time yet, nothing is lost: it will be told again. */
-	#servePatient(time: Milliseconds, nothingElse: boolean): void {
+	/* If others have taken it meanwhile, nothing is lost: if not, it will be told again. */
+	#servePatient(started: Milliseconds, nothingElse: boolean): void {
 		if (this.#patient === undefined || !this.#patientReady) {
 			this.#patientSince = undefined;
 			return;
 		}
 
-		this.#patientSince ??= time;
-		if (nothingElse || time - this.#patientSince >= RELUCTANCE) {
-			this.#patientSince = undefined;
+		if (nothingElse) {
 			tell(this.#patient.watcher, true, false);
+		} else {
+			this.#patientSince ??= started;
 		}
 	}
 
@@ -302,7 +306,9 @@ export class Reactor implements Disposable {
 
 			if (fd === this.#patient?.fd) {
 				this.#patientReady = true;
-				continue;
+				if (!this.#impatient) {
+					continue;
+				}
 			}
 
 			served++;
