@@ -81,9 +81,11 @@ while read -r word text <&3; do
 	esac
 done
 
-# The kernel ends a worker whose event loop stands still by SIGALRM.
+# Two signals of the kernel's leave no time for words: SIGALRM, when the event loop has
+# stood still, and SIGSYS, for a system call that the filter does not know.
 wait "$worker"
-if [ $? -eq 142 ]; then
-	errand fatal "watchdog timeout" "$@"
-fi
+case $? in
+	142) errand fatal "watchdog timeout" "$@" ;;
+	159) errand fatal "killed for a system call that a worker may not make" "$@" ;;
+esac
 exit 1

@@ -107,6 +107,24 @@ for (const signal of ['SIGKILL', 'SIGSEGV', 'SIGTERM'] as const) {
 	});
 }
 
+for (const [signal, line] of [
+	['SIGALRM', 'fatal: watchdog timeout'],
+	['SIGSYS', 'fatal: killed for a system call that a worker may not make'],
+] as const) {
+	test(`a worker that the kernel ends by ${signal}: the supervisor says why, and ends with status 1`, async t => {
+		const service = new Service(t, daemon, 'ours');
+		const started = service.start();
+		await finish(await service.greeted(t));
+		process.kill(started.worker, signal);
+		t.is(await started.end(), 1);
+		t.true(await started.gone());
+		t.deepEqual(
+			(await started.lines()).filter(text => text.startsWith('fatal: ')),
+			[line],
+		);
+	});
+}
+
 test('a worker that ends before it is ready: the supervisor ends with status 1', async t => {
 	const started = new Service(t, daemon, 'ours').start();
 	t.true(await daemon.sandbox.waitFor(() => started.workers().length === 1));
