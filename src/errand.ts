@@ -26,7 +26,7 @@ import {readMasterFile} from './conf/services.ts';
 import {Panic} from './errors.ts';
 import {alarm} from './ffi/libc.ts';
 import * as log from './log.ts';
-import {type Material, problemWith} from './materials.ts';
+import {fileNames, type Material, problemWith} from './materials.ts';
 import {clientParams} from './own-settings.ts';
 import {serverMaterials} from './server-role.ts';
 import {startLibrary} from './tls/library.ts';
@@ -54,11 +54,15 @@ export async function runErrand(errand: string, text: string, configuration: Con
 
 async function check(changed: readonly string[], configuration: Configuration): Promise<number> {
 	process.chdir(configuration.string('queue_directory'));
-	const names = changed.join(', ');
 	const {config_file: file, config_name: name} = clientParams(configuration);
-	const problem = startLibrary(file ?? 'default', name ?? '')
-		? problemWith(await materialsOf(configuration), changed)
-		: 'the configuration of OpenSSL cannot be used';
+	if (!startLibrary(file ?? 'default', name ?? '')) {
+		return 1;
+	}
+
+	const materials = await materialsOf(configuration);
+	const files = fileNames(materials).filter(known => changed.includes(known));
+	const names = [...new Set(files)].join(', ');
+	const problem = problemWith(materials, files);
 	if (problem === undefined) {
 		log.info(`${names}: changed, and used for new connections`);
 		return 0;

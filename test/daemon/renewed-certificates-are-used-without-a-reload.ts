@@ -3,13 +3,16 @@
  * should have to think of a reload when a certificate was renewed, and nobody
  * should lose his mail when it was renewed badly.
  */
+import {once} from 'node:events';
 import {mkdirSync, mkdtempSync, readdirSync, renameSync, rmSync, symlinkSync, writeFileSync} from 'node:fs';
 import {tmpdir} from 'node:os';
 import {join} from 'node:path';
 import {setTimeout as delay} from 'node:timers/promises';
+import {connect as connectTls} from 'node:tls';
 import test, {type ExecutionContext} from 'ava';
 import type {LocalClient} from '../helpers/client.ts';
 import {Daemon, type Wish} from '../helpers/daemon.ts';
+import {FrontDoor, serverRole} from '../helpers/front-door.ts';
 import {finish, speaks} from '../helpers/master.ts';
 import {CertificateStore} from '../helpers/openssl.ts';
 import {tlsPeer} from '../helpers/peer.ts';
@@ -269,6 +272,39 @@ test.serial('authorities that are renewed are trusted by new sessions', async t 
 		}),
 	);
 	t.not(daemon.pid, pid);
+});
+
+test.serial('the certificate of the server role is renewed, and not when it is broken', async t => {
+	const lineages = new Lineages(t);
+	lineages.renew('site', pair('first'));
+	await using daemon = await Daemon.start('ours', {
+		main: serverRole(lineages.path('site', 'key'), lineages.path('site', 'cert')),
+	});
+	const door = await FrontDoor.open(t, daemon);
+	let visits = 0;
+	/** Whose certificate a remote client sees. */
+	const presented = async (): Promise<string> => {
+		const {remote, local, status} = await door.visit(`[192.0.2.1]:${++visits}`);
+		t.is(status, 1);
+		const socket = connectTls({socket: remote, rejectUnauthorized: false});
+		await once(socket, 'secureConnect');
+		const name = String(socket.getPeerCertificate().subject?.CN);
+		socket.destroy();
+		local[Symbol.dispose]();
+		return name;
+	};
+	const shows = async (name: string): Promise<boolean> =>
+		await daemon.sandbox.waitFor(async () => (await presented()) === name);
+	t.true(await shows('first'));
+	const {pid} = daemon;
+	lineages.renew('site', {cert: store.read('second.cert')});
+	t.true(await daemon.sandbox.waitFor(async () => (await changes(daemon)).length > 0));
+	t.true((await changes(daemon))[0]?.startsWith('error: ') === true);
+	t.true(await shows('first'));
+	t.is(daemon.pid, pid);
+	lineages.renew('site', {key: store.read('second.key')});
+	t.true(await shows('second'));
+	t.is((await changes(daemon)).length, 2);
 });
 
 test.serial('a process with nothing to watch, and one that is not written to, stay', async t => {
