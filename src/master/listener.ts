@@ -53,6 +53,7 @@ export class Listener implements Disposable {
 	#watching: Disposable | undefined;
 	#pause: NodeJS.Timeout | undefined;
 	#full = false;
+	#disposed = false;
 
 	/** @param fd - borrowed until disposal. */
 	constructor(reactor: Reactor, fd: Fd, owner: ListenerOwner) {
@@ -64,7 +65,7 @@ export class Listener implements Disposable {
 
 	/** A session has ended: what it had open can be had again. */
 	released(): void {
-		if (this.#full) {
+		if (this.#full && !this.#disposed) {
 			clearTimeout(this.#pause);
 			this.#watch();
 			this.#fill(false);
@@ -72,6 +73,11 @@ export class Listener implements Disposable {
 	}
 
 	[Symbol.dispose](): void {
+		this.#disposed = true;
+		this.#stop();
+	}
+
+	#stop(): void {
 		clearTimeout(this.#pause);
 		this.#watching?.[Symbol.dispose]();
 		this.#watching = undefined;
@@ -112,7 +118,7 @@ export class Listener implements Disposable {
 			log.warning(`accept connection: ${strerror(code)}`);
 		}
 
-		this[Symbol.dispose]();
+		this.#stop();
 		this.#pause = setTimeout(() => this.#watch(), PAUSE);
 		this.#fill(true);
 	}
