@@ -165,6 +165,11 @@ export const epoll_wait: (epfd: Fd, events: Address, maxevents: number, timeout:
 /* malloc.h */
 export const malloc_trim: (pad: number) => number = libc.func('int malloc_trim(size_t pad)');
 
+/* string.h */
+export const memcpy: (to: Address, from: Address, size: number) => void = libc.func(
+	'void memcpy(void *dest, const void *src, size_t n)',
+);
+
 /* sys/socket.h */
 export const AF_UNIX = 1;
 export const SOCK_STREAM = 1;

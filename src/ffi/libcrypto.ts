@@ -14,7 +14,7 @@
 import koffi from 'koffi';
 import {Panic} from '../errors.ts';
 import type {Brand} from '../units.ts';
-import {type Address, allocate} from './libc.ts';
+import {type Address, allocate, memcpy} from './libc.ts';
 import {libcrypto} from './openssl.ts';
 
 /** A C pointer, told apart by what it points to. */
@@ -200,6 +200,19 @@ export function groupNameOf(key: EvpPkey): string {
 
 /* DER */
 
+/* Most names, keys, certificates and sessions have room here. A view of C memory costs more than the copy. */
+const COPY_SIZE = 8192;
+const copied = allocate(COPY_SIZE);
+
+function copyOf(pointer: Address, length: number): Buffer {
+	if (length > COPY_SIZE) {
+		return Buffer.from(koffi.view(pointer, length).slice(0));
+	}
+
+	memcpy(copied.address, pointer, length);
+	return Buffer.from(copied.bytes.subarray(0, length));
+}
+
 /** Bytes from a function of the i2d_ family, which allocates them and leaves their address; undefined when it fails. */
 export function encodeDer(produce: (out: Address) => number): Buffer | undefined {
 	scratch.view.setBigUint64(40, 0n, true);
@@ -209,7 +222,7 @@ export function encodeDer(produce: (out: Address) => number): Buffer | undefined
 		return undefined;
 	}
 
-	const copy = Buffer.from(koffi.view(pointer, length).slice(0));
+	const copy = copyOf(pointer, length);
 	CRYPTO_free(pointer, null, 0);
 	return copy;
 }

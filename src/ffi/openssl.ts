@@ -114,20 +114,42 @@ export interface Library {
 	optional(prototype: string): () => ForeignFunction | undefined;
 }
 
+/*
+ * What modules call. A hand-off makes a hundred calls, and gathering arguments in a
+ * list for each of them costs more than some of the calls: so there is one form per
+ * number of arguments.
+ */
+function stub(binding: Binding, bind: () => ForeignFunction): ForeignFunction {
+	const call = (...args: unknown[]): unknown => (binding.bound ?? bind())(...args);
+	const forms: ReadonlyArray<(...args: never[]) => unknown> = [
+		() => (binding.bound ?? bind())(),
+		(a: unknown) => (binding.bound ?? bind())(a),
+		(a: unknown, b: unknown) => (binding.bound ?? bind())(a, b),
+		(a: unknown, b: unknown, c: unknown) => (binding.bound ?? bind())(a, b, c),
+		(a: unknown, b: unknown, c: unknown, d: unknown) => (binding.bound ?? bind())(a, b, c, d),
+	];
+	return (forms[parametersIn(binding.prototype)] ?? call) as ForeignFunction;
+}
+
+/* How many arguments a function takes; more than there are forms when that differs from call to call. */
+function parametersIn(prototype: string): number {
+	const list = prototype.slice(prototype.indexOf('(') + 1, -1);
+	return list.includes('...') ? Infinity : list === 'void' ? 0 : list.split(',').length;
+}
+
 function libraryOf(part: Part): Library {
 	return {
 		func(prototype: string, formerly?: string): ForeignFunction {
 			const binding: Binding = {part, prototype, formerly, bound: undefined};
 			required.push(binding);
-			const call = (...args: unknown[]): unknown => {
+			return stub(binding, () => {
 				binding.bound ??= resolve(binding);
 				if (binding.bound === undefined) {
 					throw new Panic(`OpenSSL has no ${nameIn(prototype)}`);
 				}
 
-				return binding.bound(...args);
-			};
-			return call as ForeignFunction;
+				return binding.bound;
+			});
 		},
 		optional(prototype: string): () => ForeignFunction | undefined {
 			let found: {readonly bound: ForeignFunction | undefined} | undefined;

@@ -94,6 +94,12 @@ const i2d_X509: (certificate: X509, out: Address) => number = libcrypto.func(
 const i2d_PUBKEY: (key: EvpPkey, out: Address) => number = libcrypto.func(
 	'int i2d_PUBKEY(const void *key, void *out)',
 );
+const X509_get_X509_PUBKEY: (certificate: X509) => Address = libcrypto.func(
+	'void *X509_get_X509_PUBKEY(const void *x)',
+);
+const i2d_X509_PUBKEY: (key: Address, out: Address) => number = libcrypto.func(
+	'int i2d_X509_PUBKEY(const void *a, void *out)',
+);
 
 /** The DER form of a certificate. */
 export function derOfCertificate(certificate: X509): Buffer | undefined {
@@ -103,6 +109,14 @@ export function derOfCertificate(certificate: X509): Buffer | undefined {
 /** The DER form of a public key as SubjectPublicKeyInfo. */
 export function derOfPublicKey(key: EvpPkey): Buffer | undefined {
 	return encodeDer(out => i2d_PUBKEY(key, out));
+}
+
+/**
+ * The SubjectPublicKeyInfo of a certificate, as it stands there. To have OpenSSL 3 encode the key anew,
+ * with i2d_PUBKEY(), costs a tenth of a handshake.
+ */
+export function derOfKeyIn(certificate: X509): Buffer | undefined {
+	return encodeDer(out => i2d_X509_PUBKEY(X509_get_X509_PUBKEY(certificate), out));
 }
 
 /* stack.h */

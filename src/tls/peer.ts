@@ -16,6 +16,7 @@ import {digestOf, type EvpMd, type EvpPkey, NID_commonName, NID_organizationName
 import {
 	ASN1_STRING_type,
 	derOfCertificate,
+	derOfKeyIn,
 	derOfPublicKey,
 	utf8BytesOf,
 	type X509,
@@ -43,7 +44,13 @@ export function namesOf(certificate: X509 | null, rawKey: EvpPkey | null, digest
 		peer_CN: certificate === null ? '' : subjectCommonName(certificate, namaddr),
 		issuer_CN: certificate === null ? '' : issuerCommonName(certificate, namaddr),
 		peer_fingerprint: certificate === null ? '' : certificateFingerprint(certificate, digest),
-		peer_pubkey_fingerprint: key === null ? '' : keyFingerprint(key, digest),
+		/* A key that the library cannot read has no fingerprint, as with stock. */
+		peer_pubkey_fingerprint:
+			key === null
+				? ''
+				: certificate === null
+					? fingerprint(digest, derOfPublicKey(key))
+					: keyFingerprint(certificate, digest),
 	};
 }
 
@@ -72,9 +79,9 @@ export function certificateFingerprint(certificate: X509, digest: EvpMd): string
 	return fingerprint(digest, derOfCertificate(certificate));
 }
 
-/** Fingerprint of a public key as SubjectPublicKeyInfo. Source: tls_pkey_fprint(). */
-export function keyFingerprint(key: EvpPkey, digest: EvpMd): string {
-	return fingerprint(digest, derOfPublicKey(key));
+/** Fingerprint of the public key of a certificate, as SubjectPublicKeyInfo. Source: tls_pkey_fprint(). */
+export function keyFingerprint(certificate: X509, digest: EvpMd): string {
+	return fingerprint(digest, derOfKeyIn(certificate));
 }
 
 function fingerprint(digest: EvpMd, der: Uint8Array | undefined): string {

@@ -38,6 +38,7 @@ import {
 import {
 	ASN1_STRING_type,
 	derOfCertificate,
+	derOfKeyIn,
 	derOfPublicKey,
 	oneline,
 	utf8BytesOf,
@@ -176,6 +177,7 @@ test.serial('decodeCertificate refuses what is none, however short', t => {
 test('derOfPublicKey is the SubjectPublicKeyInfo', t => {
 	withCertificate(x509 => {
 		const key = nonNull(X509_get0_pubkey(x509), 'X509_get0_pubkey');
+		t.deepEqual(derOfKeyIn(x509), derOfPublicKey(key));
 		t.deepEqual(derOfPublicKey(key), certificate.publicKey.export({type: 'spki', format: 'der'}));
 	});
 });
