@@ -184,6 +184,10 @@ function leave(): never {
  * as UTF-8. Source: printable(), postfix src/util/printable.c.
  */
 export function cleanText(text: string): string {
+	if (isPlain(text) && text.length <= TEXT_LIMIT) {
+		return text;
+	}
+
 	const clean = isAscii(text)
 		? text.replaceAll(/\p{Cc}/gu, '?')
 		: utf8
@@ -200,6 +204,18 @@ export function cleanText(text: string): string {
 		.subarray(0, TEXT_LIMIT)
 		.toString()
 		.replace(/\uFFFD$/, '');
+}
+
+/* Nearly every text. */
+function isPlain(text: string): boolean {
+	for (let index = 0; index < text.length; index++) {
+		const code = text.charCodeAt(index);
+		if (code < 0x20 || code > 0x7e) {
+			return false;
+		}
+	}
+
+	return true;
 }
 
 function isAscii(text: string): boolean {

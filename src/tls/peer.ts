@@ -31,6 +31,14 @@ import {
 import {warning} from '../log.ts';
 import {printErrors} from './library.ts';
 
+/** What reports say of a peer. Names are those of the wire. */
+export interface PeerNames {
+	readonly peer_CN: string;
+	readonly issuer_CN: string;
+	readonly peer_fingerprint: string;
+	readonly peer_pubkey_fingerprint: string;
+}
+
 /**
  * What reports say of a peer; all of it empty when there is no certificate.
  *
@@ -38,21 +46,51 @@ import {printErrors} from './library.ts';
  * @param rawKey - instead of a certificate; borrowed.
  * @param namaddr - of the peer, for the log.
  */
-export function namesOf(certificate: X509 | null, rawKey: EvpPkey | null, digest: EvpMd, namaddr: string) {
-	const key = certificate === null ? rawKey : X509_get0_pubkey(certificate);
-	return {
-		peer_CN: certificate === null ? '' : subjectCommonName(certificate, namaddr),
-		issuer_CN: certificate === null ? '' : issuerCommonName(certificate, namaddr),
-		peer_fingerprint: certificate === null ? '' : certificateFingerprint(certificate, digest),
+export function namesOf(
+	certificate: X509 | null,
+	rawKey: EvpPkey | null,
+	digest: EvpMd,
+	namaddr: string,
+): PeerNames {
+	if (certificate === null) {
+		const key = rawKey === null ? '' : fingerprint(digest, derOfPublicKey(rawKey));
+		return {peer_CN: '', issuer_CN: '', peer_fingerprint: '', peer_pubkey_fingerprint: key};
+	}
+
+	const der = derOfCertificate(certificate);
+	const name = der === undefined ? '' : `${digest} ${der.toString('latin1')}`;
+	const known = seen.get(name);
+	if (known !== undefined) {
+		return known;
+	}
+
+	const names: PeerNames = {
+		peer_CN: subjectCommonName(certificate, namaddr),
+		issuer_CN: issuerCommonName(certificate, namaddr),
+		peer_fingerprint: fingerprint(digest, der),
 		/* A key that the library cannot read has no fingerprint, as with stock. */
 		peer_pubkey_fingerprint:
-			key === null
-				? ''
-				: certificate === null
-					? fingerprint(digest, derOfPublicKey(key))
-					: keyFingerprint(certificate, digest),
+			X509_get0_pubkey(certificate) === null ? '' : keyFingerprint(certificate, digest),
 	};
+	/* A name that is missing may be one that the log warns of, each time. */
+	if (names.peer_CN !== '' && names.issuer_CN !== '') {
+		if (seen.size >= SEEN_LIMIT) {
+			seen.clear();
+		}
+
+		seen.set(name, names);
+	}
+
+	return names;
 }
+
+/*
+ * The same few servers get most of the mail, with the same certificate for months.
+ * What follows from nothing but its bytes is worked out once.
+ */
+const seen = new Map<string, PeerNames>();
+/** Certificates, with two or three kilobytes each. */
+const SEEN_LIMIT = 100;
 
 /** Subject common name; empty when there is none that can be shown. Source: tls_peer_CN(). */
 export function subjectCommonName(certificate: X509, namaddr: string): string {

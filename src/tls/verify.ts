@@ -49,12 +49,24 @@ export interface VerifyNotes {
 
 const notesOf = new Map<Ssl, VerifyNotes>();
 
+/*
+ * How many of them are about what is good, too. OpenSSL calls for every certificate,
+ * nearly always to say that it is: then, nobody need be found.
+ */
+let attentive = 0;
+
+function isAttentive({mustFail, logMask}: VerifyNotes): boolean {
+	return mustFail || (logMask & TLS_LOG_VERBOSE) !== 0;
+}
+
 /** Takes notes for a connection until the result is disposed. */
 export function takeNotes(ssl: Ssl, notes: VerifyNotes): Disposable {
 	notesOf.set(ssl, notes);
+	attentive += isAttentive(notes) ? 1 : 0;
 	return {
 		[Symbol.dispose]() {
 			notesOf.delete(ssl);
+			attentive -= isAttentive(notes) ? 1 : 0;
 		},
 	};
 }
@@ -65,6 +77,10 @@ export const verifyCallback: VerifyCallback = registerVerifyCallback(note);
 let sslIndex: number | undefined;
 
 function note(ok: number, ctx: X509StoreCtx): number {
+	if (ok !== 0 && attentive === 0) {
+		return 1;
+	}
+
 	sslIndex ??= SSL_get_ex_data_X509_STORE_CTX_idx();
 	const ssl = X509_STORE_CTX_get_ex_data(ctx, sslIndex);
 	const notes = ssl === null ? undefined : notesOf.get(ssl as Ssl);
