@@ -33,7 +33,7 @@ export const bareClient: Operation = {
 		await using stack = new AsyncDisposableStack();
 		const service = stack.use(await Service.start('ours', authority));
 		const peer = stack.use(await authority.peer('ecdsa'));
-		await service.warmUp(service.target(peer));
+		await service.warmUp(service.target(peer), {count: 2000, atOnce: 16});
 		say('bare client');
 		const count = Math.round(SIZE * scale);
 		const bare: number[] = [];

@@ -19,7 +19,7 @@ export const resumed: Operation = {
 			services.map(async service => ({service, peer: stack.use(await authority.peer('ecdsa'))})),
 		);
 		for (const {service, peer} of subjects) {
-			await service.warmUp(service.target(peer), {count: 300, atOnce: 1});
+			await service.warmUp(service.target(peer), {count: 1500, atOnce: 1});
 		}
 
 		const before = await Promise.all(subjects.map(async ({peer}) => await peer.counts()));

@@ -59,7 +59,8 @@ async function course(
 		session.close();
 	}
 
-	await service.daemon.sandbox.waitFor(() => service.daemon.descriptors() < 60, 30_000);
+	/* The other program shall not be measured while this one is busy with the ends. */
+	await sleep(3000);
 	const [from, to] = [steps.indexOf(1000), steps.length - 1];
 	const [more, sessions] = [(memory[to] ?? 0) - (memory[from] ?? 0), (steps[to] ?? 0) - (steps[from] ?? 0)];
 	return {memory, handshake, trip, perSession: (more * 1024) / sessions};
