@@ -20,7 +20,7 @@ import {ClientRole} from './client-role.ts';
 import {ClientSessionStore} from './client-session-store.ts';
 import type {Configuration} from './conf/configuration.ts';
 import {facilityNumber} from './conf/facility.ts';
-import {libsslOf} from './conf/linkage.ts';
+import {libsslOf, libtlsrptOf} from './conf/linkage.ts';
 import {readConfiguration} from './conf/postconf.ts';
 import {readMasterFile} from './conf/services.ts';
 import {booleanWord, limitWord, pathWord} from './conf/words.ts';
@@ -29,6 +29,7 @@ import {DeadlineClock} from './event/deadline.ts';
 import {Reactor} from './event/reactor.ts';
 import {close, malloc_trim, tzset} from './ffi/libc.ts';
 import {loadOpenssl} from './ffi/openssl.ts';
+import {loadTlsrpt} from './ffi/tlsrpt.ts';
 import * as log from './log.ts';
 import type {Ancestry} from './master/ancestry.ts';
 import {enterJail, mailOwner} from './master/jail.ts';
@@ -101,6 +102,7 @@ export async function serve(
 		);
 	}
 
+	loadReporting(configuration);
 	process.chdir(configuration.string('queue_directory'));
 	const reactor = new Reactor(close);
 	const clock = new DeadlineClock();
@@ -190,6 +192,21 @@ function loadLibrary(configuration: Configuration): void {
 
 	if (missing.length > 0) {
 		throw new ConfigurationError(`${name}, which Postfix is linked with, lacks ${missing.join(', ')}`);
+	}
+}
+
+/* In the jail it would not be found. */
+function loadReporting(configuration: Configuration): void {
+	const name = libtlsrptOf(configuration);
+	if (name === undefined) {
+		return;
+	}
+
+	try {
+		loadTlsrpt(name);
+	} catch (reason) {
+		const why = reason instanceof Error ? reason.message : String(reason);
+		log.warning(`no TLSRPT: cannot load ${name}, which Postfix is linked with: ${why}`);
 	}
 }
 

@@ -2,7 +2,7 @@
 /* NAME
 /*	linkage 3
 /* SUMMARY
-/*	which OpenSSL the installed Postfix uses
+/*	which libraries for TLS the installed Postfix uses
 /* DESCRIPTION
 /*	A host can have several releases of OpenSSL. That of Postfix is
 /*	the one whose configuration file, policies and cipher names its
@@ -21,6 +21,15 @@ const daemons = ['smtp', 'smtpd', 'tlsmgr'];
 
 /** The name of the libssl that Postfix is linked with, such as `libssl.so.3`; undefined when that cannot be seen. */
 export function libsslOf(configuration: Configuration): string | undefined {
+	return find(configuration, 'libssl.so.');
+}
+
+/** The name of the libtlsrpt that Postfix is linked with; undefined when it is not. */
+export function libtlsrptOf(configuration: Configuration): string | undefined {
+	return find(configuration, 'libtlsrpt.so.');
+}
+
+function find(configuration: Configuration, prefix: string): string | undefined {
 	const library = configuration.string('shlib_directory');
 	const daemonDirectory = configuration.string('daemon_directory');
 	const files = [
@@ -30,7 +39,7 @@ export function libsslOf(configuration: Configuration): string | undefined {
 		...daemons.map(name => join(daemonDirectory, name)),
 	];
 	for (const file of files) {
-		const found = neededLibraries(file).find(name => name.startsWith('libssl.so.'));
+		const found = neededLibraries(file).find(name => name.startsWith(prefix));
 		if (found !== undefined) {
 			return found;
 		}

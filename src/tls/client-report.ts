@@ -96,7 +96,7 @@ export function clientReport(connection: ClientConnection): TlsContext {
 		...agreement(ssl, certificate === null ? rawKey : X509_get0_pubkey(certificate), 'client', behavior),
 		/* In lower case, as the C program keeps it. */
 		namaddr: notes.namaddr,
-		rpt_reported: 0,
+		rpt_reported: notes.reporter?.isSettled(reused) === true ? 1 : 0,
 		trace_size_limit: 0,
 	};
 	if ((logMask & TLS_LOG_SUMMARY) !== 0) {

@@ -32,6 +32,7 @@ import {
 } from '../ffi/libssl.ts';
 import {info, warning} from '../log.ts';
 import {Owned} from '../owned.ts';
+import {END, FAILED} from '../step.ts';
 import type {Fd} from '../units.ts';
 import type {ClientStart} from '../wire/client.ts';
 import type {TlsContext} from '../wire/context.ts';
@@ -46,6 +47,7 @@ import {type AppliedPolicy, applyPolicy, asciiName, isDaneLevel, mustMatch} from
 import {keepSessions, offerSession, type Resumption, type SessionKeeper} from './resumption.ts';
 import {type SessionKeyParts, sessionKey} from './session-key.ts';
 import {type ProtocolRange, parseProtocols} from './settings.ts';
+import {FailureReporter} from './tlsrpt.ts';
 import {takeNotes, type VerifyNotes, verifyCallback} from './verify.ts';
 
 /** A connection to a server. */
@@ -102,6 +104,16 @@ export class ClientConnection extends Connection {
 
 	report(): TlsContext {
 		return clientReport(this);
+	}
+
+	/* There will be no report that smtp(8) could learn it from. */
+	override handshake(): number {
+		const result = super.handshake();
+		if (result === END || result === FAILED) {
+			this.notes.reporter?.report('validation_failure', 'tls-handshake-failure');
+		}
+
+		return result;
 	}
 
 	protected shakeHands(ssl: Ssl): number {
@@ -162,7 +174,8 @@ export function openClientConnection(
 		return undefined;
 	}
 
-	const policy = applyPolicy(made, start, name, application.behavior);
+	const reporter = FailureReporter.for(start);
+	const policy = applyPolicy(made, start, name, application.behavior, reporter);
 	if (policy === undefined) {
 		return undefined;
 	}
@@ -171,7 +184,7 @@ export function openClientConnection(
 		SSL_set_security_level(made, 1);
 	}
 
-	const notes = prepareNotes(application, made, start, policy, name);
+	const notes = prepareNotes(application, made, start, {...policy, reporter, name});
 
 	if (!attach(made, fd, application.logMask, name)) {
 		return undefined;
@@ -180,7 +193,8 @@ export function openClientConnection(
 	stack.use(takeNotes(made, notes));
 	const parts = {ciphers, disabled: disabled >>> 0, sni, ...policy};
 	const resumption =
-		keeper === undefined || application.resumes === undefined
+		/* That a failure is forced is not in the name of a session. */
+		keeper === undefined || application.resumes === undefined || notes.forcedFailure !== ''
 			? undefined
 			: resumptionOf(application, start, {...parts, ...application.resumes}, keeper);
 	if (resumption !== undefined) {
@@ -227,20 +241,28 @@ function prepareNotes(
 	application: ClientApplication,
 	ssl: Ssl,
 	start: ClientStart,
-	{mustFail}: AppliedPolicy,
-	namaddr: string,
+	{
+		mustFail: unapplied,
+		reporter,
+		name,
+	}: AppliedPolicy & {readonly reporter: FailureReporter | undefined; readonly name: string},
 ): VerifyNotes {
+	const forcedFailure = start.forced_failure_type ?? '';
+	const mustFail = unapplied || forcedFailure !== '';
 	const logMask = application.logMask | (mustMatch(start.tls_level) ? TLS_LOG_UNTRUSTED : 0);
 	if (mustFail || (logMask & (TLS_LOG_UNTRUSTED | TLS_LOG_VERBOSE)) !== 0) {
 		SSL_set_verify(ssl, SSL_VERIFY_NONE, verifyCallback);
 	}
 
+	const {behavior} = application;
 	return {
-		namaddr,
+		namaddr: name,
 		peer: 'server',
 		logMask,
 		mustFail,
-		behavior: application.behavior,
+		forcedFailure,
+		reporter,
+		behavior,
 		error: undefined,
 	};
 }

@@ -38,6 +38,7 @@ import type {Behavior} from './behavior.ts';
 import {printErrors} from './library.ts';
 import {acceptServerKey} from './raw-keys.ts';
 import {wordsOf} from './settings.ts';
+import type {FailureReporter} from './tlsrpt.ts';
 
 /* Usage and selector. Source: RFC 7218. */
 const DANE_EE = 3;
@@ -166,6 +167,7 @@ function setDigest(ctx: SslCtx, md: EvpMd | null, mtype: number, order: number):
  * Tells OpenSSL what the peer has to prove.
  *
  * @param name - of the peer, for the log.
+ * @param reporter - is told when no record is usable.
  * @returns undefined when that failed; the reason has been logged, and the session must not start.
  * Source: tls_client_start(), postfix src/tls/tls_client.c.
  */
@@ -174,6 +176,7 @@ export function applyPolicy(
 	start: ClientStart,
 	name: string,
 	{rawPublicKeys}: Behavior,
+	reporter?: FailureReporter,
 ): AppliedPolicy | undefined {
 	const level = start.tls_level;
 	const records = recordsOf(start);
@@ -207,7 +210,7 @@ export function applyPolicy(
 		acceptServerKey(ssl);
 	}
 
-	return usable.length > 0 ? {level, mustFail} : unusable(level, name);
+	return usable.length > 0 ? {level, mustFail} : unusable(level, name, reporter);
 }
 
 /* Clients send the list from its end: the log has the records in the client's own order. */
@@ -297,20 +300,24 @@ export function recordText({usage, selector, mtype, data}: TlsaRecord): string {
 	return `${usage} ${selector} ${mtype} ${data.length === 0 ? '...' : text}`;
 }
 
-function unusable(level: number, name: string): AppliedPolicy {
+function unusable(level: number, name: string, reporter: FailureReporter | undefined): AppliedPolicy {
 	switch (level) {
 		case TLS_LEV_HALF_DANE:
 		case TLS_LEV_DANE:
+			reporter?.report('tlsa_invalid', 'all-TLSA-records-unusable');
 			warning(`${name}: all TLSA records unusable, fallback to unauthenticated TLS`);
 			/* Nothing has to match at that level. */
 			return {level: TLS_LEV_ENCRYPT, mustFail: false};
 		case TLS_LEV_DANE_ONLY:
+			reporter?.report('tlsa_invalid', 'all-TLSA-records-unusable');
 			warning(`${name}: all TLSA records unusable`);
 			break;
 		case TLS_LEV_FPRINT:
+			reporter?.report('validation_failure', 'all-fingerprints-unusable');
 			warning(`${name}: all fingerprints unusable`);
 			break;
 		default:
+			reporter?.report('validation_failure', 'all-trust-anchors-unusable');
 			warning(`${name}: all trust anchors unusable`);
 	}
 

@@ -148,6 +148,8 @@ export function openServerConnection(
 		peer: 'client',
 		logMask,
 		mustFail: false,
+		forcedFailure: '',
+		reporter: undefined,
 		behavior: application.facts.behavior,
 		error: undefined,
 	};

@@ -33,6 +33,7 @@ import {
 import {info} from '../log.ts';
 import type {Behavior} from './behavior.ts';
 import {TLS_LOG_VERBOSE} from './log-mask.ts';
+import {type FailureReporter, forcedFailure} from './tlsrpt.ts';
 
 /** What one verification has shown. */
 export interface VerifyNotes {
@@ -42,6 +43,10 @@ export interface VerifyNotes {
 	readonly logMask: number;
 	/** The policy could not be applied: no certificate is good enough. */
 	readonly mustFail: boolean;
+	/** What smtp(8) wants the verification to fail with; empty for nothing. */
+	readonly forcedFailure: string;
+	/** Who is told of failures. */
+	readonly reporter: FailureReporter | undefined;
 	readonly behavior: Behavior;
 	/** The error to explain; undefined when there was none. */
 	error: {readonly code: number; readonly depth: number; readonly issuer: string} | undefined;
@@ -164,35 +169,51 @@ export function logVerifyError(notes: VerifyNotes): void {
 		return;
 	}
 
+	const {reporter} = notes;
 	const {code, depth, issuer} = notes.error;
 	const purpose = depth > 0 ? 'CA' : notes.peer;
 	const failure = `certificate verification failed for ${notes.namaddr}`;
+	const reason = (): string => X509_verify_cert_error_string(code).replaceAll(' ', '_');
+	if (notes.forcedFailure !== '') {
+		info(`${failure}: external policy failure (${notes.forcedFailure})`);
+		reporter?.report(forcedFailure(notes.forcedFailure));
+		return;
+	}
+
 	switch (code) {
 		case 27:
 			info(`${failure}: not trusted by local or TLSA policy`);
+			reporter?.report('certificate_not_trusted');
 			break;
 		case 18:
 			info(`${failure}: self-signed certificate`);
+			reporter?.report('validation_failure', reason());
 			break;
 		case 19:
 		case 20:
 			info(`${failure}: untrusted issuer ${issuer}`);
+			reporter?.report('validation_failure', reason());
 			break;
 		case 9:
 		case ERROR_IN_CERT_NOT_BEFORE:
 			info(`${purpose} ${failure}: certificate not yet valid`);
+			reporter?.report('validation_failure', reason());
 			break;
 		case 10:
 		case ERROR_IN_CERT_NOT_AFTER:
 			info(`${purpose} ${failure}: certificate has expired`);
+			reporter?.report('certificate_expired');
 			break;
 		case 26:
 			info(`${failure}: not designated for use as a ${purpose} certificate`);
+			reporter?.report('validation_failure', reason());
 			break;
 		case 22:
 			info(`${failure}: certificate chain longer than limit(${depth - 1})`);
+			reporter?.report('validation_failure', reason());
 			break;
 		default:
+			/* A name that does not match, records that do not: smtp(8) can tell from the report. */
 			info(`${purpose} ${failure}: num=${code}:${X509_verify_cert_error_string(code)}`);
 	}
 }

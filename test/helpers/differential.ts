@@ -31,6 +31,8 @@ export interface Case {
 	readonly sni?: string;
 	/** Names of files are those of the lab. */
 	readonly init?: Partial<ClientInit>;
+	/** What else the request says. */
+	readonly start?: Partial<ClientStart>;
 }
 
 const levels = {
@@ -206,6 +208,7 @@ function startOf(item: Case, lab: CertificateStore, legacy: boolean): Partial<Cl
 							legacy,
 						),
 					},
+		...item.start,
 	};
 }
 

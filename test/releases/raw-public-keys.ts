@@ -1,0 +1,194 @@
+/*
+ * Raw public keys instead of certificates, RFC 7250: as with stock, where both
+ * Postfix (3.9) and OpenSSL (3.2) have them.
+ */
+import test from 'ava';
+import {mailVersion} from '../../postfix/lib/instance.ts';
+import {OpenSSL_version_num} from '../../src/ffi/libcrypto.ts';
+import {profileOf} from '../../src/wire/release.ts';
+import {Daemon} from '../helpers/daemon.ts';
+import {type Case, Peers, put} from '../helpers/differential.ts';
+import {makeLab} from '../helpers/lab.ts';
+
+const hasRawKeys = profileOf(mailVersion()).minor >= 9 && OpenSSL_version_num() >= 0x30_20_00_00;
+
+const cleanup: Array<() => unknown> = [];
+const lab = makeLab();
+const peers = new Peers({teardown: run => cleanup.push(run)}, lab);
+let ours: Daemon;
+let stock: Daemon;
+test.before(async () => {
+	const main = {max_use: '100000', smtp_tls_CAfile: lab.path('root.cert')};
+	[ours, stock] = await Promise.all([Daemon.start('ours', {main}), Daemon.start('stock', {main})]);
+});
+test.after.always(async () => {
+	await Promise.all(cleanup.map(run => run()));
+	await Promise.all([ours[Symbol.asyncDispose](), stock[Symbol.asyncDispose]()]);
+	lab[Symbol.dispose]();
+});
+
+const RPK = 32;
+const raw = {
+	arguments: '-enable_server_rpk',
+	start: {enable_rpk: 1},
+	init: {log_level: 'summary,untrusted,peercert,certmatch'},
+} as const;
+const identity = {cert_file: 'client.cert', key_file: 'client.key'};
+const cases: ReadonlyArray<Case & {readonly status: number}> = [
+	{...raw, id: 'R-01', level: 'may', server: 'good', status: RPK},
+	{...raw, id: 'R-02', level: 'may', server: 'good', start: {enable_rpk: 0}, status: 5},
+	{...raw, id: 'R-03', level: 'encrypt', server: 'good', status: RPK},
+	{...raw, id: 'R-04', level: 'encrypt', server: 'good', start: {enable_rpk: 0}, status: 5},
+	{
+		...raw,
+		id: 'R-05',
+		level: 'dane',
+		match: ['hostname'],
+		server: 'good',
+		start: {enable_rpk: 0},
+		tlsa: ['3 1 1 sha256(spki good)'],
+		status: 60,
+	},
+	{
+		...raw,
+		id: 'R-06',
+		level: 'dane',
+		match: ['hostname'],
+		server: 'good',
+		tlsa: ['3 1 1 sha256(spki goodec)'],
+		status: RPK,
+	},
+	{
+		...raw,
+		id: 'R-07',
+		level: 'dane',
+		match: ['hostname'],
+		server: 'good',
+		tlsa: ['3 1 1 sha256(spki good)', '3 0 1 sha256(cert good)'],
+		status: 29,
+	},
+	{
+		...raw,
+		id: 'R-08',
+		level: 'dane',
+		server: 'good',
+		match: ['hostname'],
+		tlsa: ['3 1 1 sha256(spki good)', '2 1 1 sha256(spki int)'],
+		status: 29,
+	},
+	{
+		...raw,
+		id: 'R-09',
+		level: 'dane',
+		match: ['hostname'],
+		server: 'good',
+		tlsa: ['3 1 9 hex(aabb)'],
+		status: RPK,
+	},
+	{
+		...raw,
+		id: 'R-10',
+		level: 'dane',
+		match: ['hostname'],
+		server: 'goodec',
+		tlsa: ['3 1 1 sha256(spki goodec)'],
+		status: 60,
+	},
+	{
+		...raw,
+		id: 'R-11',
+		level: 'dane',
+		match: ['hostname'],
+		server: 'ed',
+		tlsa: ['3 1 1 sha256(spki ed)'],
+		status: 60,
+	},
+	{
+		...raw,
+		id: 'R-12',
+		level: 'fingerprint',
+		server: 'good',
+		tlsa: ['3 0 2 sha512(spki good)', '3 1 2 sha512(spki good)'],
+		status: 60,
+	},
+	{
+		...raw,
+		id: 'R-13',
+		level: 'fingerprint',
+		server: 'good',
+		start: {enable_rpk: 0},
+		tlsa: ['3 0 2 sha512(spki good)', '3 1 2 sha512(spki good)'],
+		status: 29,
+	},
+	{
+		...raw,
+		id: 'R-14',
+		level: 'fingerprint',
+		server: 'good',
+		tlsa: ['3 0 2 sha512(cert good)', '3 1 2 sha512(cert good)'],
+		status: RPK,
+	},
+	{...raw, id: 'R-15', level: 'verify', server: 'good', match: ['hostname'], status: 29},
+	{
+		...raw,
+		id: 'R-16',
+		level: 'dane',
+		match: ['hostname'],
+		server: 'good',
+		arguments: '-enable_server_rpk -tls1_2',
+		tlsa: ['3 1 1 sha256(spki good)'],
+		status: 60,
+	},
+	{
+		...raw,
+		id: 'R-17',
+		level: 'may',
+		server: 'good',
+		arguments: '-verify 1 -enable_client_rpk',
+		start: {enable_rpk: 0},
+		init: {...raw.init, ...identity},
+		status: 5,
+	},
+	{
+		...raw,
+		id: 'R-18',
+		level: 'may',
+		server: 'good',
+		arguments: '-verify 1 -enable_client_rpk -enable_server_rpk',
+		init: {...raw.init, ...identity},
+		status: RPK,
+	},
+	{
+		...raw,
+		id: 'R-verbose',
+		level: 'dane',
+		match: ['hostname'],
+		server: 'good',
+		tlsa: ['3 1 1 sha256(spki good)'],
+		init: {log_level: '2'},
+		status: 60,
+	},
+];
+
+if (hasRawKeys) {
+	for (const {status, ...item} of cases) {
+		test.serial(`${item.id}: ${item.level}, server ${item.server}`, async t => {
+			const expected = await put(t, stock, peers, lab, item);
+			t.deepEqual(await put(t, ours, peers, lab, item), expected);
+			t.is(expected.context?.peer_status, status);
+		});
+	}
+} else {
+	test.serial('without raw public keys nothing is said of them in a hello', async t => {
+		const item: Case = {id: 'plain', level: 'may', server: 'good', start: {enable_rpk: 1}};
+		const CLIENT_CERT_TYPE = '19 ';
+		const SERVER_CERT_TYPE = '20 ';
+		const expected = await put(t, stock, peers, lab, item);
+		t.deepEqual(await put(t, ours, peers, lab, item), expected);
+		t.false(
+			expected.hello?.extensions.some(
+				text => text.startsWith(CLIENT_CERT_TYPE) || text.startsWith(SERVER_CERT_TYPE),
+			),
+		);
+	});
+}

@@ -1,0 +1,231 @@
+/*
+ * Reports on failed handshakes, RFC 8460: what the collector gets of ours it has to
+ * get of stock. Postfix has them since 3.10, where it is built with libtlsrpt.
+ */
+import {chmodSync, rmSync} from 'node:fs';
+import {join} from 'node:path';
+import test, {type ExecutionContext} from 'ava';
+import {mailVersion} from '../../postfix/lib/instance.ts';
+import {libtlsrptOf} from '../../src/conf/linkage.ts';
+import {readConfiguration} from '../../src/conf/postconf.ts';
+import {buffer, readStream} from '../../src/event/stream.ts';
+import {SOCK_DGRAM} from '../../src/ffi/libc.ts';
+import {WANT_READ} from '../../src/step.ts';
+import type {ClientStart} from '../../src/wire/client.ts';
+import {profileOf} from '../../src/wire/release.ts';
+import {Daemon} from '../helpers/daemon.ts';
+import {type Case, Peers, put} from '../helpers/differential.ts';
+import {makeLab} from '../helpers/lab.ts';
+import {namedSocket} from '../helpers/master.ts';
+import {tcpPeer} from '../helpers/peer.ts';
+
+const configuration = await readConfiguration({
+	overrides: [],
+	serviceName: 'tlsproxy',
+	processName: 'tlsproxy',
+});
+const hasReports = profileOf(mailVersion()).minor >= 10 && libtlsrptOf(configuration) !== undefined;
+
+const cleanup: Array<() => unknown> = [];
+const lab = makeLab();
+const peers = new Peers({teardown: run => cleanup.push(run)}, lab);
+const daemons = new Map<'ours' | 'stock', Daemon>();
+test.before(async () => {
+	for (const which of ['ours', 'stock'] as const) {
+		daemons.set(
+			which,
+			await Daemon.start(which, {main: {max_use: '100000', smtp_tls_CAfile: lab.path('root.cert')}}),
+		);
+	}
+});
+test.after.always(async () => {
+	await Promise.all(cleanup.map(run => run()));
+	await Promise.all([...daemons.values()].map(async daemon => await daemon[Symbol.asyncDispose]()));
+	lab[Symbol.dispose]();
+});
+
+const SOCKET = 'collector';
+
+/** The request for reports; the policy is set, nothing was reported. */
+function wanted(other: Partial<NonNullable<ClientStart['tlsrpt']>> = {}): NonNullable<ClientStart['tlsrpt']> {
+	return {
+		rpt_socket_name: SOCKET,
+		rpt_policy_domain: 'example.com',
+		rpt_policy_string: 'v=TLSRPTv1; rua=mailto:reports@example.com',
+		tls_policy_type: 1,
+		tls_policy_strings: ['3 1 1 aabb'],
+		tls_policy_domain: 'mx.example.com',
+		mx_host_patterns: ['mx.example.com'],
+		snd_mta_addr: '192.0.2.9',
+		rcv_mta_name: 'mx.example.com',
+		rcv_mta_addr: '127.0.0.1',
+		rcv_mta_ehlo: '250-mx.example.com\r\n250 STARTTLS\r\n',
+		skip_reused_hs: 1,
+		flags: 7,
+		...other,
+	};
+}
+
+/** What a collector gets while something is done. */
+async function collected<T>(t: ExecutionContext, daemon: Daemon, run: () => Promise<T>) {
+	const path = join(daemon.sandbox.queueDirectory, SOCKET);
+	rmSync(path, {force: true});
+	const held = namedSocket(t, path, SOCK_DGRAM);
+	chmodSync(path, 0o666);
+	const outcome = await run();
+	const reports: string[] = [];
+	for (let size = readStream(held.fd); size !== WANT_READ; size = readStream(held.fd)) {
+		reports.push(Buffer.from(buffer.bytes.subarray(0, size)).toString());
+	}
+
+	held.close();
+	return {outcome, reports};
+}
+
+const verify = {level: 'verify', match: ['hostname']} as const;
+const good = '3 1 1 sha256(spki good)';
+const cases: ReadonlyArray<
+	Omit<Case, 'start'> & {readonly code?: number; readonly start?: Partial<ClientStart>}
+> = [
+	{
+		id: 'all records unusable, dane',
+		level: 'dane',
+		match: ['hostname'],
+		server: 'good',
+		tlsa: ['3 1 9 hex(aabb)'],
+		code: 304,
+	},
+	{
+		id: 'all records unusable, dane-only',
+		level: 'dane-only',
+		match: ['hostname'],
+		server: 'good',
+		tlsa: ['3 1 9 hex(aabb)'],
+		code: 304,
+	},
+	{
+		id: 'all fingerprints unusable',
+		level: 'fingerprint',
+		server: 'good',
+		tlsa: ['3 1 9 hex(aabb)'],
+		code: 205,
+	},
+	{
+		id: 'all trust anchors unusable',
+		level: 'secure',
+		server: 'good',
+		match: ['hostname'],
+		tlsa: ['2 1 9 hex(aabb)'],
+		code: 205,
+	},
+	{id: 'expired', ...verify, server: 'expired', code: 204},
+	{id: 'self-signed', ...verify, server: 'selfs', code: 205},
+	{id: 'unknown issuer', ...verify, server: 'untrusted', code: 205},
+	{id: 'not yet valid', ...verify, server: 'future', code: 205},
+	{id: 'wrong purpose', ...verify, server: 'clientonly', code: 205},
+	{id: 'chain too long', ...verify, server: 'deep3', init: {verifydepth: 0}, code: 205},
+	{
+		id: 'no protocol in common',
+		level: 'may',
+		server: 'good',
+		protocols: '>=TLSv1.3',
+		arguments: '-tls1_2',
+		code: 205,
+	},
+	{
+		id: 'no cipher in common',
+		level: 'may',
+		server: 'good',
+		cipher_exclusions: 'ECDHE',
+		protocols: '<=TLSv1.2',
+		arguments: '-cipher ECDHE',
+		code: 205,
+	},
+	{
+		id: 'forced failure',
+		...verify,
+		server: 'good',
+		start: {forced_failure_type: 'sts-policy-fetch-error'},
+		code: 301,
+	},
+	{id: 'good, dane', level: 'dane', match: ['hostname'], server: 'good', tlsa: [good]},
+	{id: 'good, verify', ...verify, server: 'good'},
+	{
+		id: 'no record matches',
+		level: 'dane',
+		match: ['hostname'],
+		server: 'good',
+		tlsa: ['3 1 1 sha256(spki goodec)'],
+	},
+	{id: 'wrong name', ...verify, server: 'wrong'},
+	{id: 'untrusted, but that is no matter', level: 'may', server: 'untrusted'},
+	{id: 'reported before', ...verify, server: 'expired', start: {tlsrpt: wanted({flags: 15})}},
+	{id: 'no policy is set', ...verify, server: 'expired', start: {tlsrpt: wanted({flags: 0})}},
+	{id: 'no such socket', ...verify, server: 'expired', start: {tlsrpt: wanted({rpt_socket_name: 'nowhere'})}},
+	{
+		id: 'another policy, without names',
+		...verify,
+		server: 'expired',
+		start: {
+			tlsrpt: wanted({
+				tls_policy_type: 9,
+				tls_policy_domain: '',
+				tls_policy_strings: [],
+				mx_host_patterns: [],
+				rcv_mta_name: '',
+				rcv_mta_ehlo: '',
+			}),
+		},
+		code: 204,
+	},
+];
+
+function both(): readonly [ours: Daemon, stock: Daemon] {
+	const [ours, stock] = [daemons.get('ours'), daemons.get('stock')];
+	if (ours === undefined || stock === undefined) {
+		throw new Error('no daemons');
+	}
+
+	return [ours, stock];
+}
+
+if (hasReports) {
+	for (const {code, start, ...item} of cases) {
+		const title = code === undefined ? 'no report' : `a report of ${code}`;
+		test.serial(`${item.id}: ${title}`, async t => {
+			const [ours, stock] = both();
+			const full = {...item, start: {tlsrpt: wanted(), ...start}};
+			const expected = await collected(t, stock, async () => await put(t, stock, peers, lab, full));
+			t.deepEqual(await collected(t, ours, async () => await put(t, ours, peers, lab, full)), expected);
+			t.is(expected.reports.length, code === undefined ? 0 : 1);
+			if (code !== undefined) {
+				t.true(expected.reports[0]?.includes(`"failure-details":[{"c":${code},`), expected.reports[0]);
+			}
+		});
+	}
+
+	test.serial('the peer leaves in the handshake: a report of 205', async t => {
+		const reports = async (daemon: Daemon) => {
+			const port = await tcpPeer(t, client => client.destroy());
+			const {outcome, reports: found} = await collected(t, daemon, async () => {
+				const session = await daemon.handOff(t, port, {start: {tlsrpt: wanted()}});
+				await session.client.rest();
+				return await daemon.linesOf(session);
+			});
+			return {lines: outcome.map(line => line.replaceAll(String(port), 'PORT')), found};
+		};
+		const [ours, stock] = both();
+		const expected = await reports(stock);
+		t.deepEqual(await reports(ours), expected);
+		t.true(expected.found[0]?.includes('"f": "tls-handshake-failure"'), expected.found[0]);
+	});
+} else {
+	test.serial('without libtlsrpt a request has no word for reports, and is served', async t => {
+		for (const daemon of both()) {
+			const [, settings] = daemon.messages('[127.0.0.1]:25');
+			t.false(Buffer.from(settings).includes('tlsrpt'));
+			const {status} = await put(t, daemon, peers, lab, {id: 'plain', ...verify, server: 'good'});
+			t.is(status, 1);
+		}
+	});
+}
