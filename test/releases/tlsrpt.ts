@@ -2,7 +2,8 @@
  * Reports on failed handshakes, RFC 8460: what the collector gets of ours it has to
  * get of stock. Postfix has them since 3.10, where it is built with libtlsrpt.
  */
-import {chmodSync, rmSync} from 'node:fs';
+import {chmodSync, mkdtempSync, rmSync, writeFileSync} from 'node:fs';
+import {tmpdir} from 'node:os';
 import {join} from 'node:path';
 import test, {type ExecutionContext} from 'ava';
 import {mailVersion} from '../../postfix/lib/instance.ts';
@@ -19,11 +20,16 @@ import {makeLab} from '../helpers/lab.ts';
 import {namedSocket} from '../helpers/master.ts';
 import {tcpPeer} from '../helpers/peer.ts';
 
+/* The machine's own instance need not have a configuration. */
+const empty = mkdtempSync(join(tmpdir(), 'main-cf-'));
+writeFileSync(join(empty, 'main.cf'), '');
 const configuration = await readConfiguration({
+	configDirectory: empty,
 	overrides: [],
 	serviceName: 'tlsproxy',
 	processName: 'tlsproxy',
 });
+rmSync(empty, {recursive: true});
 const hasReports = profileOf(mailVersion()).minor >= 10 && libtlsrptOf(configuration) !== undefined;
 
 const cleanup: Array<() => unknown> = [];
