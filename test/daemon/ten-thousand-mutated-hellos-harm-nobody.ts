@@ -57,17 +57,18 @@ test.serial(`${TOTAL} mutated hellos leave the process as it was`, async t => {
 	await idle();
 	const memory = daemon.memory();
 	await many(TOTAL / 2, async index => await present(t, door, TOTAL / 2 + index));
-	t.is(await idle(), descriptors);
+	/* Connections to tlsmgr(8) may be gone by then. */
+	t.true((await idle()) <= descriptors, 'descriptors are left over');
 	t.is(daemon.pid, pid, `SEED=${SEED}`);
 	const growth = daemon.memory() - memory;
 	t.log(`${Math.round(growth / 1024)} kB more after the second half`);
 	t.true(growth < GROWTH_LIMIT);
 	await converse(t, await door.visit('[198.51.100.1]:25'));
-	const log = readFileSync(daemon.sandbox.logFile, 'utf8');
-	t.false(/panic|fatal|session \[/.test(log), 'a fault of our own');
+	const log = (): string => readFileSync(daemon.sandbox.logFile, 'utf8');
 	/* Whatever comes, its session is told to have ended. */
-	const ends = log.match(/ DISCONNECT \[192\.0\.2\.1\]:\d+$/gm) ?? [];
-	t.is(ends.length, TOTAL);
+	const ends = (): number => (log().match(/ DISCONNECT \[192\.0\.2\.1\]:\d+$/gm) ?? []).length;
+	t.true(await daemon.sandbox.waitFor(() => ends() === TOTAL), `${ends()} ends`);
+	t.false(/panic|fatal|session \[/.test(log()), 'a fault of our own');
 });
 
 test.serial(`${SAMPLE} mutated hellos are logged as with stock`, async t => {
