@@ -129,8 +129,7 @@
 /*	In the server role, keys and certificates by the name that a remote
 /*	client asks for.
 /* .IP "\fBtls_trust_server_ccerts (no)\fR"
-/*	In the server role, accept certificates of servers as those of
-/*	clients. Postfix 3.12 and later.
+/*	Compared only: "no" applies. Postfix 3.12 and later.
 /* .IP "\fBtls_trace_rate_limit (1)\fR"
 /*	Not used: this program writes no traces. Postfix 3.12 and later.
 /* .IP "\fBtlsmgr_service_name (tlsmgr)\fR"
@@ -175,8 +174,8 @@
 /* .IP "\fBtlsproxy_tls_mandatory_exclude_ciphers ($smtpd_tls_mandatory_exclude_ciphers)\fR"
 /*	Protocols and cipher grade with encrypt, and more exclusions.
 /* .IP "\fBtlsproxy_tls_eecdh_grade ($smtpd_tls_eecdh_grade)\fR"
-/*	"none" turns elliptic curves off; other grades choose one before
-/*	Postfix 3.6.
+/*	Before Postfix 3.6, "strong" and "ultra" choose a curve; later ones
+/*	do not use it.
 /* .IP "\fBtlsproxy_tls_dh1024_param_file ($smtpd_tls_dh1024_param_file)\fR"
 /*	Parameters of finite-field key exchange; empty: built-in ones.
 /* .IP "\fBtlsproxy_tls_dh512_param_file ($smtpd_tls_dh512_param_file)\fR"
