@@ -38,6 +38,7 @@ import type {Options} from './master/options.ts';
 import {Renewal} from './master/renewal.ts';
 import {confine} from './master/seccomp.ts';
 import {EventServer} from './master/server.ts';
+import {leaveIfForgotten} from './master/status.ts';
 import {postlogTransport, syslogTransport, withStderr} from './master/transport.ts';
 import {startWatchdog} from './master/watchdog.ts';
 import {fileNames, type Material} from './materials.ts';
@@ -91,6 +92,7 @@ export async function serve(
 	const master = readMasterFile(environment['MAIL_CONFIG']);
 	master.catch(() => undefined);
 	const configuration = await configure(options, environment);
+	leaveIfForgotten(ancestry);
 	const limits = {
 		perClient: limitWord(options.words, 'client_handshake_count_limit'),
 		total: limitWord(options.words, 'handshake_count_limit'),
@@ -121,6 +123,7 @@ export async function serve(
 	const client = new ClientRole(configuration, profile, keyring, new SessionStore(tlsmgr, profile));
 	await client.load(master, watch);
 
+	leaveIfForgotten(ancestry);
 	/* Where there is no file to say so any more, the time zone has to be known. */
 	tzset();
 	const account = options.unprivileged ? mailOwner(configuration.string('mail_owner')) : undefined;

@@ -22,10 +22,27 @@
 
 import {EAGAIN, errno, MSG_NOSIGNAL, read, send, setNonBlocking} from '../ffi/libc.ts';
 import type {Fd} from '../units.ts';
-import type {Ancestry} from './ancestry.ts';
+import {type Ancestry, farewell, MASTER_STATUS_FD} from './ancestry.ts';
 
 const MASTER_STAT_TAKEN = 0;
 const MASTER_STAT_AVAIL = 1;
+
+/**
+ * Ends a process whose status channel has come to its end before it is ready: clients wait for its
+ * successor, and master(8) starts none as long as it counts on this one.
+ */
+export function leaveIfForgotten(ancestry: Ancestry): void {
+	setNonBlocking(MASTER_STATUS_FD);
+	if (hasEnded(MASTER_STATUS_FD)) {
+		farewell(ancestry, 0);
+		process.exit(0);
+	}
+}
+
+function hasEnded(fd: Fd): boolean {
+	const size = read(fd, new Uint8Array(128), 1);
+	return size === 0 || (size < 0 && errno() !== EAGAIN);
+}
 
 /** Our end of the channel. */
 export class StatusChannel {
@@ -63,8 +80,7 @@ export class StatusChannel {
 
 	/** Whether the channel has come to its end: master(8) is gone, or knows us no more. */
 	ended(): boolean {
-		const size = read(this.#fd, new Uint8Array(128), 1);
-		return size === 0 || (size < 0 && errno() !== EAGAIN);
+		return hasEnded(this.#fd);
 	}
 
 	#send(state: number): boolean {

@@ -68,7 +68,7 @@ test.serial(
 		await delay(1000);
 		const {count, longest} = await asking.stop();
 		t.log(`${count} clients, the longest wait was ${Math.round(longest)} ms`);
-		t.true(longest < 5000);
+		t.true(longest < 20_000);
 
 		t.is(sessions.length, SESSIONS);
 		for (const session of sessions) {
@@ -111,7 +111,7 @@ test.serial('a service that is removed does not keep others waiting, and its ses
 		`master(8) used ${cpuTime(masterPid(daemon)) - used} ms in 2 s, the longest wait was ${Math.round(longest)} ms`,
 	);
 	t.true(cpuTime(masterPid(daemon)) - used < 1000);
-	t.true(longest < 5000);
+	t.true(longest < 20_000);
 	if (session !== undefined) {
 		t.true(await speaks(session));
 		await finish(session);
