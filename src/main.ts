@@ -19,17 +19,6 @@
 /*
 /*	This program replaces the one that comes with Postfix. It talks
 /*	the protocol of the Postfix release that is installed.
-/*
-/*	One process serves thousands of sessions. When all are busy with
-/*	handshakes, master(8) starts another, up to the process limit in
-/*	master.cf; those that are not needed end after max_idle. The limit
-/*	should be the number of processor cores, at least 2.
-/*
-/*	When a certificate, key or authority file changes on disk, a new
-/*	process that has read it takes over, and the old one finishes its
-/*	sessions. No reload is needed. Before that, the new files are
-/*	looked at: when they cannot be used, a line in the log says so,
-/*	and the old process goes on with what it has.
 /* SECURITY
 /*	The program is exposed to remote servers and clients. It reads
 /*	certificates and keys as root, then gives up its privileges, and can
