@@ -122,6 +122,8 @@ export async function serve(
 	await server.load(watch);
 	const client = new ClientRole(configuration, profile, keyring, new SessionStore(tlsmgr, profile));
 	await client.load(master, watch);
+	/* What was begun and not waited for would go on in the jail, where it may not do what it needs. */
+	await Promise.allSettled([master]);
 
 	leaveIfForgotten(ancestry);
 	/* Where there is no file to say so any more, the time zone has to be known. */
