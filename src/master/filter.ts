@@ -95,6 +95,8 @@ export function workerRules({pid, jit}: FilterSettings): readonly Rule[] {
 		{call: 'openat', when: [{argument: 2, without: WRITING}]},
 		{call: 'open', when: [{argument: 1, without: WRITING}]},
 		...plain('newfstatat', 'fstat', 'stat', 'lstat', 'lseek'),
+		/* The directory of tls_append_default_CA: OpenSSL 3.0 lists it while it verifies. */
+		...plain('getdents64'),
 		{call: 'ioctl', when: [{argument: 1, oneOf: [TCGETS]}]},
 
 		/* qsort(3) of older C libraries asks how much memory there is, malloc(3) how many processors. */

@@ -31,6 +31,7 @@ const numbers = {
 	fstat: [5, 80],
 	fsync: [74, 82],
 	futex: [202, 98],
+	getdents64: [217, 61],
 	getegid: [108, 177],
 	geteuid: [107, 175],
 	getgid: [104, 176],

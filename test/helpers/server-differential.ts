@@ -136,7 +136,9 @@ export async function visitService(
 	const end = `DISCONNECT ${endpoint}`;
 	const since = async () => (await daemon.lines()).slice(known);
 	if (!(await daemon.sandbox.waitFor(async () => (await since()).includes(end)))) {
-		throw new Error(`${item.id} does not end, status ${status}: ${(await daemon.sandbox.logLines()).slice(-20).join('\n')}`);
+		throw new Error(
+			`${item.id} does not end, status ${status}: ${(await daemon.sandbox.logLines()).slice(-20).join('\n')}`,
+		);
 	}
 
 	const lines = (await since()).map(line => mask(line, endpoint, lab));
