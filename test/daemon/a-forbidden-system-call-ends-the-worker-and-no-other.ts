@@ -43,7 +43,7 @@ async function startTrojan(
 	writeFileSync(
 		module,
 		`import {execve} from 'node:process';
-		import {openSync, writeFileSync} from 'node:fs';
+		import {openSync} from 'node:fs';
 		import {spawn} from 'node:child_process';
 		import {connect} from 'node:net';
 		import {Worker} from 'node:worker_threads';
@@ -93,6 +93,21 @@ for (const [title, deed] of deeds) {
 		t.true(next.lives);
 	});
 }
+
+/* It is not the signal that ends a worker. */
+test('a worker that does what it may do on a signal goes on', async t => {
+	const port = await tlsPeer(t, good, socket => socket.pipe(socket));
+	const service = new Service(t, daemon, 'ours');
+	const started = await startTrojan(t, service, "openSync('/etc/passwd', 'r'); globalThis.gc();");
+	const session = await service.session(t, port);
+	const {worker} = started;
+	const descriptors = readdirSync(`/proc/${worker}/fd`).length;
+	process.kill(worker, 'SIGUSR2');
+	t.true(await daemon.sandbox.waitFor(() => readdirSync(`/proc/${worker}/fd`).length > descriptors));
+	t.true(await speaks(session));
+	await finish(session);
+	t.is(started.worker, worker);
+});
 
 test('with seccomp=no nothing is forbidden that the account may do', async t => {
 	const port = await tlsPeer(t, good, socket => socket.pipe(socket));
