@@ -50,6 +50,9 @@ const PROT_EXEC = 0x4;
 /* asm-generic/ioctls.h: what isatty(3) asks. */
 const TCGETS = 0x5401;
 
+/* netinet/in.h */
+const IPPROTO_TCP = 6;
+
 /* sys/prctl.h */
 const PR_SET_NAME = 15;
 const PR_SET_VMA = 0x53564d41;
@@ -107,6 +110,18 @@ export function workerRules({pid, jit}: FilterSettings): readonly Rule[] {
 
 		/* V8 and malloc(3) may name their memory, and threads themselves. */
 		{call: 'prctl', when: [{argument: 0, oneOf: [PR_SET_NAME, PR_SET_VMA]}]},
+
+		/*
+		 * What other C libraries, runtimes and releases of OpenSSL ask for the same. None of it
+		 * gives anything to somebody who has taken the process over and has all of the above;
+		 * and a process that is killed for it would have mail be sent in cleartext.
+		 */
+		...plain('epoll_pwait2', 'poll', 'ppoll', 'recvfrom', 'readv', 'pread64', 'shutdown'),
+		...plain('getsockopt', 'getsockname', 'getpeername'),
+		{call: 'setsockopt', when: [{argument: 1, oneOf: [IPPROTO_TCP]}]},
+		...plain('statx', 'access', 'faccessat', 'faccessat2', 'readlink', 'readlinkat', 'getcwd'),
+		...plain('clock_getres', 'getppid', 'getrusage', 'uname'),
+		...plain('membarrier', 'rseq', 'set_robust_list', 'rt_sigaction', 'sigaltstack'),
 
 		/* A signal arrived, or the process was stopped for a while. */
 		...plain('rt_sigreturn', 'rt_sigprocmask', 'restart_syscall'),
