@@ -20,11 +20,15 @@ export interface Material {
 	readonly files: MaterialFiles;
 	/** tls_append_default_CA */
 	readonly appendDefault: boolean;
+	/** Files of lookup tables. What is in them is looked at when it is needed. */
+	readonly tables?: readonly string[];
 }
 
 /** The files, with the names that are configured. Directories are not among them: they are read when needed. */
 export function fileNames(materials: readonly Material[]): readonly string[] {
-	return materials.flatMap(({files}) => [...namedFiles(files), files.CAfile].filter(name => name !== ''));
+	return materials.flatMap(({files, tables = []}) =>
+		[...namedFiles(files), files.CAfile, ...tables].filter(name => name !== ''),
+	);
 }
 
 /**

@@ -14,7 +14,7 @@
 import type {ClientSessionStore} from './client-session-store.ts';
 import type {Configuration} from './conf/configuration.ts';
 import {compareReleases} from './conf/parameters.ts';
-import {Tables} from './conf/tables.ts';
+import {Tables, tableFiles} from './conf/tables.ts';
 import {ConfigurationError} from './errors.ts';
 import * as log from './log.ts';
 import type {Material} from './materials.ts';
@@ -86,13 +86,13 @@ export class ServerRole {
 			return;
 		}
 
+		watch(serverMaterials(this.#configuration, demands));
 		const [maps] = await Promise.all([this.#readMaps(), this.#sessions.learn()]);
 		if (maps === undefined) {
 			return;
 		}
 
 		this.#maps = maps;
-		watch(serverMaterials(this.#configuration, demands));
 		const params = serverParams(this.#configuration);
 		const init = serverInit(this.#configuration, demands);
 		/* Requests that come with settings may name the same files. */
@@ -208,7 +208,8 @@ export function serverMaterials(
 	}
 
 	const appendDefault = serverParams(configuration).tls_append_default_CA !== 0;
-	return [{owner: undefined, files: serverInit(configuration, demands), appendDefault}];
+	const tables = tableFiles(configuration.string('tls_server_sni_maps'));
+	return [{owner: undefined, files: serverInit(configuration, demands), appendDefault, tables}];
 }
 
 /* What a level means for a server: whether TLS is mandatory, if there is any. */

@@ -30,6 +30,10 @@ test('fileNames has certificates, keys and authorities, each chain file, and no 
 	]);
 });
 
+test('fileNames has the files of tables', t => {
+	t.deepEqual(fileNames([{...material({}), tables: ['/etc/sni.db']}]), ['/etc/sni.db']);
+});
+
 test.serial('problemWith has nothing to say about what can be loaded, and logs nothing', t => {
 	const log = collectLog();
 	t.is(problemWith([good], fileNames([good])), undefined);

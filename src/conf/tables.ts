@@ -126,6 +126,26 @@ export function tablesIn(list: string): readonly string[] {
 	return [...names, name].filter(text => text !== '');
 }
 
+/* What postmap(1) adds to the name of a table. Source: DATABASE_README. */
+const suffixes: ReadonlyMap<string, string> = new Map([
+	['btree', '.db'],
+	['cdb', '.cdb'],
+	['dbm', '.pag'],
+	['hash', '.db'],
+	['lmdb', '.lmdb'],
+	['sdbm', '.pag'],
+	['texthash', ''],
+]);
+
+/** The files that tables of a list are read from, as far as there are any. */
+export function tableFiles(list: string): readonly string[] {
+	return tablesIn(list).flatMap(table => {
+		const [, type = '', name = ''] = /^(?:proxy:)*(\w+):(.*)$/s.exec(table) ?? [];
+		const suffix = suffixes.get(type);
+		return suffix === undefined ? [] : [name + suffix];
+	});
+}
+
 /* Types that have the names of files, and not their contents. */
 const textTypes: ReadonlySet<string> = new Set(['inline', 'texthash']);
 

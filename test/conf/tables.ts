@@ -4,7 +4,7 @@ import {tmpdir} from 'node:os';
 import {join} from 'node:path';
 import test, {type ExecutionContext} from 'ava';
 import {Configuration} from '../../src/conf/configuration.ts';
-import {Tables, tablesIn} from '../../src/conf/tables.ts';
+import {Tables, tableFiles, tablesIn} from '../../src/conf/tables.ts';
 import {ConfigurationError} from '../../src/errors.ts';
 import {collectLog} from '../helpers/openssl.ts';
 
@@ -129,3 +129,11 @@ for (const name of [`static:${one}`, `regexp:${one}`, 'proxy:static:x', `unionma
 		});
 	});
 }
+
+test('tableFiles names the files of tables that have one', t => {
+	t.deepEqual(
+		tableFiles('hash:/etc/sni, proxy:cdb:/etc/more lmdb:/etc/l texthash:/etc/text inline:{a=/b} static:x'),
+		['/etc/sni.db', '/etc/more.cdb', '/etc/l.lmdb', '/etc/text'],
+	);
+	t.deepEqual(tableFiles(''), []);
+});

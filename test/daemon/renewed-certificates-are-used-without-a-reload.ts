@@ -16,6 +16,7 @@ import {FrontDoor, serverRole} from '../helpers/front-door.ts';
 import {finish, speaks} from '../helpers/master.ts';
 import {CertificateStore} from '../helpers/openssl.ts';
 import {tlsPeer} from '../helpers/peer.ts';
+import {timeToGreeting} from '../helpers/service.ts';
 
 const store = new CertificateStore();
 test.after.always(() => store[Symbol.dispose]());
@@ -305,6 +306,24 @@ test.serial('the certificate of the server role is renewed, and not when it is b
 	lineages.renew('site', {key: store.read('second.key')});
 	t.true(await shows('second'));
 	t.is((await changes(daemon)).length, 2);
+});
+
+/* Stock ends as well when a table has changed that it has open. */
+test.serial('a table of server names that is written anew is read anew', async t => {
+	const table = store.write('names', '');
+	await using daemon = await Daemon.start('ours', {
+		main: {
+			...serverRole(store.path('first.key'), store.path('first.cert')),
+			tls_server_sni_maps: `texthash:${table}`,
+		},
+	});
+	await timeToGreeting(daemon);
+	const {pid} = daemon;
+	store.write('names', `other.example ${store.path('other.key')}, ${store.path('other.cert')}\n`);
+	t.true(await daemon.sandbox.waitFor(() => daemon.sandbox.tlsproxyWorkers().length === 0));
+	await timeToGreeting(daemon);
+	t.not(daemon.pid, pid);
+	t.deepEqual(await changes(daemon), [`${table}: changed, and used for new connections`]);
 });
 
 test.serial('a process with nothing to watch, and one that is not written to, stay', async t => {
