@@ -69,6 +69,11 @@
 /*	The option -v adds what happens to each session. It does not make
 /*	this program tell what stock would.
 /* BUGS
+/*	Tables of tls_server_sni_maps must be of a type that "postmap -s"
+/*	can list, such as hash, lmdb, texthash or inline. With others
+/*	(cdb, regexp, ldap, ...) the server role is refused, and a warning
+/*	says so when a process starts.
+/*
 /*	Files that a request names, and that no service in master.cf and
 /*	none of the parameters below names, are opened without privileges,
 /*	in the jail if there is one.
@@ -127,7 +132,8 @@
 /*	Cipher of tickets in the server role; empty: no tickets.
 /* .IP "\fBtls_server_sni_maps (empty)\fR"
 /*	In the server role, keys and certificates by the name that a remote
-/*	client asks for.
+/*	client asks for. The tables are read as a whole when a process
+/*	starts, those of type proxy too; changes are seen by the next one.
 /* .IP "\fBtls_trust_server_ccerts (no)\fR"
 /*	Compared only: "no" applies. Postfix 3.12 and later.
 /* .IP "\fBtls_trace_rate_limit (1)\fR"
