@@ -25,6 +25,9 @@ export const BIO_up_ref: (bio: Bio) => number = libcrypto.func('int BIO_up_ref(v
 export const BIO_write: (bio: Bio, data: Address, size: number) => number = libcrypto.func(
 	'int BIO_write(void *b, const void *data, int dlen)',
 );
+export const BIO_number_read: (bio: Bio) => number | bigint = libcrypto.func(
+	'uint64_t BIO_number_read(void *bio)',
+);
 export const BIO_get_callback_ex: (bio: Bio) => BioCallback | null = libcrypto.func(
 	'void *BIO_get_callback_ex(const void *b)',
 );

@@ -20,9 +20,17 @@ import type {GetSessionCallback, NewSessionCallback, SslSession} from './session
 import type {CipherCtx, MacCtx, TicketKeyCallback} from './ticket.ts';
 import type {X509StoreCtx} from './x509.ts';
 
+let runs = 0;
+
+/** How many callbacks have run: whether one has run inside of a call. */
+export function callbacksRun(): number {
+	return runs;
+}
+
 /* As with a signal handler: whoever has called OpenSSL wants to know what its last system call said. */
 function leavingErrno(run: (...args: never[]) => unknown): (...args: never[]) => unknown {
 	return (...args) => {
+		runs++;
 		const code = errno();
 		const result = run(...args);
 		setErrno(code);

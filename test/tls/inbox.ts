@@ -125,7 +125,9 @@ test.serial('a read of which each octet is logged says when there is nothing to 
 	t.is(await finish(() => connection.handshake()), DONE);
 	connection.endDump();
 	t.is(await text(connection, 4), 'data');
-	t.is(connection.read(block.address, 65_536), WANT_READ);
+	/* Our own callback makes it ask twice, and no more. */
+	const results = [1, 2].map(() => connection.read(block.address, 65_536));
+	t.is(results.at(-1), WANT_READ);
 	t.true(log.some(line => line.startsWith('read from ')));
 });
 
