@@ -117,7 +117,7 @@ export class ClientRole {
 			return undefined;
 		}
 
-		const complaint = policyComplaint(settings.start);
+		const complaint = policyComplaint(settings.start, this.#behavior);
 		if (complaint !== undefined) {
 			log.warning(`${settings.start.namaddr}: ${complaint}`);
 			return undefined;

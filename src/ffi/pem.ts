@@ -10,7 +10,7 @@
 
 import koffi from 'koffi';
 import {type Address, allocate} from './libc.ts';
-import {CRYPTO_free, type Decoded, decodeDer, type EvpPkey, type Pointer} from './libcrypto.ts';
+import {CRYPTO_free, type Decoded, decodeDer, type EvpPkey, isOpenssl3, type Pointer} from './libcrypto.ts';
 import {libcrypto} from './openssl.ts';
 import type {X509} from './x509.ts';
 
@@ -83,7 +83,7 @@ const ERR_peek_last_error: () => number = libcrypto.func('unsigned long ERR_peek
 
 /** Whether readPem() has come to the end of the file. If not, the error queue says what it came upon. */
 export function endOfPem(): boolean {
-	const REASON_MASK = 0x7f_ff_ff;
+	const REASON_MASK = isOpenssl3() ? 0x7f_ff_ff : 0xf_ff;
 	const PEM_R_NO_START_LINE = 108;
 	return (ERR_peek_last_error() & REASON_MASK) === PEM_R_NO_START_LINE;
 }

@@ -20,11 +20,12 @@
 
 import {PeerError} from '../errors.ts';
 import {buffer, readStream} from '../event/stream.ts';
-import {info, warning} from '../log.ts';
+import {fatal, info, warning} from '../log.ts';
 import {END, WANT_READ} from '../step.ts';
 import type {Fd} from '../units.ts';
 import {AttributeFramer, type AttributeList} from '../wire/attr.ts';
 import {type ClientSettings, parseClientSettings} from '../wire/client.ts';
+import {FormatError} from '../wire/field.ts';
 import type {Profile} from '../wire/release.ts';
 import {BadFlagsError, parseRequest, type Request} from '../wire/request.ts';
 import {parseServerSettings, type ServerSettings} from '../wire/server.ts';
@@ -199,6 +200,20 @@ export class Handoff {
 		info(disconnectLine(remoteEndpoint));
 	}
 
+	/* Whatever we would answer could be misread, and every other request fares the same. */
+	#complainOfRelease(): void {
+		const {known, name, release} = this.#profile;
+		if (!known) {
+			fatal(
+				`requests of Postfix ${release} are not those of ${name}, the newest release that this program knows: it needs a newer version`,
+			);
+		}
+
+		warning(
+			`the client does not talk as Postfix ${release} does, which mail_version says is installed: after an upgrade, run "postfix reload"`,
+		);
+	}
+
 	#complain(reason: PeerError): Progress {
 		if (reason instanceof BadFlagsError) {
 			this.#names = reason;
@@ -209,6 +224,10 @@ export class Handoff {
 
 		this.#announce();
 		warning(requestProblemLine(this.missing, reason.message));
+		if (reason instanceof FormatError) {
+			this.#complainOfRelease();
+		}
+
 		return 'failed';
 	}
 }

@@ -29,6 +29,7 @@ import {
 	type SslCtx,
 	TLS_client_method,
 } from '../ffi/libssl.ts';
+import {SSL_CTX_set_min_proto_version} from '../ffi/server.ts';
 import {info, warning} from '../log.ts';
 import {Owned} from '../owned.ts';
 import type {Seconds} from '../units.ts';
@@ -94,7 +95,7 @@ export function clientApplication(
 	behavior: Behavior,
 	sessions?: SessionPolicy,
 ): ClientApplication | undefined {
-	const mask = logMask(init.log_param, init.log_level);
+	const mask = logMask(init.log_param, init.log_level, behavior);
 	if ((mask & TLS_LOG_VERBOSE) !== 0) {
 		info('initializing the client-side TLS engine');
 	}
@@ -119,6 +120,11 @@ export function clientApplication(
 	using ctx = new Owned(made, SSL_CTX_free);
 	SSL_CTX_set_security_level(made, 0);
 	SSL_CTX_set_verify_depth(made, init.verifydepth + 1);
+	if (!behavior.protocolLimits) {
+		/* What openssl.cnf says does not apply. */
+		SSL_CTX_set_min_proto_version(made, 0);
+	}
+
 	SSL_CTX_set_options(
 		made,
 		contextOptions(params.tls_disable_workarounds, params.tls_ssl_options, behavior.noRenegotiation),
@@ -134,7 +140,7 @@ export function clientApplication(
 		return undefined;
 	}
 
-	if (!prepareDane(made, params.tls_dane_digests, digest)) {
+	if (!prepareDane(made, params.tls_dane_digests, digest, behavior)) {
 		return undefined;
 	}
 

@@ -34,11 +34,13 @@ import {
 	TLS_LOG_UNTRUSTED,
 	TLS_LOG_VERBOSE,
 } from './log-mask.ts';
+import {ownVerdict} from './own-verification.ts';
 import {namesOf} from './peer.ts';
 import {isDaneLevel, mustMatch, recordText, TLS_LEV_HALF_DANE} from './policy.ts';
 import {
 	agreement,
 	summary,
+	TLS_CERT_FLAG_ALTNAME,
 	TLS_CERT_FLAG_MATCHED,
 	TLS_CERT_FLAG_PRESENT,
 	TLS_CERT_FLAG_SECURED,
@@ -65,18 +67,23 @@ export function clientReport(connection: ClientConnection): TlsContext {
 	const certificate = SSL_get0_peer_certificate(ssl);
 	const rawKey = certificate === null && behavior.rawPublicKeys ? peerRawKey(ssl) : null;
 	const names = namesOf(certificate, rawKey, connection.digest, notes.namaddr);
-	const peer_CN = names.peer_CN === '' ? nameOf(ssl, certificate) : names.peer_CN;
 	if (rawKey !== null && (logMask & CREDENTIALS) !== 0) {
 		info(`${connection.start.namaddr}: raw public key fingerprint=${names.peer_pubkey_fingerprint}`);
 	}
 
-	const verdict = verdictOn(connection, certificate, rawKey);
-	if (verdict.matched && (logMask & CREDENTIALS) !== 0) {
+	const own =
+		behavior.ownVerification && certificate !== null
+			? ownVerdict(connection, certificate, names.peer_CN)
+			: undefined;
+	const verdict = own ?? verdictOn(connection, certificate, rawKey);
+	if (own === undefined && verdict.matched && (logMask & CREDENTIALS) !== 0) {
 		logMatch(connection, certificate);
 	}
 
+	const peer_CN =
+		own?.name ?? (names.peer_CN === '' && own === undefined ? nameOf(ssl, certificate) : names.peer_CN);
 	if (certificate !== null || rawKey !== null) {
-		explain(connection, verdict.matched, reused, rawKey !== null);
+		explain(connection, own?.trusted ?? verdict.matched, reused, rawKey !== null);
 	}
 
 	if (certificate !== null && (logMask & CREDENTIALS) !== 0) {
@@ -90,9 +97,10 @@ export function clientReport(connection: ClientConnection): TlsContext {
 		peer_status:
 			(certificate === null ? 0 : TLS_CERT_FLAG_PRESENT) |
 			(rawKey === null ? 0 : TLS_CRED_FLAG_RPK) |
+			(own?.hasDnsNames === true ? TLS_CERT_FLAG_ALTNAME : 0) |
 			(verdict.trusted ? TLS_CERT_FLAG_TRUSTED : 0) |
 			(verdict.matched ? TLS_CERT_FLAG_MATCHED : 0) |
-			(verdict.matched && level !== TLS_LEV_HALF_DANE ? TLS_CERT_FLAG_SECURED : 0),
+			(verdict.trusted && verdict.matched && level !== TLS_LEV_HALF_DANE ? TLS_CERT_FLAG_SECURED : 0),
 		...agreement(ssl, certificate === null ? rawKey : X509_get0_pubkey(certificate), 'client', behavior),
 		/* In lower case, as the C program keeps it. */
 		namaddr: notes.namaddr,
@@ -137,11 +145,11 @@ function verdictOn(
 /* Problems are told when a session is new, before it is kept: later there is only a hint. */
 function explain(
 	{application, notes, start}: ClientConnection,
-	matched: boolean,
+	good: boolean,
 	reused: boolean,
 	raw: boolean,
 ): void {
-	if (matched || (notes.logMask & TLS_LOG_UNTRUSTED) === 0) {
+	if (good || (notes.logMask & TLS_LOG_UNTRUSTED) === 0) {
 		return;
 	}
 

@@ -37,12 +37,14 @@ import type {Fd} from '../units.ts';
 import type {ClientStart} from '../wire/client.ts';
 import type {TlsContext} from '../wire/context.ts';
 import {fingerprintDigest} from './application.ts';
+import type {Behavior} from './behavior.ts';
 import {setCiphers} from './ciphers.ts';
 import type {ClientApplication} from './client-application.ts';
 import {clientReport} from './client-report.ts';
 import {attach, Connection} from './connection.ts';
 import {printErrors} from './library.ts';
 import {TLS_LOG_CACHE, TLS_LOG_DEBUG, TLS_LOG_UNTRUSTED, TLS_LOG_VERBOSE} from './log-mask.ts';
+import {applyOwnPolicy, explainsDistrust} from './own-verification.ts';
 import {type AppliedPolicy, applyPolicy, asciiName, isDaneLevel, mustMatch} from './policy.ts';
 import {keepSessions, offerSession, type Resumption, type SessionKeeper} from './resumption.ts';
 import {type SessionKeyParts, sessionKey} from './session-key.ts';
@@ -136,11 +138,12 @@ export function openClientConnection(
 	keeper?: SessionKeeper,
 ): ClientConnection | undefined {
 	const {namaddr} = start;
+	const {behavior} = application;
 	if ((application.logMask & TLS_LOG_VERBOSE) !== 0) {
 		info(`setting up TLS connection to ${namaddr}`);
 	}
 
-	const range = parseProtocols(start.protocols);
+	const range = parseProtocols(start.protocols, behavior.protocolLimits);
 	if (range === undefined) {
 		warning(`${namaddr}: Invalid TLS protocol list "${start.protocols}": aborting TLS session`);
 		return undefined;
@@ -167,15 +170,18 @@ export function openClientConnection(
 	}
 
 	/* DNS-based authentication needs TLS: SSLv3 has no extension for the name. */
-	const disabled = range.disabled | (isDaneLevel(start.tls_level) ? SSL_OP_NO_SSLv3 : 0);
-	setProtocols(made, {...range, disabled: disabled >>> 0}, name);
+	const disabled =
+		range.disabled | (behavior.protocolLimits && isDaneLevel(start.tls_level) ? SSL_OP_NO_SSLv3 : 0);
+	setProtocols(made, {...range, disabled: disabled >>> 0}, name, behavior);
 	const sni = setServerName(application, made, start, name);
 	if (sni === undefined) {
 		return undefined;
 	}
 
 	const reporter = FailureReporter.for(start);
-	const policy = applyPolicy(made, start, name, application.behavior, reporter);
+	const policy = behavior.ownVerification
+		? applyOwnPolicy(made, start, name)
+		: applyPolicy(made, start, name, behavior, reporter);
 	if (policy === undefined) {
 		return undefined;
 	}
@@ -249,16 +255,18 @@ function prepareNotes(
 ): VerifyNotes {
 	const forcedFailure = start.forced_failure_type ?? '';
 	const mustFail = unapplied || forcedFailure !== '';
-	const logMask = application.logMask | (mustMatch(start.tls_level) ? TLS_LOG_UNTRUSTED : 0);
-	if (mustFail || (logMask & (TLS_LOG_UNTRUSTED | TLS_LOG_VERBOSE)) !== 0) {
+	const {behavior} = application;
+	const explains = behavior.ownVerification ? explainsDistrust(start) : mustMatch(start.tls_level);
+	const logMask = application.logMask | (explains ? TLS_LOG_UNTRUSTED : 0);
+	if (mustFail || behavior.ownVerification || (logMask & (TLS_LOG_UNTRUSTED | TLS_LOG_VERBOSE)) !== 0) {
 		SSL_set_verify(ssl, SSL_VERIFY_NONE, verifyCallback);
 	}
 
-	const {behavior} = application;
 	return {
 		namaddr: name,
 		peer: 'server',
 		logMask,
+		verifyDepth: application.init.verifydepth,
 		mustFail,
 		forcedFailure,
 		reporter,
@@ -268,9 +276,13 @@ function prepareNotes(
 }
 
 /* A limit of zero also cancels what openssl.cnf says. A limit that the library refuses does not end the session. */
-function setProtocols(ssl: Ssl, range: ProtocolRange, name: string): void {
+function setProtocols(ssl: Ssl, range: ProtocolRange, name: string, {protocolLimits}: Behavior): void {
 	if (range.disabled !== 0) {
 		SSL_set_options(ssl, range.disabled);
+	}
+
+	if (!protocolLimits) {
+		return;
 	}
 
 	for (const [word, version, set] of [
@@ -299,17 +311,25 @@ function setServerName(
 	name: string,
 ): string | undefined {
 	const dane = isDaneLevel(start.tls_level);
-	const sni = asciiName(dane ? (start.dane?.domain ?? '') : configuredName(start));
+	const wanted = dane ? (start.dane?.domain ?? '') : configuredName(start);
+	const {ownVerification} = application.behavior;
+	const sni = ownVerification ? wanted : asciiName(wanted);
 	if (sni === '' && !dane) {
 		return sni;
 	}
 
 	if (sni.length > SNI_LIMIT) {
+		if (ownVerification) {
+			return '';
+		}
+
 		warning(`${name}: ignoring too long SNI hostname: ${sni.slice(0, 100)}`);
 		return undefined;
 	}
 
-	if (SSL_set_tlsext_host_name(ssl, sni) !== 1) {
+	/* A name that is not converted has a character for each byte. */
+	const text = ownVerification ? Buffer.from(sni, 'latin1').toString() : sni;
+	if (SSL_set_tlsext_host_name(ssl, text) !== 1) {
 		warning(`${name}: error setting SNI hostname to: ${sni}`);
 		return undefined;
 	}

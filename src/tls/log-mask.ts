@@ -11,6 +11,7 @@
 /*--*/
 
 import {warning} from '../log.ts';
+import type {Behavior} from './behavior.ts';
 
 /* Bits of a mask. Source: postfix src/tls/tls.h. */
 const TLS_LOG_NONE = 1;
@@ -56,11 +57,14 @@ const words: ReadonlyMap<string, number> = new Map([
  * The mask of a log level.
  *
  * @param parameter - name of the parameter, for the warning about an unknown word; the mask is 0 then.
+ * @param behavior - of the release: not all know all words.
  */
-export function logMask(parameter: string, level: string): number {
+export function logMask(parameter: string, level: string, {ownVerification}: Behavior): number {
 	let mask = 0;
 	for (const word of level.split(/[\s,]+/).filter(text => text !== '')) {
-		const bits = words.get(word.toLowerCase());
+		const name = word.toLowerCase();
+		/* That word came with the verification of OpenSSL. */
+		const bits = name === 'dane' && ownVerification ? undefined : words.get(name);
 		if (bits === undefined) {
 			warning(`unknown ${parameter} value "${word}" in "${level}"`);
 			return 0;

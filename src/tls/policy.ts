@@ -78,13 +78,13 @@ export interface AppliedPolicy {
  * another matter: then an authority has to vouch for the name. But to have one vouch for a peer that is
  * known by its fingerprint alone, and has no name to be checked, would let every peer pass.
  */
-export function policyComplaint(start: ClientStart): string | undefined {
+export function policyComplaint(start: ClientStart, {ownVerification}: Behavior): string | undefined {
 	const {tls_level: level} = start;
 	if (level < 0 || level > TLS_LEV_SECURE) {
 		return `unknown TLS security level ${level}`;
 	}
 
-	if (level === TLS_LEV_FPRINT && recordsOf(start).length === 0) {
+	if (!ownVerification && level === TLS_LEV_FPRINT && recordsOf(start).length === 0) {
 		return 'no fingerprints at TLS security level fingerprint';
 	}
 
@@ -94,7 +94,12 @@ export function policyComplaint(start: ClientStart): string | undefined {
 }
 
 /** Configures the digests of TLSA records for a context. Source: tls_dane_init(), postfix src/tls/tls_dane.c. */
-export function prepareDane(ctx: SslCtx, digests: string, fingerprintDigest: EvpMd): boolean {
+export function prepareDane(
+	ctx: SslCtx,
+	digests: string,
+	fingerprintDigest: EvpMd,
+	{ownVerification}: Behavior,
+): boolean {
 	if (SSL_CTX_dane_enable(ctx) <= 0) {
 		warning('OpenSSL DANE initialization failed: disabling TLS support');
 		printErrors();
@@ -107,7 +112,8 @@ export function prepareDane(ctx: SslCtx, digests: string, fingerprintDigest: Evp
 	for (const [position, word] of words.entries()) {
 		const parsed = parseDigest(word, listed);
 		if (parsed !== undefined) {
-			listed.set(parsed.mtype, {md: parsed.md, order: words.length - position});
+			/* Clients that make lists of digests have chosen among them already. */
+			listed.set(parsed.mtype, {md: parsed.md, order: ownVerification ? 1 : words.length - position});
 		}
 	}
 

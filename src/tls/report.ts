@@ -49,6 +49,8 @@ import type {Behavior} from './behavior.ts';
 
 /* Bits of peer_status. Source: postfix src/tls/tls.h. */
 export const TLS_CERT_FLAG_PRESENT = 1;
+/** Names for DNS: before 3.6 only. */
+export const TLS_CERT_FLAG_ALTNAME = 2;
 export const TLS_CERT_FLAG_TRUSTED = 4;
 export const TLS_CERT_FLAG_MATCHED = 8;
 export const TLS_CERT_FLAG_SECURED = 16;

@@ -122,7 +122,7 @@ export function serverApplication(
 	init: ServerInit,
 	{keyring, sessions, maps, behavior}: ServerMeans,
 ): ServerApplication | undefined {
-	const mask = logMask(init.log_param, init.log_level);
+	const mask = logMask(init.log_param, init.log_level, behavior);
 	if ((mask & TLS_LOG_VERBOSE) !== 0) {
 		info('initializing the server-side TLS engine');
 	}

@@ -147,6 +147,7 @@ export function openServerConnection(
 		namaddr: namaddr.toLowerCase(),
 		peer: 'client',
 		logMask,
+		verifyDepth: application.init.verifydepth,
 		mustFail: false,
 		forcedFailure: '',
 		reporter: undefined,

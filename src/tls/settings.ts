@@ -66,15 +66,16 @@ const everyProtocol = [...protocols.values()].reduce((all, {off}) => all | off, 
 /**
  * Parses a protocol list such as `>=TLSv1` or `!SSLv2, !SSLv3`.
  *
+ * @param limits - whether the release knows `>=` and `<=`.
  * @returns undefined when it is invalid. Source: tls_proto_mask_lims(), postfix src/tls/tls_misc.c.
  */
-export function parseProtocols(list: string): ProtocolRange | undefined {
+export function parseProtocols(list: string, limits = true): ProtocolRange | undefined {
 	let included = 0;
 	let excluded = 0;
 	let minimum = 0;
 	let maximum = 0;
 	for (const token of wordsOf(list, ':')) {
-		const limit = /^([<>])=(.*)$/.exec(token);
+		const limit = limits ? /^([<>])=(.*)$/.exec(token) : null;
 		if (limit !== null) {
 			const version = versionOf(limit[2] ?? '');
 			if (version === undefined) {

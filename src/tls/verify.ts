@@ -41,6 +41,8 @@ export interface VerifyNotes {
 	/** What the peer is. */
 	readonly peer: 'server' | 'client';
 	readonly logMask: number;
+	/** How far up the chain may go, where Postfix itself counts. */
+	readonly verifyDepth: number;
 	/** The policy could not be applied: no certificate is good enough. */
 	readonly mustFail: boolean;
 	/** What smtp(8) wants the verification to fail with; empty for nothing. */
@@ -104,12 +106,18 @@ function note(ok: number, ctx: X509StoreCtx): number {
 		return 1;
 	}
 
-	if (ok === 0) {
+	const tooLong = notes.behavior.ownVerification && depth > notes.verifyDepth;
+	if (tooLong) {
+		X509_STORE_CTX_set_error(ctx, X509_V_ERR_CERT_CHAIN_TOO_LONG);
+	}
+
+	const good = tooLong ? 0 : ok;
+	if (good === 0) {
 		noteError(notes, ctx, depth, certificate);
 	}
 
 	if ((notes.logMask & TLS_LOG_VERBOSE) !== 0) {
-		info(`${notes.namaddr}: ${progress(notes.behavior, ctx, depth, ok, certificate)}`);
+		info(`${notes.namaddr}: ${progress(notes.behavior, ctx, depth, good, certificate)}`);
 	}
 
 	return 1;
@@ -117,7 +125,7 @@ function note(ok: number, ctx: X509StoreCtx): number {
 
 /* The error nearest to the leaf counts; of several at one depth, the first. */
 function noteError(notes: VerifyNotes, ctx: X509StoreCtx, depth: number, certificate: X509 | null): void {
-	const code = X509_STORE_CTX_get_error(ctx);
+	const code = codeOf(notes, ctx, depth, certificate);
 	const {error} = notes;
 	if (error !== undefined) {
 		/* That the name alone is wrong shall be seen in the result: any other error counts more. */
@@ -138,6 +146,22 @@ function noteError(notes: VerifyNotes, ctx: X509StoreCtx, depth: number, certifi
 	notes.error = {code, depth, issuer: issuer === null ? '<unknown>' : oneline(issuer)};
 }
 
+/* Trust anchors are records of DANE for OpenSSL only, not for the reader of the log. */
+function codeOf({behavior}: VerifyNotes, ctx: X509StoreCtx, depth: number, certificate: X509 | null): number {
+	const code = X509_STORE_CTX_get_error(ctx);
+	if (!behavior.ownVerification || code !== X509_V_ERR_DANE_NO_MATCH || certificate === null) {
+		return code;
+	}
+
+	const [subject, issuer] = [X509_get_subject_name(certificate), X509_get_issuer_name(certificate)];
+	const selfSigned = subject !== null && issuer !== null && oneline(subject) === oneline(issuer);
+	if (!selfSigned) {
+		return X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT_LOCALLY;
+	}
+
+	return depth === 0 ? X509_V_ERR_DEPTH_ZERO_SELF_SIGNED_CERT : X509_V_ERR_SELF_SIGNED_CERT_IN_CHAIN;
+}
+
 function progress(
 	{credentialLines}: Behavior,
 	ctx: X509StoreCtx,
@@ -155,6 +179,11 @@ function progress(
 
 /* Error codes. Source: openssl/x509_vfy.h. */
 const X509_V_ERR_UNSPECIFIED = 1;
+const X509_V_ERR_DEPTH_ZERO_SELF_SIGNED_CERT = 18;
+const X509_V_ERR_SELF_SIGNED_CERT_IN_CHAIN = 19;
+const X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT_LOCALLY = 20;
+const X509_V_ERR_CERT_CHAIN_TOO_LONG = 22;
+const X509_V_ERR_DANE_NO_MATCH = 65;
 export const X509_V_ERR_HOSTNAME_MISMATCH = 62;
 const ERROR_IN_CERT_NOT_BEFORE = 13;
 const ERROR_IN_CERT_NOT_AFTER = 14;

@@ -89,6 +89,9 @@ export type MessageOf<Fields extends readonly Field[]> = {
 /** Members of a list of strings, and copies of a repeated object. Source: postfix src/util/argv_attr.h. */
 const COUNT_LIMIT = 1024;
 
+/** What came is of another format: perhaps that of another release. */
+export class FormatError extends PeerError {}
+
 /** Takes attributes off a list, in order. */
 export class AttributeReader {
 	readonly #list: AttributeList;
@@ -114,7 +117,7 @@ export class AttributeReader {
 		const attribute = this.#list[this.#next];
 		if (attribute === undefined || attribute[0] !== name) {
 			const found = attribute === undefined ? 'the end of the list' : `"${attribute[0].slice(0, 100)}"`;
-			throw new PeerError(`${object}: wanted "${name}", got ${found} (format ${this.#format})`);
+			throw new FormatError(`${object}: wanted "${name}", got ${found} (format ${this.#format})`);
 		}
 
 		this.#next++;
@@ -125,7 +128,7 @@ export class AttributeReader {
 	finish(object: string): void {
 		const attribute = this.#list[this.#next];
 		if (attribute !== undefined) {
-			throw new PeerError(
+			throw new FormatError(
 				`${object}: wanted the end of the list, got "${attribute[0].slice(0, 100)}" (format ${this.#format})`,
 			);
 		}

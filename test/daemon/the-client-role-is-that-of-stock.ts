@@ -4,6 +4,9 @@
  */
 import {readFileSync} from 'node:fs';
 import test from 'ava';
+import {mailVersion} from '../../postfix/lib/instance.ts';
+import {behaviorOf} from '../../src/tls/behavior.ts';
+import {profileOf} from '../../src/wire/release.ts';
 import {Daemon} from '../helpers/daemon.ts';
 import {type Case, Peers, put} from '../helpers/differential.ts';
 import {makeLab} from '../helpers/lab.ts';
@@ -22,6 +25,8 @@ test.before(async () => {
 	const main = {
 		max_use: '100000',
 		smtp_tls_CAfile: lab.path('root.cert'),
+		/* The default of older releases is another. */
+		smtp_tls_fingerprint_digest: 'sha256',
 		smtp_tls_session_cache_database: 'btree:${data_directory}/smtp_scache',
 	};
 	[ours, stock] = await Promise.all([Daemon.start('ours', {main}), Daemon.start('stock', {main})]);
@@ -62,7 +67,8 @@ const noFingerprints: Difference = {
 };
 const fallback = `warning: ${PEER}: all TLSA records unusable, fallback to unauthenticated TLS`;
 
-const differences: Readonly<Record<string, Difference>> = {
+/* Since 3.6, when OpenSSL took over the verification. */
+const modernDifferences: Readonly<Record<string, Difference>> = {
 	'A-secure-nomatchlist': {
 		reason: crash,
 		status: 1,
@@ -81,13 +87,46 @@ const differences: Readonly<Record<string, Difference>> = {
 	'E-fingerprint-wrong': noFingerprints,
 };
 
+const fewerLines =
+	'stock makes another context for requests with records, and tells of that; its own code tells more of chains';
+/* Before 3.6: the same, but for the lines of log levels for experts. */
+const legacyLines: Readonly<Record<string, string>> = Object.fromEntries(
+	[
+		...['2', '3', '4', 'debug', 'bogus', 'dane,summary', 'verbose,peercert'].map(level => `L-dane-${level}`),
+		'D-200-root',
+		'D-210-root',
+		'T-root',
+	].map(id => [id, fewerLines]),
+);
+const legacyDifferences: Readonly<Record<string, Difference>> = {
+	'A-secure-nomatchlist': {
+		reason: 'a chain that is trusted, and no name that could match',
+		status: 1,
+		peerStatus: 7,
+		warnings: [],
+	},
+	'D-201-leaf-selfs': {
+		reason: 'a certificate is not its own authority, as in later releases',
+		status: 1,
+		peerStatus: 1,
+		warnings: [],
+	},
+	'Z-half-dane': noBlock(4),
+	'Z-dane': noBlock(5),
+	'Z-dane-only': noBlock(6),
+};
+const legacy = behaviorOf(profileOf(mailVersion())).ownVerification;
+const differences = legacy ? legacyDifferences : modernDifferences;
+
 for (const item of cases) {
 	const difference = differences[item.id];
 	const title = `${item.id}: ${item.level}, server ${item.server}`;
 	if (difference === undefined) {
 		test.serial(title, async t => {
 			const wanted = await put(t, stock, peers, lab, item);
-			t.deepEqual(await put(t, ours, peers, lab, item), wanted);
+			const found = await put(t, ours, peers, lab, item);
+			const lines = legacy && legacyLines[item.id] !== undefined ? wanted.lines : found.lines;
+			t.deepEqual({...found, lines}, wanted);
 		});
 	} else {
 		const {reason, status, peerStatus, warnings} = difference;

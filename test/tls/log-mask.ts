@@ -1,6 +1,7 @@
 import test from 'ava';
 import {openLog} from '../../src/log.ts';
 import {logMask} from '../../src/tls/log-mask.ts';
+import {postfix37} from '../helpers/openssl.ts';
 
 const NONE = 1;
 const SUMMARY = 2;
@@ -22,7 +23,7 @@ const gives = test.macro<[level: string, expected: number, ...lines: readonly st
 				log.push(label + text);
 			},
 		});
-		t.is(logMask('smtp_tls_loglevel', level), expected);
+		t.is(logMask('smtp_tls_loglevel', level, postfix37), expected);
 		t.deepEqual(log, lines);
 	},
 	title(_, level, expected) {

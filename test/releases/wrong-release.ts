@@ -1,0 +1,82 @@
+/*
+ * Told of another release than the one that its clients belong to, the program must
+ * not answer what they could misread: it says loudly what is wrong, and closes.
+ */
+import {join} from 'node:path';
+import test, {type ExecutionContext} from 'ava';
+import {mailVersion} from '../../postfix/lib/instance.ts';
+import {profileOf} from '../../src/wire/release.ts';
+import {LocalClient} from '../helpers/client.ts';
+import {Daemon} from '../helpers/daemon.ts';
+
+const own = profileOf(mailVersion());
+
+/** What comes back of a request from a client of the installed release, and what the log says. */
+async function answerOf(t: ExecutionContext, forced: string) {
+	await using daemon = await Daemon.start('ours', {main: {mail_version: forced}});
+	const client = await LocalClient.connect(join(daemon.sandbox.queueDirectory, 'private', 'tlsproxy'));
+	t.teardown(() => client[Symbol.dispose]());
+	const [request, settings] = daemon.messages('[127.0.0.1]:25');
+	/* A client that is to be greeted waits; one that is not does not read a greeting. */
+	const greeted = profileOf(forced).greeting && (await client.list()) !== undefined;
+	await client.send(request);
+	await client.send(settings);
+	const answer = await client.rest();
+	await daemon.sandbox.waitFor(async () =>
+		(await daemon.lines()).some(line => /^(warning|fatal): .*Postfix/.test(line)),
+	);
+	return {greeted, answer: String(answer), lines: await daemon.lines()};
+}
+
+/* Releases of every format but our own. */
+for (const other of [
+	'3.4.29',
+	'3.5.25',
+	'3.6.20',
+	'3.7.11',
+	'3.8.0',
+	'3.8.20',
+	'3.9.14',
+	'3.10.13',
+	'3.11.7',
+	'3.12-20260821',
+]) {
+	/* Where one of both would wait for the other to speak first, time limits end it. */
+	const differs = profileOf(other).format !== own.format && profileOf(other).greeting === own.greeting;
+	const sameRequest = ['3.4', '3.6'].includes(own.format) && ['3.4', '3.6'].includes(profileOf(other).format);
+	const sameLate =
+		['3.5.20', '3.6.10'].includes(own.format) && ['3.5.20', '3.6.10'].includes(profileOf(other).format);
+	if (differs && !sameRequest && !sameLate) {
+		test(`clients of Postfix ${own.release} get no answer of a program that was told ${other}`, async t => {
+			const {answer, lines} = await answerOf(t, other);
+			t.is(answer, '');
+			t.true(
+				lines.some(
+					line => line.startsWith('warning: ') && line.includes(`does not talk as Postfix ${other} does`),
+				),
+				lines.join('\n'),
+			);
+			t.false(lines.some(line => line.includes('connection established')));
+		});
+	}
+}
+
+/* A client that speaks first does not hear the greeting of the newest. */
+if (own.greeting) {
+	test('a release that nobody knows yet is taken for the newest, with a warning; requests that do not fit end it', async t => {
+		const {answer, lines} = await answerOf(t, '3.99.1');
+		t.is(
+			lines.filter(line => line.startsWith('warning: Postfix 3.99.1 is newer than any release')).length,
+			1,
+		);
+		if (own.format === '3.12') {
+			t.not(answer, '');
+		} else {
+			t.is(answer, '');
+			t.true(
+				lines.some(line => line.startsWith('fatal: requests of Postfix 3.99.1 are not those of p3.12')),
+				lines.join('\n'),
+			);
+		}
+	});
+}
