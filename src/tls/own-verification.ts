@@ -122,7 +122,7 @@ export function ownVerdict(connection: ClientConnection, certificate: X509, comm
 
 /* Whether the certificate itself, or its key, is one that the client knows. Source: tls_dane_match(). */
 function matchesDigest({notes, start}: ClientConnection, certificate: X509): boolean {
-	const key = X509_get0_pubkey(certificate);
+	const hasKey = X509_get0_pubkey(certificate) !== null;
 	for (const {mdalg = '', certs = [], pkeys = []} of start.dane?.ee ?? []) {
 		const digest = EVP_get_digestbyname(mdalg);
 		if (digest === null) {
@@ -130,7 +130,7 @@ function matchesDigest({notes, start}: ClientConnection, certificate: X509): boo
 		}
 
 		const kinds = [
-			['public-key', pkeys, key === null ? '' : keyFingerprint(key, digest), 'digest='],
+			['public-key', pkeys, hasKey ? keyFingerprint(certificate, digest) : '', 'digest='],
 			['certificate', certs, certificateFingerprint(certificate, digest), 'digest '],
 		] as const;
 		for (const [what, known, fingerprint, word] of kinds) {

@@ -147,7 +147,7 @@ export function openServerConnection(
 		namaddr: namaddr.toLowerCase(),
 		peer: 'client',
 		logMask,
-		verifyDepth: application.init.verifydepth,
+		verifyDepth: application.facts.init.verifydepth,
 		mustFail: false,
 		forcedFailure: '',
 		reporter: undefined,

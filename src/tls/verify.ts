@@ -62,8 +62,8 @@ const notesOf = new Map<Ssl, VerifyNotes>();
  */
 let attentive = 0;
 
-function isAttentive({mustFail, logMask}: VerifyNotes): boolean {
-	return mustFail || (logMask & TLS_LOG_VERBOSE) !== 0;
+function isAttentive({mustFail, behavior, logMask}: VerifyNotes): boolean {
+	return mustFail || behavior.ownVerification || (logMask & TLS_LOG_VERBOSE) !== 0;
 }
 
 /** Takes notes for a connection until the result is disposed. */
