@@ -118,7 +118,10 @@ const legacyDifferences: Readonly<Record<string, Difference>> = {
 const legacy = behaviorOf(profileOf(mailVersion())).ownVerification;
 const differences = legacy ? legacyDifferences : modernDifferences;
 
-for (const item of cases) {
+/* With OpenSSL 1.1.1 a server cannot be told to have that group only. */
+const impossible = legacy ? ['X-ffdhe2048'] : [];
+
+for (const item of cases.filter(({id}) => !impossible.includes(id))) {
 	const difference = differences[item.id];
 	const title = `${item.id}: ${item.level}, server ${item.server}`;
 	if (difference === undefined) {
