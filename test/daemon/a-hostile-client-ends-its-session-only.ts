@@ -47,7 +47,7 @@ async function run(t: ExecutionContext, hostile: Hostile): Promise<readonly stri
 	const before = daemon.descriptors();
 	const known = (await daemon.lines()).length;
 	await hostile(t, await daemon.greeted(t));
-	t.true(await daemon.sandbox.waitFor(() => daemon.descriptors() === before), 'descriptors are left over');
+	t.true(await daemon.sandbox.waitFor(() => daemon.descriptors() <= before), 'descriptors are left over');
 	t.is(daemon.pid, pid);
 	await stillServes(t, witness);
 	/* postlogd(8) writes what a process says in the order in which it was said. */
@@ -62,8 +62,9 @@ const warns = test.macro<[what: string, hostile: Hostile, warning: string | RegE
 			await hostile(context, client);
 			t.is(String(await client.rest()), '');
 		});
-		t.is(warnings.length, 1, warnings.join('\n'));
-		const [text = ''] = warnings;
+		/* Somebody who does not talk as clients do may also be told what an administrator can do. */
+		const [text = '', ...others] = warnings.filter(line => !advice.test(line));
+		t.deepEqual(others, []);
 		if (typeof warning === 'string') {
 			t.is(text, `warning: tlsp_get_request_event: ${warning}`);
 		} else {
@@ -74,6 +75,10 @@ const warns = test.macro<[what: string, hostile: Hostile, warning: string | RegE
 		return `a client that ${what} ends its own session, with a clear warning`;
 	},
 });
+
+/** What is said about a client that does not talk as those of the installed release do. */
+const advice =
+	/^warning: the client does not talk as Postfix \S+ does, .*: after an upgrade, run "postfix reload"$/;
 
 const endpoint = '[192.0.2.1]:25';
 const format = (): string => daemon.profile.name.slice(1);
@@ -170,11 +175,12 @@ test.serial('a client of another release is told so, by attribute and format', a
 		await client.send('config_file\0default\0tls_new_in_release_4\0\0\0');
 		t.is(String(await client.rest()), '');
 	});
-	t.regex(
-		warnings.join('\n'),
-		/receive client TLS settings: client_params: wanted "\w+", got "\w+" \(format [\d.]+\)$/,
-	);
-	t.true(warnings.join('\n').includes(`(format ${format()})`));
+	const [text = '', told = '', ...others] = warnings;
+	t.regex(text, /receive client TLS settings: client_params: wanted "\w+", got "\w+" \(format [\d.]+\)$/);
+	t.true(text.endsWith(`(format ${format()})`));
+	t.regex(told, advice);
+	t.true(told.includes(`Postfix ${daemon.profile.release} `));
+	t.deepEqual(others, []);
 });
 
 /* A client that has been told to go on, and what it passes then. */
