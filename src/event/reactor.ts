@@ -172,7 +172,8 @@ export class Reactor implements Disposable {
 
 	/**
 	 * Comes back to a task after the events at hand, before the next step of a handshake: for sessions that
-	 * have more data to move than is fair to others at once. No event would bring them back.
+	 * have more data to move than is fair to others at once, which no event would bring back, and for what
+	 * takes longer than data can wait for. Events are looked at after each.
 	 */
 	soon(task: Task): void {
 		this.#soon.push(task);

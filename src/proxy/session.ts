@@ -89,12 +89,15 @@ export class Session implements Task {
 	/** One step of expensive or left-over work: for the reactor only. */
 	step(): void {
 		this.#queued = false;
-		if (this.#state === 'handshaking') {
-			this.#handshake();
-		} else if (this.#state === 'proxying') {
-			this.#move();
-		}
+		Session.#steps[this.#state]?.(this);
 	}
+
+	static readonly #steps: Readonly<Partial<Record<State, (session: Session) => void>>> = {
+		'awaiting-request': session => session.#receiveRequest(),
+		'awaiting-descriptor': session => session.#receiveDescriptor(),
+		handshaking: session => session.#handshake(),
+		proxying: session => session.#move(),
+	};
 
 	/** A call of this session's threw: for the reactor only. */
 	fault(reason: unknown): void {
@@ -131,8 +134,9 @@ export class Session implements Task {
 	};
 
 	/*
-	 * During the handshake the client has to wait: what it sends, or that it leaves,
-	 * is found when the pump starts, which assumes that there is some.
+	 * A request costs as much as a step of a handshake: served among the events, data
+	 * would have to wait for all of them. During the handshake the client waits: what
+	 * it sends, or that it leaves, is found when the pump starts.
 	 */
 	#plaintextReady(readable: boolean, writable: boolean): void {
 		if (this.#state === 'proxying') {
@@ -140,10 +144,8 @@ export class Session implements Task {
 			this.#move();
 		} else if (!readable) {
 			return;
-		} else if (this.#state === 'awaiting-request') {
-			this.#receiveRequest();
-		} else if (this.#state === 'awaiting-descriptor') {
-			this.#receiveDescriptor();
+		} else if (this.#state === 'awaiting-request' || this.#state === 'awaiting-descriptor') {
+			this.#queue();
 		} else if (this.#state === 'answered' && readStream(this.#plaintext) !== WANT_READ) {
 			this.#happened('plaintext-end');
 		}
@@ -166,12 +168,13 @@ export class Session implements Task {
 	}
 
 	#queue(): void {
-		if (this.#queued || !this.#heard) {
+		const handshaking = this.#state === 'handshaking';
+		if (this.#queued || (handshaking && !this.#heard)) {
 			return;
 		}
 
 		this.#queued = true;
-		if (this.#state === 'handshaking') {
+		if (handshaking) {
 			this.#host.reactor.queue(this, this.#flow);
 		} else {
 			this.#host.reactor.soon(this);
@@ -193,14 +196,11 @@ export class Session implements Task {
 
 				break;
 			case 'complete':
-				this.#decide();
-				break;
+				return this.#decide();
 			case 'refused':
-				this.#happened('refused');
-				break;
+				return this.#happened('refused');
 			case 'failed':
-				this.#happened('failure');
-				break;
+				return this.#happened('failure');
 			default:
 				progress satisfies never;
 		}
