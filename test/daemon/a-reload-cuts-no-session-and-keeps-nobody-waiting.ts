@@ -97,6 +97,8 @@ test.serial('a service that is removed does not keep others waiting, and its ses
 	const [line = ''] = /^tlsproxy\s.*(?:\n\s.*)*/m.exec(before) ?? [];
 	writeFileSync(masterCf, `${before}\n${line.replace(/^tlsproxy/, 'second')}\n`);
 	await sandbox.reload();
+	/* master(8) reads its file some time after it was told to: before that there is no such socket. */
+	await timeToGreeting(daemon, 'second');
 	const [session] = await openSessions(t, daemon, 1, 'second');
 	await timeToGreeting(daemon);
 	const all = processes(daemon).length;
