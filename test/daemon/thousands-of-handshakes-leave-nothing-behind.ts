@@ -102,18 +102,20 @@ test('thousands of handshakes, of all kinds, leave nothing behind', async t => {
 	/* What is made once and kept is made by then, and allocators have found their size. */
 	await run(Math.min(20_000, TOTAL / 2));
 	const {pid} = daemon;
-	const idle = async (): Promise<number> => {
+	const idle = async (limit: number): Promise<number> => {
 		let count = daemon.descriptors();
 		await daemon.sandbox.waitFor(() => {
 			count = daemon.descriptors();
-			return count < 40;
+			return count <= limit;
 		});
 		return count;
 	};
-	const descriptors = await idle();
+	/* Sixteen sessions have at least as many descriptors more. */
+	const descriptors = await idle(39);
 	const before = daemon.memory();
 	await run(TOTAL);
-	t.is(await idle(), descriptors);
+	/* Fewer are none left behind: connections to tlsmgr(8) and to the log come and go. */
+	t.true((await idle(descriptors)) <= descriptors);
 	t.is(daemon.pid, pid);
 	const after = daemon.memory();
 	t.log(`${TOTAL} sessions: ${Math.round(before / 1024)} kB, then ${Math.round(after / 1024)} kB`);
