@@ -54,8 +54,11 @@ export interface SandboxOptions {
 /** Its presence says that a directory may be removed. */
 const MARKER = '.tlsproxy-sandbox';
 
-/** Time for one administration command, in milliseconds. */
-const COMMAND_LIMIT = 30_000;
+/** Time for one administration command, in milliseconds: no matter how busy the machine is. */
+const COMMAND_LIMIT = 120_000;
+
+/** Time for something that is about to happen, in milliseconds. Who waits for it sees that it does not; a machine that is busy is no reason. */
+const PATIENCE = 60_000;
 
 /** Directories of a queue, by owner. Source: postfix conf/postfix-files. */
 const OWNED_BY_MAIL_OWNER =
@@ -201,13 +204,17 @@ export class Sandbox implements AsyncDisposable {
 		await this.#run('postconf', ['-c', this.configDirectory, '-e', `${name}=${value}`]);
 	}
 
-	/** Has master(8) read its configuration again; done when it says so. */
+	/** Has master(8) read its configuration again; done when it says so, and our own processes of before accept nothing more. */
 	async reload(): Promise<void> {
 		const reloads = async () => (await this.logLines(/postfix\/master\[\d+\]: reload -- /)).length;
 		const before = await reloads();
+		/* master(8) says so first, and closes the status channels then. A supervisor goes when its worker has let go. */
+		const old = this.#supervisors();
 		await this.#postfix('reload');
-		if (!(await this.waitFor(async () => (await reloads()) > before, COMMAND_LIMIT))) {
-			throw new Error('master(8) did not reload');
+		const done = async (): Promise<boolean> =>
+			(await reloads()) > before && !this.#supervisors().some(pid => old.includes(pid));
+		if (!(await this.waitFor(done))) {
+			throw new Error(`master(8) did not reload:\n${await this.log()}`);
 		}
 	}
 
@@ -276,7 +283,7 @@ export class Sandbox implements AsyncDisposable {
 	}
 
 	/** Asks until the answer is yes; tells whether it was, in time. */
-	async waitFor(condition: () => boolean | Promise<boolean>, milliseconds = 10_000): Promise<boolean> {
+	async waitFor(condition: () => boolean | Promise<boolean>, milliseconds = PATIENCE): Promise<boolean> {
 		for (const end = Date.now() + milliseconds; ; ) {
 			if (await condition()) {
 				return true;
@@ -288,6 +295,13 @@ export class Sandbox implements AsyncDisposable {
 
 			await sleep(20);
 		}
+	}
+
+	/* Shell scripts, which is what tells them from the daemons of stock. */
+	#supervisors(): readonly number[] {
+		return this.processes()
+			.filter(({args}) => args[1]?.endsWith('/tlsproxy') === true)
+			.map(({pid}) => pid);
 	}
 
 	/* The lock file can be older than a process of the same number: look who it is. */
@@ -478,13 +492,16 @@ function lookup(database: 'passwd' | 'group', name: string): readonly string[] {
 	return found;
 }
 
+let portsTried = 0;
+
 /**
  * A port of this host that nobody listens on. It is below the range that outgoing connections take their
- * ports from, so that none takes it before master(8) does.
+ * ports from, so that none takes it before master(8) does; and processes that look at the same time look
+ * at different ports.
  */
 export async function freePort(): Promise<number> {
 	for (;;) {
-		const port = 10_000 + Math.floor(Math.random() * 20_000);
+		const port = 10_000 + ((process.pid * 100 + portsTried++) % 20_000);
 		const isFree = await new Promise<boolean>(resolve => {
 			const server = createServer();
 			server.once('error', () => resolve(false));

@@ -3,12 +3,12 @@
  * cannot be told, and the log says so; whoever has only said that he sends nothing
  * more gets it.
  */
-import {connect, createServer} from 'node:net';
+import {connect} from 'node:net';
 import {setTimeout as delay} from 'node:timers/promises';
 import test, {type ExecutionContext} from 'ava';
 import {Daemon, type Which} from '../helpers/daemon.ts';
 import {CertificateStore, connectTo} from '../helpers/openssl.ts';
-import {tlsPeer} from '../helpers/peer.ts';
+import {tcpPeer, tlsPeer} from '../helpers/peer.ts';
 
 const store = new CertificateStore();
 test.after.always(() => store[Symbol.dispose]());
@@ -18,17 +18,12 @@ const good = {key: store.read('peer.key'), cert: store.read('peer.cert')};
 /** A server that answers after a while. */
 async function slowPeer(t: ExecutionContext): Promise<number> {
 	const port = await tlsPeer(t, good, socket => socket.pipe(socket));
-	const server = createServer(socket => {
-		socket.on('error', () => undefined);
+	return await tcpPeer(t, socket => {
 		setTimeout(() => {
-			const onward = connect(port, '127.0.0.1');
+			const onward = connect({port, host: '127.0.0.1', allowHalfOpen: true});
 			onward.on('error', () => undefined);
 			socket.pipe(onward).pipe(socket);
-		}, 1000);
-	});
-	t.teardown(() => server.close());
-	return await new Promise(resolve => {
-		server.listen(0, '127.0.0.1', () => resolve((server.address() as {readonly port: number}).port));
+		}, 2000);
 	});
 }
 

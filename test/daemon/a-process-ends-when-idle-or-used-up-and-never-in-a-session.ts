@@ -45,10 +45,10 @@ test(idle, 'stock');
 
 test('a session ends a time without one, and max_idle begins anew after it', async t => {
 	const service = new Service(t, daemon, 'ours');
-	const started = service.start('-o', 'max_idle=3s');
-	for (let round = 0; round < 3; round++) {
+	const started = service.start('-o', 'max_idle=6s');
+	for (let round = 0; round < 4; round++) {
 		await finish(await service.greeted(t));
-		await delay(1500);
+		await delay(2000);
 		t.true(started.lives, `after ${round + 1} sessions`);
 	}
 

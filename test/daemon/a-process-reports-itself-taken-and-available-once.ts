@@ -20,8 +20,8 @@ test.before(async () => {
 });
 test.after.always(async () => await daemon[Symbol.asyncDispose]());
 
-const reports = test.macro<[which: Which, pairs: (sessions: number) => number]>({
-	async exec(t, which, pairs) {
+const reports = test.macro<[which: Which]>({
+	async exec(t, which) {
 		const port = await tlsPeer(t, good, socket => socket.pipe(socket));
 		const service = new Service(t, daemon, which);
 		const started = service.start();
@@ -34,15 +34,22 @@ const reports = test.macro<[which: Which, pairs: (sessions: number) => number]>(
 		}
 
 		await finish(first);
-		const expected = Array.from({length: pairs(3)}, () =>
-			(['taken', 'available'] as const).map(state => ({
+		/* Stock says it again with each connection. Ours may be busy meanwhile, on a busy machine. */
+		const [least, most] = which === 'stock' ? [6, 6] : [2, 20];
+		t.true(
+			await daemon.sandbox.waitFor(
+				() => started.reports.length >= least && started.reports.at(-1)?.state === 'available',
+			),
+		);
+		t.true(started.reports.length <= most, `${started.reports.length} reports`);
+		t.deepEqual(
+			started.reports,
+			started.reports.map((_, index) => ({
 				pid: started.pid,
 				generation: started.generation,
-				state,
+				state: index % 2 === 0 ? 'taken' : 'available',
 			})),
-		).flat();
-		t.true(await daemon.sandbox.waitFor(() => started.reports.length >= expected.length));
-		t.deepEqual(started.reports, expected);
+		);
 		t.true(started.lives);
 	},
 	title(_, which) {
@@ -50,9 +57,8 @@ const reports = test.macro<[which: Which, pairs: (sessions: number) => number]>(
 	},
 });
 
-/* Stock says it again with each connection, and no more by that. */
-test(reports, 'ours', () => 1);
-test(reports, 'stock', sessions => sessions);
+test(reports, 'ours');
+test(reports, 'stock');
 
 test('a process to which nobody comes reports nothing', async t => {
 	for (const which of ['ours', 'stock'] as const) {

@@ -13,7 +13,7 @@ import {RawTls, TLS1_3_VERSION} from '../helpers/raw-tls.ts';
 
 const COUNT = 1000;
 /** Long enough for all of them to be there at once. */
-const LIMIT = 15 as Seconds;
+const LIMIT = 20 as Seconds;
 /** Memory for one that is waiting. */
 const PER_SESSION = 64 * 1024;
 
@@ -40,7 +40,7 @@ const served = test.macro<[what: string, behave: Behaviour]>({
 		const door = await FrontDoor.open(t, daemon);
 		await converse(t, await door.visit(honest));
 		const {pid} = daemon;
-		await daemon.sandbox.waitFor(() => daemon.descriptors() < 60);
+		await daemon.sandbox.waitFor(() => daemon.descriptors() < 60, 10_000);
 		const descriptors = daemon.descriptors();
 		const memory = daemon.memory();
 		const known = (await daemon.lines()).length;
@@ -52,7 +52,10 @@ const served = test.macro<[what: string, behave: Behaviour]>({
 		);
 		const ended = Promise.all(crowd.map(async ({local}) => await local.rest()));
 		const behaviour = behave(crowd);
-		t.true(daemon.descriptors() >= descriptors + 2 * COUNT, 'not all of them are there');
+		t.true(
+			await daemon.sandbox.waitFor(() => daemon.descriptors() >= descriptors + 2 * COUNT, LIMIT * 1000),
+			'not all of them are there',
+		);
 		for (let round = 0; round < 20; round++) {
 			await converse(t, await door.visit(honest));
 		}

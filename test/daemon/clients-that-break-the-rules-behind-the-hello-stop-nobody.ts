@@ -13,7 +13,7 @@ import {RawTls, TLS1_2_VERSION, TLS1_3_VERSION} from '../helpers/raw-tls.ts';
 
 const COUNT = 200;
 /** To the session time limit stock adds ten seconds, and so do we. */
-const SESSION = {handshakeTimeout: 20 as Seconds, sessionTimeout: 1 as Seconds};
+const SESSION = {handshakeTimeout: 40 as Seconds, sessionTimeout: 1 as Seconds};
 
 const store = new CertificateStore();
 test.after.always(() => store[Symbol.dispose]());
@@ -130,7 +130,7 @@ test.serial(
 		const door = await FrontDoor.open(t, daemon);
 		await converse(t, await door.visit('[198.51.100.1]:25'));
 		const {pid} = daemon;
-		await daemon.sandbox.waitFor(() => daemon.descriptors() < 40);
+		await daemon.sandbox.waitFor(() => daemon.descriptors() < 40, 10_000);
 		const descriptors = daemon.descriptors();
 		const memory = daemon.memory();
 		const crowd = many(COUNT, async index => {

@@ -1,11 +1,10 @@
 /*
  * A descriptor per session is nothing that anybody notices, for a day.
  */
-import {readdirSync, readlinkSync} from 'node:fs';
 import {setTimeout as delay} from 'node:timers/promises';
 import test from 'ava';
 import {Daemon, type Which} from '../helpers/daemon.ts';
-import {finish, Service, speaks} from '../helpers/master.ts';
+import {finish, openFiles, Service, speaks} from '../helpers/master.ts';
 import {CertificateStore} from '../helpers/openssl.ts';
 import {tlsPeer} from '../helpers/peer.ts';
 
@@ -20,11 +19,10 @@ test.before(async () => {
 });
 test.after.always(async () => await daemon[Symbol.asyncDispose]());
 
-/** What a process has open, by kind. */
-function kinds(pid: number): readonly string[] {
-	return readdirSync(`/proc/${pid}/fd`)
-		.map(fd => readlinkSync(`/proc/${pid}/fd/${fd}`).replace(/:.*/, ''))
-		.toSorted();
+/** How much a process has open, by kind. */
+function kinds(pid: number): Readonly<Record<string, number>> {
+	const all = Object.groupBy(openFiles(pid), name => name.replace(/:.*/, ''));
+	return Object.fromEntries(Object.entries(all).map(([kind, list = []]) => [kind, list.length]));
 }
 
 const leavesNone = test.macro<[which: Which]>({
@@ -47,12 +45,14 @@ const leavesNone = test.macro<[which: Which]>({
 			await serve();
 		}
 
-		await daemon.sandbox.waitFor(() => kinds(worker).length === first.length);
-		t.deepEqual(kinds(worker), first);
+		/* Fewer are none left behind: connections to tlsmgr(8) come and go. */
+		const more = () => Object.entries(kinds(worker)).filter(([kind, count]) => count > (first[kind] ?? 0));
+		await daemon.sandbox.waitFor(() => more().length === 0, 30_000);
+		t.deepEqual(more(), [], JSON.stringify(first));
 		t.is(started.worker, worker);
 	},
 	title(_, which) {
-		return `${which}: a process that has served 50 sessions has open what it had after the first`;
+		return `${which}: a process that has served 50 sessions has no more open than after the first`;
 	},
 });
 

@@ -37,12 +37,8 @@ async function limited(t: ExecutionContext, ...words: readonly string[]): Promis
 
 /** What is said about refusals, up to the end of a session: lines arrive later than answers. */
 async function refusals({started}: Limited, endpoint: string): Promise<readonly string[]> {
-	const end = `DISCONNECT ${endpoint}`;
-	if (!(await daemon.sandbox.waitFor(async () => (await started.lines()).includes(end)))) {
-		throw new Error(`no end of ${endpoint}`);
-	}
-
-	return (await started.lines()).filter(line => line.startsWith('warning: TLS handshake'));
+	const lines = await started.linesUpTo(`DISCONNECT ${endpoint}`);
+	return lines.filter(line => line.startsWith('warning: TLS handshake'));
 }
 
 const one = (port: number): string => `[192.0.2.1]:${port}`;
@@ -135,8 +131,9 @@ test('without a word there is no limit', async t => {
 const isFatal = test.macro({
 	async exec(t, word: string, fatal: string) {
 		const started = new Service(t, daemon, 'ours').start(word);
-		t.is(await started.end(30_000), 1);
-		t.true(await daemon.sandbox.waitFor(async () => (await started.lines()).includes(`fatal: ${fatal}`)));
+		t.is(await started.end(), 1);
+		await started.linesUpTo(`fatal: ${fatal}`);
+		t.true(await started.gone());
 	},
 	title(_, word: string) {
 		return `${word} is fatal`;

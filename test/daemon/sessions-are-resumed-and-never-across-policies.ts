@@ -280,8 +280,6 @@ test.serial('tlsmgr that is dead costs resumption, and nothing else', async t =>
 	const started = performance.now();
 	t.false((await visit(t, fresh())).reused);
 	t.log(`${Math.round(performance.now() - started)} ms`);
-	t.regex(
-		(await daemon.lines()).join('\n'),
-		/warning: problem talking to server private\/tlsmgr: Connection timed out/,
-	);
+	await daemon.linesUpTo(/warning: problem talking to server private\/tlsmgr: Connection timed out/);
+	t.pass();
 });

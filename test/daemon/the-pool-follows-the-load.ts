@@ -119,16 +119,16 @@ test.serial(
 		t.is(work.length, 2);
 		/* Both have worked. */
 		t.true(Math.min(...work) > Math.max(...work) / 10, work.join(' '));
-		t.true(await daemon.sandbox.waitFor(() => daemon.sandbox.daemonPids('tlsproxy').length === 0, 15_000));
+		t.true(await daemon.sandbox.waitFor(() => daemon.sandbox.daemonPids('tlsproxy').length === 0));
 		t.deepEqual(await daemon.sandbox.logLines(/exit status|throttl|panic|fatal|error:|killed/), []);
 	},
 );
 
 test.serial(
-	'clients one after the other, and those who wait for the first process, get one process',
+	'clients one after the other, and those who wait for the first process, get no pool of them',
 	async t => {
 		const port = await server(t);
-		for (const processLimit of [0, 5]) {
+		for (const processLimit of [0, 20]) {
 			await using daemon = await start(processLimit);
 			const observed = observe(daemon);
 			/* All of them are there before anybody accepts. */
@@ -139,7 +139,8 @@ test.serial(
 			}
 
 			const {most} = await observed.stop();
-			t.true(most <= 2, `${most} processes with limit ${processLimit}`);
+			/* Some more on a machine so slow that one client after the other is a load. */
+			t.true(most <= 5, `${most} processes with limit ${processLimit}`);
 		}
 	},
 );
@@ -176,5 +177,5 @@ test.serial('sessions that are open keep no process busy: the pool shrinks aroun
 		await finish(client);
 	}
 
-	t.true(await daemon.sandbox.waitFor(() => daemon.sandbox.daemonPids('tlsproxy').length === 0, 15_000));
+	t.true(await daemon.sandbox.waitFor(() => daemon.sandbox.daemonPids('tlsproxy').length === 0));
 });

@@ -107,7 +107,7 @@ test('thousands of handshakes, of all kinds, leave nothing behind', async t => {
 		await daemon.sandbox.waitFor(() => {
 			count = daemon.descriptors();
 			return count <= limit;
-		});
+		}, 20_000);
 		return count;
 	};
 	/* Sixteen sessions have at least as many descriptors more. */

@@ -16,6 +16,13 @@ async function settled(): Promise<void> {
 	}
 }
 
+/** The same, when there were many tasks: on a busy machine they take more than one turn. */
+async function served(reactor: Reactor): Promise<void> {
+	for (let round = 0; round < 500 && reactor.backlog > 0; round++) {
+		await settled();
+	}
+}
+
 function reactorFor(t: ExecutionContext): Reactor {
 	const reactor = new Reactor(close);
 	t.teardown(() => reactor[Symbol.dispose]());
@@ -194,7 +201,8 @@ test.serial('watchPatiently waits for a while while there is other work, and the
 	}
 
 	t.true((times[0] ?? 0) >= 20, times.join(' '));
-	t.true((times[9] ?? Infinity) < 1000, times.join(' '));
+	/* The work ends after five seconds. */
+	t.true((times[9] ?? Infinity) < 4000, times.join(' '));
 });
 
 test('watchPatiently is for one descriptor at a time', t => {
@@ -401,7 +409,7 @@ test('queue serves tasks in order, each once', async t => {
 
 	t.is(reactor.backlog, 3000);
 	t.deepEqual(log, [], 'not from within the call');
-	await delay(200);
+	await served(reactor);
 	t.deepEqual(log, names);
 	t.is(reactor.backlog, 0);
 });
@@ -438,7 +446,7 @@ test('queue lets flows take turns: one with thousands of tasks does not stop ano
 	});
 	reactor.queue(honest, 'honest');
 	t.is(reactor.backlog, 2001);
-	await delay(200);
+	await served(reactor);
 	t.deepEqual(log.slice(0, 6), ['storm', 'honest', 'storm', 'honest', 'storm', 'honest']);
 	t.is(log.length, 2003);
 });

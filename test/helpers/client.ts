@@ -11,6 +11,9 @@ import {AttributeFramer, type AttributeList} from '../../src/wire/attr.ts';
 import {type ClientSettings, parseClientSettings} from '../../src/wire/client.ts';
 import {type Profile, profileOf} from '../../src/wire/release.ts';
 
+/** Time for an answer, in milliseconds. Whoever waits for ever keeps all other tests waiting too. */
+const PATIENCE = 150_000;
+
 /** A connection to tlsproxy(8). Disposal closes it. */
 export class LocalClient implements Disposable {
 	readonly socket: Socket;
@@ -103,10 +106,17 @@ export class LocalClient implements Disposable {
 	}
 
 	async #until(condition: () => boolean): Promise<void> {
-		while (!condition() && !this.ended) {
-			await new Promise<void>(resolve => {
-				this.#wake = resolve;
-			});
+		const {promise: late, reject} = Promise.withResolvers<never>();
+		const timer = setTimeout(() => reject(new Error('tlsproxy does not answer')), PATIENCE);
+		try {
+			while (!condition() && !this.ended) {
+				const told = new Promise<void>(resolve => {
+					this.#wake = resolve;
+				});
+				await Promise.race([told, late]);
+			}
+		} finally {
+			clearTimeout(timer);
 		}
 	}
 

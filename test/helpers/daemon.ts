@@ -87,8 +87,9 @@ export class Daemon implements AsyncDisposable {
 			role: 'client',
 			sendContext: true,
 			probeOnly: false,
-			handshakeTimeout: 10 as Seconds,
-			sessionTimeout: 30 as Seconds,
+			/* Long: what is not about time limits must not meet one because the machine is busy. */
+			handshakeTimeout: 100 as Seconds,
+			sessionTimeout: 300 as Seconds,
 			serverId: 'smtp:test.example',
 			...wish.request,
 		};
@@ -169,18 +170,18 @@ export class Daemon implements AsyncDisposable {
 		return lines.map(line => line.replace(/^.*? postfix\/tlsproxy\[\d+\]: /, ''));
 	}
 
+	/** The same, as soon as there is a wanted one behind the first so many: lines come later than what they are about. */
+	async linesUpTo(wanted: string | RegExp, linesBefore = 0): Promise<readonly string[]> {
+		return await linesUpTo(this.sandbox, wanted, async () => (await this.lines()).slice(linesBefore));
+	}
+
 	/** Lines from the beginning of a session up to its end. */
 	async linesOf({
 		endpoint,
 		linesBefore,
 	}: Pick<HandedOff, 'endpoint' | 'linesBefore'>): Promise<readonly string[]> {
 		const last = `DISCONNECT ${endpoint}`;
-		const since = async (): Promise<readonly string[]> => (await this.lines()).slice(linesBefore);
-		if (!(await this.sandbox.waitFor(async () => (await since()).includes(last)))) {
-			throw new Error(`no end of ${endpoint}:\n${await this.sandbox.log()}`);
-		}
-
-		const lines = await since();
+		const lines = await this.linesUpTo(last, linesBefore);
 		const first = lines.findIndex(line => line.startsWith('CONNECT ') && line.endsWith(endpoint));
 		return lines.slice(first, lines.indexOf(last) + 1).map(line => line.replaceAll(endpoint, '[PEER]'));
 	}
@@ -188,6 +189,24 @@ export class Daemon implements AsyncDisposable {
 	async [Symbol.asyncDispose](): Promise<void> {
 		await this.sandbox.stop();
 	}
+}
+
+/** Waits until a log has a line, or one that matches, and reads it then. */
+export async function linesUpTo(
+	sandbox: Sandbox,
+	wanted: string | RegExp,
+	read: () => Promise<readonly string[]>,
+): Promise<readonly string[]> {
+	let lines: readonly string[] = [];
+	const found = await sandbox.waitFor(async () => {
+		lines = await read();
+		return lines.some(line => (typeof wanted === 'string' ? line === wanted : wanted.test(line)));
+	});
+	if (!found) {
+		throw new Error(`no line ${String(wanted)}:\n${await sandbox.log()}`);
+	}
+
+	return lines;
 }
 
 /** The value of a status list; -1 when there is none. */

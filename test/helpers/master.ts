@@ -26,7 +26,7 @@ import {
 } from '../../src/ffi/libc.ts';
 import type {Fd} from '../../src/units.ts';
 import type {LocalClient} from './client.ts';
-import type {Daemon, Which} from './daemon.ts';
+import {type Daemon, linesUpTo, type Which} from './daemon.ts';
 import {Held, referenceOf, socketPair} from './descriptors.ts';
 
 /* The program itself only ever connects. */
@@ -137,15 +137,7 @@ export class Service {
 
 	/** Whether a process could still accept. */
 	isListenedOnBy(pid: number): boolean {
-		const listener = referenceOf(this.listener.fd);
-		return readdirSync(`/proc/${pid}/fd`).some(fd => {
-			try {
-				return readlinkSync(`/proc/${pid}/fd/${fd}`) === listener;
-			} catch {
-				/* It was closed while we looked. */
-				return false;
-			}
-		});
+		return openFiles(pid).includes(referenceOf(this.listener.fd));
 	}
 
 	/** Connects, and waits until a process greets. */
@@ -238,6 +230,11 @@ export class Started {
 			.map(line => line.replace(/^.*? \S+\[\d+\]: /, ''));
 	}
 
+	/** The same, as soon as there is a wanted one: lines come later than what they are about. */
+	async linesUpTo(wanted: string | RegExp): Promise<readonly string[]> {
+		return await linesUpTo(this.#daemon.sandbox, wanted, async () => await this.lines());
+	}
+
 	/** Ends whatever is left. */
 	kill(): void {
 		this.#status.destroy();
@@ -281,6 +278,18 @@ export class Started {
 				}
 			});
 	}
+}
+
+/** What the descriptors of a process refer to. */
+export function openFiles(pid: number): readonly string[] {
+	return readdirSync(`/proc/${pid}/fd`).flatMap(fd => {
+		try {
+			return [readlinkSync(`/proc/${pid}/fd/${fd}`)];
+		} catch {
+			/* It was closed while we looked. */
+			return [];
+		}
+	});
 }
 
 /** Whether a message comes back. */

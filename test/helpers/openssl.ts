@@ -309,9 +309,9 @@ export function connectionTo(
 	return connection;
 }
 
-/** Repeats a step until it comes to something, up to five seconds. */
+/** Repeats a step until it comes to something, up to a minute. */
 export async function finish(step: () => number): Promise<number> {
-	for (const limit = performance.now() + 5000; performance.now() < limit; ) {
+	for (const limit = performance.now() + 60_000; performance.now() < limit; ) {
 		const result = step();
 		if (result !== WANT_READ && result !== WANT_WRITE && result !== AGAIN) {
 			return result;
@@ -320,5 +320,5 @@ export async function finish(step: () => number): Promise<number> {
 		await delay(1);
 	}
 
-	throw new Error('nothing came of it in five seconds');
+	throw new Error('nothing came of it in a minute');
 }

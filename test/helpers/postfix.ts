@@ -55,13 +55,13 @@ export class Pair implements AsyncDisposable {
 	}
 
 	/** Submits messages and waits until as many have arrived. */
-	async deliver(outgoing: readonly Outgoing[], streams: number, limit = 60_000): Promise<boolean> {
+	async deliver(outgoing: readonly Outgoing[], streams: number, limit = 120_000): Promise<boolean> {
 		await inject(this.sandbox.submissionPort, outgoing, streams);
 		return await this.arrived(outgoing.length, limit);
 	}
 
 	/** Waits until that many messages have arrived and nothing is queued. */
-	async arrived(count: number, limit = 60_000): Promise<boolean> {
+	async arrived(count: number, limit = 120_000): Promise<boolean> {
 		return await this.sandbox.waitFor(async () => {
 			const {encryptedMessages, clearMessages} = await this.sink.counts();
 			return encryptedMessages + clearMessages >= count && (await this.sandbox.queue()).length === 0;

@@ -108,8 +108,8 @@ export async function visitService(
 		role: 'server',
 		sendContext: true,
 		probeOnly: false,
-		handshakeTimeout: 10 as Seconds,
-		sessionTimeout: 30 as Seconds,
+		handshakeTimeout: 100 as Seconds,
+		sessionTimeout: 300 as Seconds,
 		serverId,
 		...item.request,
 	};
@@ -134,14 +134,7 @@ export async function visitService(
 	const output = await visitor;
 	const rest = String(await client.rest());
 	const end = `DISCONNECT ${endpoint}`;
-	const since = async () => (await daemon.lines()).slice(known);
-	if (!(await daemon.sandbox.waitFor(async () => (await since()).includes(end)))) {
-		throw new Error(
-			`${item.id} does not end, status ${status}: ${(await daemon.sandbox.logLines()).slice(-20).join('\n')}`,
-		);
-	}
-
-	const lines = (await since()).map(line => mask(line, endpoint, lab));
+	const lines = (await daemon.linesUpTo(end, known)).map(line => mask(line, endpoint, lab));
 	return {
 		status,
 		context: context && {...context, namaddr: context.namaddr.replace(endpoint, '[PEER]')},

@@ -43,7 +43,7 @@ async function run(t: ExecutionContext, program: string, ...wrapper: readonly st
 	const child = spawn(command, words, {stdio: ['pipe', 'pipe', 'inherit']});
 	t.teardown(() => child.kill('SIGKILL'));
 	const [line] = (await once(createInterface(child.stdout), 'line', {
-		signal: AbortSignal.timeout(20_000),
+		signal: AbortSignal.timeout(60_000),
 	})) as [string];
 	const pid = child.pid ?? 0;
 	const status = readFileSync(`/proc/${pid}/status`, 'utf8');

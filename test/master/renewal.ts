@@ -140,7 +140,7 @@ test('Renewal tells once of a certificate and a key that are written one after t
 	const told = watch(t, ...files);
 	for (const file of files) {
 		writeFileSync(file, 'new');
-		await delay(500);
+		await delay(100);
 	}
 
 	await settled(told, 1);

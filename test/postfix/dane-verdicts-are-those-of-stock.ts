@@ -56,7 +56,7 @@ async function outcomes(
 	const all = names.flatMap(([level, host]) => messages(1, () => `u@${host}.${level}.example`));
 	await inject(sandbox.submissionPort, all, 2);
 	const verdict = /postfix\/smtp\[\d+\]: \w+: to=<u@(\S+)>.* (dsn=.*)$/;
-	if (!(await sandbox.waitFor(async () => (await sandbox.logLines(verdict)).length === all.length, 40_000))) {
+	if (!(await sandbox.waitFor(async () => (await sandbox.logLines(verdict)).length === all.length))) {
 		throw new Error(await sandbox.log());
 	}
 

@@ -172,7 +172,7 @@ test.serial(
 		] as const) {
 			const before = heard.length;
 			child.stdin.write(`${command}\n`);
-			if (!(await screen.daemon.sandbox.waitFor(() => reply.test(heard.slice(before)), 20_000))) {
+			if (!(await screen.daemon.sandbox.waitFor(() => reply.test(heard.slice(before))))) {
 				throw new Error(`no reply to ${command}: ${heard}`);
 			}
 		}
@@ -232,7 +232,7 @@ test.serial(
 			1,
 		);
 		const about = /postfix\/smtp\[\d+\]: /;
-		if (!(await sender.waitFor(async () => (await sender.log()).includes('status=deferred'), 30_000))) {
+		if (!(await sender.waitFor(async () => (await sender.log()).includes('status=deferred')))) {
 			throw new Error(await sender.log());
 		}
 

@@ -40,8 +40,8 @@ async function logOf(tlsproxy: 'ours' | 'stock'): Promise<string> {
 	await inject(sandbox.submissionPort, messages(2), 1);
 	const has = async (count: number, pattern: RegExp): Promise<boolean> =>
 		(await sandbox.logLines(pattern)).length >= count;
-	await sandbox.waitFor(async () => await has(2, /status=deferred/), 30_000);
-	await sandbox.waitFor(async () => await has(2, /tlsproxy\[\d+\]: DISCONNECT/), 30_000);
+	await sandbox.waitFor(async () => await has(2, /status=deferred/));
+	await sandbox.waitFor(async () => await has(2, /tlsproxy\[\d+\]: DISCONNECT/));
 	return masked(await sandbox.log(), sandbox.directory, sink.port);
 }
 

@@ -58,7 +58,7 @@ async function outcomes(
 	);
 	await inject(sandbox.submissionPort, all, 2);
 	const verdict = /postfix\/smtp\[\d+\]: \w+: to=<u@(\S+)>.* (dsn=.*)$/;
-	if (!(await sandbox.waitFor(async () => (await sandbox.logLines(verdict)).length === all.length, 30_000))) {
+	if (!(await sandbox.waitFor(async () => (await sandbox.logLines(verdict)).length === all.length))) {
 		throw new Error(await sandbox.log());
 	}
 
