@@ -17,7 +17,8 @@ async function update(manager: TlsManager, id: string, session: string | Buffer)
 /** Has the clock of the program go forward by hand, and by nothing else: no limit passes because the machine is busy. */
 function movableClock(t: ExecutionContext): (milliseconds: number) => void {
 	const real = performance.now.bind(performance);
-	let time = performance.now();
+	/* A whole number: sums are exact then. */
+	let time = Math.ceil(performance.now());
 	performance.now = () => time;
 	t.teardown(() => {
 		performance.now = real;
