@@ -44,6 +44,9 @@ export const SSL_CTX_free: (ctx: SslCtx) => void = libssl.func('void SSL_CTX_fre
 export const SSL_CTX_set_options: (ctx: SslCtx, options: number) => number | bigint = libssl.func(
 	'uint64_t SSL_CTX_set_options(void *ctx, uint64_t op)',
 );
+export const SSL_CTX_clear_options: (ctx: SslCtx, options: number) => number | bigint = libssl.func(
+	'uint64_t SSL_CTX_clear_options(void *ctx, uint64_t op)',
+);
 export const SSL_CTX_set_security_level: (ctx: SslCtx, level: number) => void = libssl.func(
 	'void SSL_CTX_set_security_level(void *ctx, int level)',
 );
@@ -203,6 +206,8 @@ export function SSL_OP_ALL(): number {
 }
 
 export const SSL_OP_LEGACY_SERVER_CONNECT = 0x4;
+/** Before 3.0 no option has this bit. */
+export const SSL_OP_ENABLE_KTLS = 0x8;
 export const SSL_OP_TLSEXT_PADDING = 0x10;
 export const SSL_OP_SAFARI_ECDHE_ECDSA_BUG = 0x40;
 export const SSL_OP_IGNORE_UNEXPECTED_EOF = 0x80;

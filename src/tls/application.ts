@@ -25,7 +25,12 @@ import {
 	EVP_MD_get_size,
 	type EvpMd,
 } from '../ffi/libcrypto.ts';
-import {SSL_CTX_set_cipher_list, type SslCtx} from '../ffi/libssl.ts';
+import {
+	SSL_CTX_clear_options,
+	SSL_CTX_set_cipher_list,
+	SSL_OP_ENABLE_KTLS,
+	type SslCtx,
+} from '../ffi/libssl.ts';
 import {warning} from '../log.ts';
 import type {Owned} from '../owned.ts';
 
@@ -44,9 +49,14 @@ export class Application implements Disposable {
 	#holders = 0;
 	#dismissed = false;
 
-	/** @param ctx - moved in. */
+	/** @param ctx - with all of its options; moved in. */
 	constructor(ctx: Owned<SslCtx>, mask: number, digest: EvpMd) {
 		this.#ctx = ctx.move();
+		/*
+		 * openssl.cnf and tls_ssl_options can ask for it. A worker may not make the system calls
+		 * that it takes, and connection(3) knows by errno(3) what a read has come to.
+		 */
+		SSL_CTX_clear_options(this.ctx, SSL_OP_ENABLE_KTLS);
 		this.logMask = mask;
 		this.digest = digest;
 	}

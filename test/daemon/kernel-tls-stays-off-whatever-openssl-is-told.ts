@@ -1,0 +1,60 @@
+/*
+ * An administrator may have told all programs of the host to leave TLS to the kernel
+ * where that can do it. Ours may not: the system calls for it are not those that a
+ * worker may make, and what a read says then is not what the pump knows.
+ */
+import {writeFileSync} from 'node:fs';
+import {join} from 'node:path';
+import test from 'ava';
+import {Daemon} from '../helpers/daemon.ts';
+import {converse, FrontDoor, serverRole} from '../helpers/front-door.ts';
+import {finish, Service, speaks} from '../helpers/master.ts';
+import {CertificateStore} from '../helpers/openssl.ts';
+import {tlsPeer} from '../helpers/peer.ts';
+
+const store = new CertificateStore();
+test.after.always(() => store[Symbol.dispose]());
+store.make('peer', {});
+const good = {key: store.read('peer.key'), cert: store.read('peer.cert')};
+
+const OPENSSL_CNF = `openssl_conf = all
+[all]
+ssl_conf = ssl
+[ssl]
+system_default = default
+[default]
+Options = KTLS
+`;
+
+let daemon: Daemon;
+test.before(async () => {
+	daemon = await Daemon.start('stock', {
+		main: {
+			...serverRole(store.path('peer.key'), store.path('peer.cert')),
+			tls_ssl_options: '0x8',
+		},
+	});
+});
+test.after.always(async () => await daemon[Symbol.asyncDispose]());
+
+test('openssl.cnf and tls_ssl_options turn kernel TLS on: sessions of both roles are served, and the worker lives', async t => {
+	const file = join(daemon.sandbox.directory, 'openssl.cnf');
+	writeFileSync(file, OPENSSL_CNF);
+	const script = 'mount --bind "$0" "$(readlink -f /usr/lib/ssl/openssl.cnf)" && exec "$@"';
+	const service = new Service(t, daemon, 'ours', ['unshare', '--mount', 'sh', '-c', script, file]);
+	const started = service.start();
+	const port = await tlsPeer(t, good, socket => socket.pipe(socket));
+	const params = {tls_ssl_options: '0x8'};
+	for (const version of ['>=TLSv1.3', '<=TLSv1.2']) {
+		const wish = {params, start: {protocols: version}};
+		const {client, context} = await daemon.handOff(t, port, wish, service.name);
+		t.truthy(context, await daemon.sandbox.log());
+		t.true(await speaks(client, 'x'.repeat(100_000)));
+		await finish(client);
+	}
+
+	const door = await FrontDoor.open(t, daemon, service.name);
+	await converse(t, await door.visit('[192.0.2.1]:25'));
+	t.true(started.lives);
+	t.is(started.workers().length, 1);
+});
