@@ -112,6 +112,9 @@ export class Reactor implements Disposable {
 	/* When it is garbage-collected, polling silently stops: keep it. */
 	readonly #poll: ReturnType<typeof koffi.node.poll>;
 	#soon: Task[] = [];
+	/* Those of them whose turn it is, the next one last, and whether the next task is that of the queue. */
+	#round: Task[] = [];
+	#queueIsNext = false;
 	readonly #tasks = new FairQueue<Task>();
 	#continuing: NodeJS.Immediate | undefined;
 	#turning = false;
@@ -244,28 +247,37 @@ export class Reactor implements Disposable {
 
 	#work(started: Milliseconds): 'unfinished' | 'done' | 'nothing' {
 		let served = this.#serve();
-		while (this.#tasks.size > 0 || this.#soon.length > 0) {
+		while (this.#tasks.size > 0 || this.#soon.length > 0 || this.#round.length > 0) {
 			served++;
 			if (now() - started > TURN) {
 				return 'unfinished';
 			}
 
-			const soon = this.#soon;
-			this.#soon = [];
-			for (const task of soon) {
+			const task = this.#next();
+			if (task !== undefined) {
 				perform(task);
 				this.#serve();
 			}
-
-			const task = this.#tasks.take();
-			if (task !== undefined) {
-				perform(task);
-			}
-
-			this.#serve();
 		}
 
 		return served === 0 ? 'nothing' : 'done';
+	}
+
+	/* All that want to come back soon, then one of the queue, in however many turns. */
+	#next(): Task | undefined {
+		if (this.#round.length === 0 && !this.#queueIsNext) {
+			this.#round = this.#soon.reverse();
+			this.#soon = [];
+			this.#queueIsNext = true;
+		}
+
+		const task = this.#round.pop();
+		if (task === undefined) {
+			this.#queueIsNext = false;
+			return this.#tasks.take();
+		}
+
+		return task;
 	}
 
 	/* If others have taken it meanwhile, nothing is lost: if not, it will be told again. */

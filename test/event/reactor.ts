@@ -563,6 +563,29 @@ test('timers get their turn while tasks are queued without end', async t => {
 	t.true(rounds > 1);
 });
 
+test('timers get their turn while many want to come back soon, who have had theirs before the next task', async t => {
+	const reactor = reactorFor(t);
+	const log: string[] = [];
+	const spinning = (name: string): Task =>
+		noted(log, name, () => {
+			for (const until = performance.now() + 1; performance.now() < until; );
+		});
+	for (let count = 0; count < 400; count++) {
+		reactor.soon(spinning('soon'));
+	}
+
+	reactor.queue(noted(log, 'task'));
+	await delay(20);
+	t.true(log.length < 400, `${log.length} without a timer`);
+	/* It waits for those who were there before it. */
+	reactor.soon(noted(log, 'later'));
+	for (let round = 0; round < 500 && log.length < 402; round++) {
+		await settled();
+	}
+
+	t.deepEqual(log.slice(400), ['task', 'later']);
+});
+
 test.serial('disposal closes the epoll descriptor', t => {
 	const before = openDescriptors();
 	const reactor = new Reactor(close);
