@@ -66,7 +66,8 @@ export class Session implements Task {
 	 * @param plaintext - connection from the client, non-blocking; moved in.
 	 */
 	static open(host: SessionHost, plaintext: Owned<Fd>): void {
-		new Session(host, plaintext).#greet();
+		const session = new Session(host, plaintext);
+		session.#guard(() => session.#begin());
 	}
 
 	private constructor(host: SessionHost, plaintext: Owned<Fd>) {
@@ -74,11 +75,11 @@ export class Session implements Task {
 		this.#plaintext = this.#resources.use(plaintext.move()).value;
 		this.#deadline = this.#resources.use(host.clock.deadline(() => this.#guard(() => this.#expired())));
 		this.#handoff = new Handoff(host.profile);
-		this.#watch(this.#plaintext, (readable, writable) => this.#plaintextReady(readable, writable));
-		this.#deadline.arm(SETUP_LIMIT);
 	}
 
-	#greet(): void {
+	#begin(): void {
+		this.#watch(this.#plaintext, (readable, writable) => this.#plaintextReady(readable, writable));
+		this.#deadline.arm(SETUP_LIMIT);
 		const hello = greeting(this.#host.profile);
 		if (hello !== undefined && writeStream(this.#plaintext, hello, hello.length) !== hello.length) {
 			warning('write protocol attribute: Broken pipe');

@@ -1,0 +1,35 @@
+/* Sessions from end to end are in test/daemon; here is what a test cannot do to a kernel. */
+import test from 'ava';
+import {Panic} from '../../src/errors.ts';
+import {DeadlineClock} from '../../src/event/deadline.ts';
+import {readStream} from '../../src/event/stream.ts';
+import {Concurrency} from '../../src/proxy/concurrency.ts';
+import type {SessionHost} from '../../src/proxy/host.ts';
+import {Session} from '../../src/proxy/session.ts';
+import {END} from '../../src/step.ts';
+import {profileOf} from '../../src/wire/release.ts';
+import {socketPair} from '../helpers/descriptors.ts';
+import {collectLog} from '../helpers/openssl.ts';
+
+/* epoll(7) has a limit, fs.epoll.max_user_watches, that all programs of the mail owner share. */
+test('a session whose descriptor cannot be watched ends, with a warning, and nobody else does', t => {
+	const log = collectLog();
+	const [mine, theirs] = socketPair(t);
+	const clock = new DeadlineClock();
+	let ended = 0;
+	const host = {
+		profile: profileOf('3.7.11'),
+		reactor: {
+			watch() {
+				throw new Panic('epoll_ctl: No space left on device');
+			},
+		},
+		clock,
+		concurrency: new Concurrency({perClient: 0, total: 0}, clock),
+		ended: () => ended++,
+	} as unknown as SessionHost;
+	t.notThrows(() => Session.open(host, mine.move()));
+	t.is(readStream(theirs.fd), END);
+	t.is(ended, 1);
+	t.deepEqual(log, ['warning: session unknown: epoll_ctl: No space left on device']);
+});
