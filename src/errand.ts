@@ -61,6 +61,11 @@ async function check(changed: readonly string[], configuration: Configuration): 
 
 	const materials = await materialsOf(configuration);
 	const files = fileNames(materials).filter(known => changed.includes(known));
+	if (files.length === 0) {
+		/* Nobody uses them any more, once main.cf is read again: until then there is nothing better. */
+		return 1;
+	}
+
 	const names = [...new Set(files)].join(', ');
 	const problem = problemWith(materials, files);
 	if (problem === undefined) {

@@ -341,6 +341,29 @@ test.serial('a table of server names that is written anew is read anew', async t
 	t.deepEqual(await changes(daemon, 1), [`${table}: changed, and used for new connections`]);
 });
 
+test.serial('a file that main.cf does not name any more changes nothing, and is not spoken of', async t => {
+	const lineages = new Lineages(t);
+	lineages.renew('site', pair('first'));
+	lineages.renew('other', pair('other'));
+	const files = (site: string) => ({
+		cert_file: lineages.path(site, 'cert'),
+		key_file: lineages.path(site, 'key'),
+	});
+	await using daemon = await Daemon.start('ours', {
+		main: {smtp_tls_cert_file: files('site').cert_file, smtp_tls_key_file: files('site').key_file},
+	});
+	const port = await curious(t);
+	await timeUntilShown(t, daemon, port, {init: files('site')}, 'first');
+	const pid = await workerOf(daemon);
+	await daemon.sandbox.postconf('smtp_tls_key_file', files('other').key_file);
+	await daemon.sandbox.postconf('smtp_tls_cert_file', files('other').cert_file);
+	lineages.renew('site', pair('second'));
+	await delay(4000);
+	t.is(await workerOf(daemon), pid);
+	t.deepEqual(await changes(daemon, 0), []);
+	await timeUntilShown(t, daemon, port, {init: files('site')}, 'first');
+});
+
 test.serial('a process with nothing to watch, and one that is not written to, stay', async t => {
 	const lineages = new Lineages(t);
 	lineages.renew('site', pair('first'));
