@@ -266,7 +266,7 @@ export class Reactor implements Disposable {
 	/* All that want to come back soon, then one of the queue, in however many turns. */
 	#next(): Task | undefined {
 		if (this.#round.length === 0 && !this.#queueIsNext) {
-			this.#round = this.#soon.reverse();
+			this.#round = this.#soon.toReversed();
 			this.#soon = [];
 			this.#queueIsNext = true;
 		}
