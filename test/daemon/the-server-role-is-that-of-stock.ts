@@ -67,7 +67,7 @@ async function start(which: Which): Promise<Daemon> {
 		main: {
 			max_use: '100000',
 			/* Each case with settings has a process: it need not stay. */
-			max_idle: '3s',
+			max_idle: '5s',
 			smtp_tls_security_level: 'none',
 			smtpd_tls_security_level: 'may',
 			smtpd_tls_chain_files: `${lab.path('good.pem')} ${lab.path('goodec.pem')}`,
