@@ -69,4 +69,9 @@ export class SessionStore implements SessionKeeper {
 		this.#caches.get(cacheType)?.own.put(ownKey, session);
 		this.#manager.update(cacheType, key, session.bytes);
 	}
+
+	forget({cacheType, key, ownKey}: Resumption): void {
+		this.#caches.get(cacheType)?.own.drop(ownKey);
+		this.#manager.delete(cacheType, key);
+	}
 }

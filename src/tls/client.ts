@@ -41,12 +41,18 @@ import type {Behavior} from './behavior.ts';
 import {setCiphers} from './ciphers.ts';
 import type {ClientApplication} from './client-application.ts';
 import {clientReport} from './client-report.ts';
-import {attach, Connection} from './connection.ts';
+import {attach, Connection, DONE} from './connection.ts';
 import {printErrors} from './library.ts';
 import {TLS_LOG_CACHE, TLS_LOG_DEBUG, TLS_LOG_UNTRUSTED, TLS_LOG_VERBOSE} from './log-mask.ts';
 import {applyOwnPolicy, explainsDistrust} from './own-verification.ts';
 import {type AppliedPolicy, applyPolicy, asciiName, isDaneLevel, mustMatch} from './policy.ts';
-import {keepSessions, offerSession, type Resumption, type SessionKeeper} from './resumption.ts';
+import {
+	forgetSession,
+	keepSessions,
+	offerSession,
+	type Resumption,
+	type SessionKeeper,
+} from './resumption.ts';
 import {type SessionKeyParts, sessionKey} from './session-key.ts';
 import {type ProtocolRange, parseProtocols} from './settings.ts';
 import {FailureReporter} from './tlsrpt.ts';
@@ -63,6 +69,8 @@ export class ClientConnection extends Connection {
 	readonly digest: EvpMd;
 	/** How its sessions are kept; undefined when they are not. */
 	readonly resumption: Resumption | undefined;
+	/* A session was offered, and the handshake is not through. */
+	#offers = false;
 
 	constructor(
 		application: ClientApplication,
@@ -97,7 +105,7 @@ export class ClientConnection extends Connection {
 
 		resumption.keeper.find(resumption, session => {
 			if (session !== undefined && !this.disposed) {
-				offerSession(this.ssl, resumption, session);
+				this.#offers = offerSession(this.ssl, resumption, session);
 			}
 
 			done();
@@ -111,11 +119,25 @@ export class ClientConnection extends Connection {
 	/* There will be no report that smtp(8) could learn it from. */
 	override handshake(): number {
 		const result = super.handshake();
+		if (result === DONE) {
+			this.#offers = false;
+		}
+
 		if (result === END || result === FAILED) {
 			this.notes.reporter?.report('validation_failure', 'tls-handshake-failure');
 		}
 
 		return result;
+	}
+
+	/* A time limit ends a handshake, too. */
+	override [Symbol.dispose](): void {
+		if (this.#offers && this.resumption !== undefined) {
+			this.#offers = false;
+			forgetSession(this.resumption);
+		}
+
+		super[Symbol.dispose]();
 	}
 
 	protected shakeHands(ssl: Ssl): number {

@@ -47,6 +47,8 @@ export interface SessionKeeper {
 	find(resumption: Resumption, done: (session: Uint8Array | undefined) => void): void;
 	/** Must not throw. */
 	keep(resumption: Resumption, session: KeptSession): void;
+	/** Offers none of that name again that it has now. Must not throw. */
+	forget(resumption: Resumption): void;
 }
 
 /** What a connection needs to know to have its sessions kept. */
@@ -138,11 +140,30 @@ export function enableResumption(ctx: SslCtx, timeout: Seconds): void {
 	SSL_CTX_set_timeout(ctx, 2 * timeout);
 }
 
-/** Offers a kept session to the server of a connection, before its handshake. */
-export function offerSession(ssl: Ssl, {cacheType, key, logMask}: Resumption, bytes: Uint8Array): void {
+/** Offers a kept session to the server of a connection, before its handshake. Returns whether that was possible. */
+export function offerSession(ssl: Ssl, {cacheType, key, logMask}: Resumption, bytes: Uint8Array): boolean {
 	if (!resumeSession(ssl, bytes)) {
 		printErrors();
-	} else if ((logMask & TLS_LOG_CACHE) !== 0) {
+		return false;
+	}
+
+	if ((logMask & TLS_LOG_CACHE) !== 0) {
 		info(`reloaded session ${key} from ${cacheType} cache`);
 	}
+
+	return true;
+}
+
+/**
+ * The handshake of a connection that was offered a session has come to nothing: whether that was because of
+ * the session nobody knows, but with it the next one could fare the same.
+ *
+ * Source: uncache_session(), postfix src/tls/tls_client.c, which smtp(8) calls when it does TLS itself.
+ */
+export function forgetSession(resumption: Resumption): void {
+	if ((resumption.logMask & TLS_LOG_CACHE) !== 0) {
+		info(`remove session ${resumption.key} from client cache`);
+	}
+
+	resumption.keeper.forget(resumption);
 }

@@ -59,6 +59,11 @@ export class SessionCache {
 		}
 	}
 
+	/** Forgets all sessions of a name. */
+	drop(name: string): void {
+		this.#entries.delete(name);
+	}
+
 	/** The newest session of a name. One that is to be offered once is not here any more after that. */
 	take(name: string): Uint8Array | undefined {
 		const found = this.#entries.get(name);

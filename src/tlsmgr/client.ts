@@ -22,9 +22,6 @@
 /* DIAGNOSTICS
 /*	A warning for each failure to talk to the server, and one per
 /*	minute when requests are dropped; never an error.
-/* BUGS
-/*	What is open when the process is busy for a second is lost, because
-/*	time limits are looked at before descriptors.
 /* SEE ALSO
 /*	postfix src/tls/tls_mgr.c, src/util/attr_clnt.c
 /*--*/
@@ -43,12 +40,10 @@ import {
 	parseDone,
 	parseLookup,
 	parsePolicy,
-	parseSeed,
 	parseTicketKey,
 	printDelete,
 	printLookup,
 	printPolicy,
-	printSeed,
 	printTicketKey,
 	printUpdate,
 	SESSION_LIMIT,
@@ -134,11 +129,6 @@ export class TlsManager implements Disposable {
 		this.#ask(printPolicy(cacheType), parsePolicy, done);
 	}
 
-	/** Asks for random bytes, 1 to 255 of them. */
-	seed(size: number, done: Done<Uint8Array>): void {
-		this.#ask(printSeed(size), list => parseSeed(list, size), done);
-	}
-
 	/** @param name - the 16 bytes of a key that was used before; without, it is the key to issue tickets with. */
 	ticketKey(name: Uint8Array | undefined, done: Done<TicketKey>): void {
 		this.#ask(printTicketKey(name ?? new Uint8Array()), parseTicketKey, done, LOOKUP_LIMIT);
@@ -166,11 +156,20 @@ export class TlsManager implements Disposable {
 			return;
 		}
 
-		const deadline = this.#clock.deadline(() => this.#failed('Connection timed out'));
+		let open = true;
+		const deadline = this.#clock.deadline(() => {
+			/* When it was this process that was busy, the answer is there: descriptors are looked at before that. */
+			setImmediate(() => {
+				if (open) {
+					this.#failed('Connection timed out');
+				}
+			});
+		});
 		deadline.arm(limit);
 		this.#queue.add({
 			bytes,
 			answer: reply => {
+				open = false;
 				deadline[Symbol.dispose]();
 				done(reply === undefined ? undefined : this.#parsed(parse, reply));
 			},

@@ -11,7 +11,7 @@
 /* DIAGNOSTICS
 /*	PeerError: what came is no reply to that request.
 /* SECURITY
-/*	Sessions, seeds and keys are secrets: no message shows their text.
+/*	Sessions and keys are secrets: no message shows their text.
 /* SEE ALSO
 /*	postfix src/tls/tls_mgr.c, src/tls/tls_scache.h
 /*--*/
@@ -54,11 +54,6 @@ export function printPolicy(cacheType: string): Uint8Array {
 	return printRequest('policy', ['cache_type', cacheType]);
 }
 
-/** @param size - bytes wanted; tlsmgr(8) gives 1 to 255. */
-export function printSeed(size: number): Uint8Array {
-	return printRequest('seed', ['size', String(size >>> 0)]);
-}
-
 /** @param name - of a key that was used before, or nothing: then it is the key to issue tickets with. */
 export function printTicketKey(name: Uint8Array): Uint8Array {
 	return printRequest('tktkey', ['keyname', base64(name)]);
@@ -87,11 +82,6 @@ export function parsePolicy(list: AttributeList): CachePolicy | undefined {
 
 	const timeout = numberOf(list, 'timeout');
 	return {cachable: numberOf(list, 'cachable') !== 0 && timeout > 0, timeout: timeout as Seconds};
-}
-
-/** @param size - what was asked for. */
-export function parseSeed(list: AttributeList, size: number): Uint8Array | undefined {
-	return succeeded(list) ? dataOf(list, 'seed', size) : undefined;
 }
 
 /** The key; undefined when there is none of that name. */

@@ -4,9 +4,10 @@
  * tlsmgr(8): ours, and stock's under another name.
  */
 import {createHash, X509Certificate} from 'node:crypto';
-import {connect} from 'node:net';
+import {connect, type Socket} from 'node:net';
 import test, {type ExecutionContext} from 'ava';
 import {behaviorOf} from '../../src/tls/behavior.ts';
+import type {Seconds} from '../../src/units.ts';
 import {parseClientHello} from '../helpers/client-hello.ts';
 import {Daemon, type Wish} from '../helpers/daemon.ts';
 import {makeLab} from '../helpers/lab.ts';
@@ -61,6 +62,22 @@ interface Visit {
 	readonly lines: readonly string[];
 }
 
+/** A wish of one and the same client. */
+function asked(wish: Wish): Wish {
+	return {
+		...wish,
+		init: {CAfile: lab.path('root.cert'), log_level: 'cache,summary', ...wish.init},
+		start: {
+			serverid: 'smtp&site',
+			host: 'mx.example.com',
+			nexthop: 'example.com',
+			namaddr: 'mx.example.com[127.0.0.1]:25',
+			helo: 'client.example.com',
+			...wish.start,
+		},
+	};
+}
+
 async function visit(
 	t: ExecutionContext,
 	wish: Wish,
@@ -73,23 +90,7 @@ async function visit(
 		client.on('data', (bytes: Buffer) => sent.push(bytes));
 		client.pipe(behind).pipe(client);
 	});
-	const session = await daemon.handOff(
-		t,
-		port,
-		{
-			...wish,
-			init: {CAfile: lab.path('root.cert'), log_level: 'cache,summary', ...wish.init},
-			start: {
-				serverid: 'smtp&site',
-				host: 'mx.example.com',
-				nexthop: 'example.com',
-				namaddr: 'mx.example.com[127.0.0.1]:25',
-				helo: 'client.example.com',
-				...wish.start,
-			},
-		},
-		service,
-	);
+	const session = await daemon.handOff(t, port, asked(wish), service);
 	const {client, context} = session;
 	await client.send('hello\n');
 	t.is(String(await client.bytes(6)), 'olleh\n');
@@ -221,6 +222,32 @@ test.serial(
 		t.true(again.reused);
 	},
 );
+
+/* A time limit, and a server that leaves. At level "may" the next attempt without TLS is near. */
+for (const [what, behave] of [
+	['leaves', (socket: Socket) => socket.once('data', () => socket.end())],
+	['says nothing', (socket: Socket) => socket.resume()],
+] as const) {
+	for (const peer of ['modern', 'old']) {
+		test.serial(`${peer}: a session with which a server ${what} is not offered again`, async t => {
+			const wish = fresh();
+			await visit(t, wish, {peer});
+			t.true((await visit(t, wish, {peer})).reused);
+			const port = await tcpPeer(t, behave);
+			const session = await daemon.handOff(t, port, {
+				request: {handshakeTimeout: 1 as Seconds},
+				...asked(wish),
+			});
+			t.is(session.context, undefined);
+			session.client.socket.end();
+			const lines = await daemon.linesOf(session);
+			t.true(lines.some(line => line.startsWith('reloaded session ')));
+			t.true(lines.some(line => /^remove session .* from client cache$/.test(line)));
+			t.false((await visit(t, wish, {peer})).offered);
+			t.true((await visit(t, wish, {peer})).reused);
+		});
+	}
+}
 
 test.serial('a server without tickets has nothing to resume', async t => {
 	const wish = fresh();

@@ -33,6 +33,17 @@ test('take gives a session of TLS 1.2 as often as it is asked', t => {
 	t.is(cache.take('a')?.[0], 2);
 });
 
+test('drop forgets all sessions of a name, and no others', t => {
+	const {cache} = cacheOf();
+	cache.put('a', ticket(1));
+	cache.put('a', ticket(2));
+	cache.put('b', session(3));
+	cache.drop('a');
+	t.is(cache.take('a'), undefined);
+	t.is(cache.take('b')?.[0], 3);
+	t.notThrows(() => cache.drop('c'));
+});
+
 test('names have nothing to do with each other', t => {
 	const {cache} = cacheOf();
 	cache.put('a', ticket(1));

@@ -7,12 +7,10 @@ import {
 	parseDone,
 	parseLookup,
 	parsePolicy,
-	parseSeed,
 	parseTicketKey,
 	printDelete,
 	printLookup,
 	printPolicy,
-	printSeed,
 	printTicketKey,
 	printUpdate,
 	SESSION_LIMIT,
@@ -57,8 +55,6 @@ test(
 );
 test('printDelete', prints, printDelete('smtp', 'v&1'), 'request·delete·cache_type·smtp·cache_id·v&1··');
 test('printPolicy', prints, printPolicy('smtpd'), 'request·policy·cache_type·smtpd··');
-test('printSeed', prints, printSeed(32), 'request·seed·size·32··');
-test('printSeed of a negative size', prints, printSeed(-1), 'request·seed·size·4294967295··');
 test('printTicketKey without a name', prints, printTicketKey(Buffer.alloc(0)), 'request·tktkey·keyname···');
 test(
 	'printTicketKey with a name',
@@ -128,10 +124,6 @@ test(
 	'status·0·more·x·cachable·1·timeout·60·most·y··',
 	{cachable: true, timeout: 60},
 );
-const seedOf8 = (list: AttributeList) => parseSeed(list, 8);
-const seed = Buffer.from('PeZfsUJCC/A=', 'base64');
-test('parseSeed: success', parses, seedOf8, 'status·0·seed·PeZfsUJCC/A=··', seed);
-test('parseSeed: failure', parses, seedOf8, 'status·4294967294·seed···', undefined);
 test(
 	'parseTicketKey: a structure of C, recorded with 3.10.13',
 	parses,
@@ -171,7 +163,6 @@ test(refuses, parseLookup, 'status·0·session·ab-_··', 'session is not base6
 test(refuses, parseLookup, 'status·0·session·a===··', 'session is not base64');
 test(refuses, parsePolicy, 'status·0·cachable·1··', 'no timeout');
 test(refuses, parsePolicy, 'status·0·timeout·60··', 'no cachable');
-test(refuses, seedOf8, 'status·0·seed·agGTwg==··', 'seed has 4 bytes instead of 8');
 test(
 	refuses,
 	parseTicketKey,
