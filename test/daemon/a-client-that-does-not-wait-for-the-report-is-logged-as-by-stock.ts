@@ -7,17 +7,12 @@ import {connect} from 'node:net';
 import {setTimeout as delay} from 'node:timers/promises';
 import test, {type ExecutionContext} from 'ava';
 import {Daemon, type Which} from '../helpers/daemon.ts';
-import {CertificateStore, connectTo} from '../helpers/openssl.ts';
-import {tcpPeer, tlsPeer} from '../helpers/peer.ts';
-
-const store = new CertificateStore();
-test.after.always(() => store[Symbol.dispose]());
-store.make('peer', {});
-const good = {key: store.read('peer.key'), cert: store.read('peer.cert')};
+import {connectTo} from '../helpers/openssl.ts';
+import {echoPeer, tcpPeer} from '../helpers/peer.ts';
 
 /** A server that answers after a while. */
 async function slowPeer(t: ExecutionContext): Promise<number> {
-	const port = await tlsPeer(t, good, socket => socket.pipe(socket));
+	const port = await echoPeer(t);
 	return await tcpPeer(t, socket => {
 		setTimeout(() => {
 			const onward = connect({port, host: '127.0.0.1', allowHalfOpen: true});

@@ -8,13 +8,7 @@ import {join} from 'node:path';
 import test, {type ExecutionContext} from 'ava';
 import {Daemon} from '../helpers/daemon.ts';
 import {denying, finish, openFiles, Service, type Started, speaks} from '../helpers/master.ts';
-import {CertificateStore} from '../helpers/openssl.ts';
-import {tlsPeer} from '../helpers/peer.ts';
-
-const store = new CertificateStore();
-test.after.always(() => store[Symbol.dispose]());
-store.make('peer', {});
-const good = {key: store.read('peer.key'), cert: store.read('peer.cert')};
+import {echoPeer} from '../helpers/peer.ts';
 
 let daemon: Daemon;
 test.before(async () => {
@@ -75,7 +69,7 @@ async function expectEnd(t: ExecutionContext, started: Started, worker: number):
 
 for (const [title, deed] of deeds) {
 	test(`a worker that ${title} ends, with a line in the log, and another serves`, async t => {
-		const port = await tlsPeer(t, good, socket => socket.pipe(socket));
+		const port = await echoPeer(t);
 		const service = new Service(t, daemon, 'ours');
 		const started = await startTrojan(t, service, deed);
 		const session = await service.session(t, port);
@@ -96,7 +90,7 @@ for (const [title, deed] of deeds) {
 
 /* It is not the signal that ends a worker. */
 test('a worker that does what it may do on a signal goes on', async t => {
-	const port = await tlsPeer(t, good, socket => socket.pipe(socket));
+	const port = await echoPeer(t);
 	const service = new Service(t, daemon, 'ours');
 	const started = await startTrojan(t, service, "openSync('/etc/passwd', 'r'); globalThis.gc();");
 	const session = await service.session(t, port);
@@ -109,7 +103,7 @@ test('a worker that does what it may do on a signal goes on', async t => {
 });
 
 test('with seccomp=no nothing is forbidden that the account may do', async t => {
-	const port = await tlsPeer(t, good, socket => socket.pipe(socket));
+	const port = await echoPeer(t);
 	const service = new Service(t, daemon, 'ours');
 	const started = await startTrojan(t, service, "spawn('/bin/true')", 'seccomp=no');
 	const session = await service.session(t, port);
@@ -123,7 +117,7 @@ test('with seccomp=no nothing is forbidden that the account may do', async t => 
 });
 
 test('where seccomp(2) is death, the main thread is filtered, and a line says so', async t => {
-	const port = await tlsPeer(t, good, socket => socket.pipe(socket));
+	const port = await echoPeer(t);
 	const service = new Service(t, daemon, 'ours', denying('seccomp by death'));
 	const started = await startTrojan(t, service, "spawn('/bin/true')");
 	const session = await service.session(t, port);
@@ -137,7 +131,7 @@ test('where seccomp(2) is death, the main thread is filtered, and a line says so
 });
 
 test('where there is no seccomp, a line says so once, and the worker serves', async t => {
-	const port = await tlsPeer(t, good, socket => socket.pipe(socket));
+	const port = await echoPeer(t);
 	const service = new Service(t, daemon, 'ours', denying('seccomp'));
 	const started = service.start();
 	for (let round = 0; round < 2; round++) {

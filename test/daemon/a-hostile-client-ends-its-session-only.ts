@@ -5,7 +5,7 @@
  */
 
 import {open} from 'node:fs/promises';
-import {createServer, type Socket} from 'node:net';
+import {createServer} from 'node:net';
 import {join} from 'node:path';
 import {setTimeout as delay} from 'node:timers/promises';
 import test, {type ExecutionContext} from 'ava';
@@ -13,13 +13,12 @@ import type {Fd, Seconds} from '../../src/units.ts';
 import type {LocalClient} from '../helpers/client.ts';
 import {Daemon, type HandedOff, statusOf} from '../helpers/daemon.ts';
 import {socketPair} from '../helpers/descriptors.ts';
-import {CertificateStore, connectTo, ecdsa} from '../helpers/openssl.ts';
-import {tcpPeer, tlsPeer} from '../helpers/peer.ts';
+import {CertificateStore, connectTo} from '../helpers/openssl.ts';
+import {echoPeer, peerFiles, tcpPeer, tlsPeer} from '../helpers/peer.ts';
 
 const store = new CertificateStore();
 test.after.always(() => store[Symbol.dispose]());
-store.make('peer', {key: ecdsa});
-const good = {key: store.read('peer.key'), cert: store.read('peer.cert')};
+const good = peerFiles();
 
 /* Sessions of one process: more than the default. */
 let daemon: Daemon;
@@ -27,10 +26,6 @@ test.before(async () => {
 	daemon = await Daemon.start('ours', {main: {max_use: '10000'}});
 });
 test.after.always(async () => await daemon[Symbol.asyncDispose]());
-
-function echo(socket: Socket): void {
-	socket.pipe(socket);
-}
 
 async function stillServes(t: ExecutionContext, {client}: HandedOff): Promise<void> {
 	await client.send('still there?');
@@ -42,7 +37,7 @@ type Hostile = (t: ExecutionContext, client: LocalClient) => Promise<void>;
 
 /* Runs hostile sessions while another is served: what the log says about them, DISCONNECT apart. */
 async function run(t: ExecutionContext, hostile: Hostile): Promise<readonly string[]> {
-	const witness = await daemon.handOff(t, await tlsPeer(t, good, echo));
+	const witness = await daemon.handOff(t, await echoPeer(t));
 	const {pid} = daemon;
 	const before = daemon.descriptors();
 	const known = (await daemon.lines()).length;
@@ -310,7 +305,7 @@ test.serial('clients that are gone after any number of bytes leave nothing behin
 });
 
 test.serial('clients that are gone at any moment of a handshake leave nothing behind', async t => {
-	const port = await tlsPeer(t, good, echo);
+	const port = await echoPeer(t);
 	await run(t, async (context, first) => {
 		first.socket.destroy();
 		for (let pause = 0; pause < 20; pause++) {

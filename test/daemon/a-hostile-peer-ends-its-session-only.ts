@@ -9,13 +9,9 @@ import type {TLSSocket} from 'node:tls';
 import test, {type ExecutionContext} from 'ava';
 import type {Seconds} from '../../src/units.ts';
 import {Daemon, type HandedOff, type Wish} from '../helpers/daemon.ts';
-import {CertificateStore, ecdsa} from '../helpers/openssl.ts';
-import {relay, tcpPeer, tlsPeer} from '../helpers/peer.ts';
+import {echoPeer, peerFiles, relay, tcpPeer, tlsPeer} from '../helpers/peer.ts';
 
-const store = new CertificateStore();
-test.after.always(() => store[Symbol.dispose]());
-store.make('peer', {key: ecdsa});
-const good = {key: store.read('peer.key'), cert: store.read('peer.cert')};
+const good = peerFiles();
 
 /** Alert record: fatal, handshake_failure. */
 const ALERT = Buffer.from([0x15, 3, 3, 0, 2, 2, 40]);
@@ -37,12 +33,8 @@ test.after.always(async () => {
 	await Promise.all([daemons.ours[Symbol.asyncDispose](), daemons.stock[Symbol.asyncDispose]()]);
 });
 
-function echo(socket: Socket): void {
-	socket.pipe(socket);
-}
-
 async function bystander(t: ExecutionContext, daemon: Daemon): Promise<Bystander> {
-	const session = await daemon.handOff(t, await tlsPeer(t, good, echo));
+	const session = await daemon.handOff(t, await echoPeer(t));
 	t.truthy(session.context);
 	return {daemon, session};
 }

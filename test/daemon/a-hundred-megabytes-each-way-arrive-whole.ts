@@ -10,13 +10,9 @@ import {pipeline} from 'node:stream/promises';
 import {setTimeout as delay} from 'node:timers/promises';
 import test from 'ava';
 import {Daemon} from '../helpers/daemon.ts';
-import {CertificateStore, ecdsa} from '../helpers/openssl.ts';
-import {tlsPeer} from '../helpers/peer.ts';
+import {echoPeer, peerFiles, tlsPeer} from '../helpers/peer.ts';
 
-const store = new CertificateStore();
-test.after.always(() => store[Symbol.dispose]());
-store.make('peer', {key: ecdsa});
-const good = {key: store.read('peer.key'), cert: store.read('peer.cert')};
+const good = peerFiles();
 
 const SESSIONS = 20;
 const SIZE = 100_000_000;
@@ -119,7 +115,7 @@ test('a client that does not read stops its peer, and nobody else', async t => {
 		return still;
 	});
 	t.true(sent < 30 * noise.length, `${sent} bytes went nowhere`);
-	const echoing = await daemon.handOff(t, await tlsPeer(t, good, peer => peer.pipe(peer)));
+	const echoing = await daemon.handOff(t, await echoPeer(t));
 	await echoing.client.send('hello');
 	t.is(String(await echoing.client.bytes(5)), 'hello');
 	/* And goes on when the client reads again. */

@@ -14,7 +14,7 @@ import type {LocalClient} from '../helpers/client.ts';
 import {Daemon} from '../helpers/daemon.ts';
 import {finish, speaks} from '../helpers/master.ts';
 import {CertificateStore, ecdsa} from '../helpers/openssl.ts';
-import {tcpPeer, tlsPeer} from '../helpers/peer.ts';
+import {echoPeer, tcpPeer} from '../helpers/peer.ts';
 import {RawTls, TLS1_2_VERSION, TLS1_3_VERSION} from '../helpers/raw-tls.ts';
 
 const store = new CertificateStore();
@@ -74,9 +74,7 @@ const delaysNobody = test.macro<
 	[what: string, version: number, flood: (tls: RawTls) => void, bytes?: number]
 >({
 	async exec(t, _, version, flood, bytes = 0) {
-		const echo = await tlsPeer(t, {key: store.read('peer.key'), cert: store.read('peer.cert')}, socket =>
-			socket.pipe(socket),
-		);
+		const echo = await echoPeer(t);
 		const honest = await daemon.handOff(t, echo);
 		t.true(await speaks(honest.client));
 		const {pid} = daemon;
@@ -119,9 +117,7 @@ test.serial(delaysNobody, 'a hundred thousand wishes to renegotiate', TLS1_2_VER
 test.serial(
 	'a server that sends HelloRequest instead of ServerHello is served in turns with others',
 	async t => {
-		const echo = await tlsPeer(t, {key: store.read('peer.key'), cert: store.read('peer.cert')}, socket =>
-			socket.pipe(socket),
-		);
+		const echo = await echoPeer(t);
 		const honest = await daemon.handOff(t, echo);
 		t.true(await speaks(honest.client));
 		const {pid} = daemon;
@@ -161,9 +157,7 @@ test.serial(
 			main: {smtp_tls_session_cache_database: 'btree:$data_directory/smtp_scache'},
 		});
 		t.teardown(async () => await cached[Symbol.asyncDispose]());
-		const echo = await tlsPeer(t, {key: store.read('peer.key'), cert: store.read('peer.cert')}, socket =>
-			socket.pipe(socket),
-		);
+		const echo = await echoPeer(t);
 		const wish = {init: {log_level: '2'}, start: {log_level: '2'}};
 		const honest = await cached.handOff(t, echo, wish);
 		t.true(await speaks(honest.client));

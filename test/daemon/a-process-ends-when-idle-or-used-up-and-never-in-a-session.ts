@@ -6,13 +6,7 @@ import {setTimeout as delay} from 'node:timers/promises';
 import test from 'ava';
 import {Daemon, type Which} from '../helpers/daemon.ts';
 import {finish, Service, speaks} from '../helpers/master.ts';
-import {CertificateStore} from '../helpers/openssl.ts';
-import {tlsPeer} from '../helpers/peer.ts';
-
-const store = new CertificateStore();
-test.after.always(() => store[Symbol.dispose]());
-store.make('peer', {});
-const good = {key: store.read('peer.key'), cert: store.read('peer.cert')};
+import {echoPeer} from '../helpers/peer.ts';
 
 let daemon: Daemon;
 test.before(async () => {
@@ -22,7 +16,7 @@ test.after.always(async () => await daemon[Symbol.asyncDispose]());
 
 const idle = test.macro<[which: Which]>({
 	async exec(t, which) {
-		const port = await tlsPeer(t, good, socket => socket.pipe(socket));
+		const port = await echoPeer(t);
 		const service = new Service(t, daemon, which);
 		/* Somebody waits already: on a busy machine a second is soon over. */
 		const first = await daemon.connect(service.name);
@@ -59,7 +53,7 @@ test('a session ends a time without one, and max_idle begins anew after it', asy
 
 const used = test.macro<[which: Which]>({
 	async exec(t, which) {
-		const port = await tlsPeer(t, good, socket => socket.pipe(socket));
+		const port = await echoPeer(t);
 		const service = new Service(t, daemon, which);
 		const started = service.start('-m', '3');
 		for (let session = 0; session < 2; session++) {
@@ -89,7 +83,7 @@ test(used, 'stock');
 
 const retires = test.macro<[which: Which]>({
 	async exec(t, which) {
-		const port = await tlsPeer(t, good, socket => socket.pipe(socket));
+		const port = await echoPeer(t);
 		const service = new Service(t, daemon, which);
 		const started = service.start('-r', '5');
 		const session = await service.session(t, port);

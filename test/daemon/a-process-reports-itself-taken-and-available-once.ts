@@ -6,13 +6,7 @@
 import test from 'ava';
 import {Daemon, type Which} from '../helpers/daemon.ts';
 import {finish, Service, speaks} from '../helpers/master.ts';
-import {CertificateStore} from '../helpers/openssl.ts';
-import {tlsPeer} from '../helpers/peer.ts';
-
-const store = new CertificateStore();
-test.after.always(() => store[Symbol.dispose]());
-store.make('peer', {});
-const good = {key: store.read('peer.key'), cert: store.read('peer.cert')};
+import {echoPeer} from '../helpers/peer.ts';
 
 let daemon: Daemon;
 test.before(async () => {
@@ -22,7 +16,7 @@ test.after.always(async () => await daemon[Symbol.asyncDispose]());
 
 const reports = test.macro<[which: Which]>({
 	async exec(t, which) {
-		const port = await tlsPeer(t, good, socket => socket.pipe(socket));
+		const port = await echoPeer(t);
 		const service = new Service(t, daemon, which);
 		const started = service.start();
 		/* Somebody waits from the beginning, as whoever made master(8) start the process. */

@@ -9,8 +9,7 @@ import test, {type ExecutionContext} from 'ava';
 import type {LocalClient} from '../helpers/client.ts';
 import {Daemon} from '../helpers/daemon.ts';
 import {finish, speaks} from '../helpers/master.ts';
-import {CertificateStore} from '../helpers/openssl.ts';
-import {tlsPeer} from '../helpers/peer.ts';
+import {echoPeer} from '../helpers/peer.ts';
 import {
 	askAgainAndAgain,
 	cpuTime,
@@ -20,11 +19,6 @@ import {
 	timeToGreeting,
 } from '../helpers/service.ts';
 
-const store = new CertificateStore();
-test.after.always(() => store[Symbol.dispose]());
-store.make('peer', {});
-const good = {key: store.read('peer.key'), cert: store.read('peer.cert')};
-
 const SESSIONS = 200;
 
 async function openSessions(
@@ -33,7 +27,7 @@ async function openSessions(
 	count: number,
 	service?: string,
 ): Promise<readonly LocalClient[]> {
-	const port = await tlsPeer(t, good, socket => socket.pipe(socket));
+	const port = await echoPeer(t);
 	const sessions: LocalClient[] = [];
 	for (let number = 0; number < count; number++) {
 		const {client, context} = await daemon.handOff(t, port, {}, service);
@@ -50,7 +44,7 @@ test.serial(
 		await using daemon = await Daemon.start('ours');
 		const {sandbox} = daemon;
 		const sessions = await openSessions(t, daemon, SESSIONS);
-		const port = await tlsPeer(t, good, socket => socket.pipe(socket));
+		const port = await echoPeer(t);
 		const old = processes(daemon);
 		const asking = askAgainAndAgain(daemon);
 

@@ -5,13 +5,9 @@
 import test, {type ExecutionContext} from 'ava';
 import {printList} from '../../src/wire/attr.ts';
 import {Daemon, statusOf, type Wish} from '../helpers/daemon.ts';
-import {CertificateStore, ecdsa} from '../helpers/openssl.ts';
-import {tlsPeer} from '../helpers/peer.ts';
+import {peerFiles, tlsPeer} from '../helpers/peer.ts';
 
-const store = new CertificateStore();
-test.after.always(() => store[Symbol.dispose]());
-store.make('peer', {key: ecdsa});
-const good = {key: store.read('peer.key'), cert: store.read('peer.cert')};
+const good = peerFiles();
 
 let ours: Daemon;
 let stock: Daemon;

@@ -8,13 +8,7 @@ import {setTimeout as delay} from 'node:timers/promises';
 import test from 'ava';
 import {Daemon, type Which} from '../helpers/daemon.ts';
 import {Service, speaks} from '../helpers/master.ts';
-import {CertificateStore} from '../helpers/openssl.ts';
-import {tlsPeer} from '../helpers/peer.ts';
-
-const store = new CertificateStore();
-test.after.always(() => store[Symbol.dispose]());
-store.make('peer', {});
-const good = {key: store.read('peer.key'), cert: store.read('peer.cert')};
+import {echoPeer} from '../helpers/peer.ts';
 
 let daemon: Daemon;
 test.before(async () => {
@@ -29,7 +23,7 @@ const LIMIT = 10_000;
 /* Whoever opens a pipe for which there is no writer waits for one. */
 const ends = test.macro<[which: Which]>({
 	async exec(t, which) {
-		const port = await tlsPeer(t, good, socket => socket.pipe(socket));
+		const port = await echoPeer(t);
 		const service = new Service(t, daemon, which);
 		const started = service.start(...SHORT);
 		const session = await service.session(t, port);
@@ -55,7 +49,7 @@ test(ends, 'stock');
 
 /* A stopped process gets its alarm when it goes on, before it can do anything else. */
 test('a process that is stopped for longer than tlsproxy_watchdog_timeout ends by the watchdog', async t => {
-	const port = await tlsPeer(t, good, socket => socket.pipe(socket));
+	const port = await echoPeer(t);
 	const service = new Service(t, daemon, 'ours');
 	const started = service.start(...SHORT);
 	const session = await service.session(t, port);
@@ -70,7 +64,7 @@ test('a process that is stopped for longer than tlsproxy_watchdog_timeout ends b
 });
 
 test('a process that is stopped for less, and again, goes on', async t => {
-	const port = await tlsPeer(t, good, socket => socket.pipe(socket));
+	const port = await echoPeer(t);
 	const service = new Service(t, daemon, 'ours');
 	const started = service.start(...SHORT);
 	const session = await service.session(t, port);
@@ -87,7 +81,7 @@ test('a process that is stopped for less, and again, goes on', async t => {
 });
 
 test('a process that has nothing to do goes on', async t => {
-	const port = await tlsPeer(t, good, socket => socket.pipe(socket));
+	const port = await echoPeer(t);
 	const service = new Service(t, daemon, 'ours');
 	service.start(...SHORT);
 	const session = await service.session(t, port);

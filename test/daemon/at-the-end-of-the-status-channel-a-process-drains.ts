@@ -7,13 +7,7 @@ import test from 'ava';
 import type {LocalClient} from '../helpers/client.ts';
 import {Daemon, type Which} from '../helpers/daemon.ts';
 import {finish, Service, type Started, speaks} from '../helpers/master.ts';
-import {CertificateStore} from '../helpers/openssl.ts';
-import {tlsPeer} from '../helpers/peer.ts';
-
-const store = new CertificateStore();
-test.after.always(() => store[Symbol.dispose]());
-store.make('peer', {});
-const good = {key: store.read('peer.key'), cert: store.read('peer.cert')};
+import {echoPeer} from '../helpers/peer.ts';
 
 let daemon: Daemon;
 test.before(async () => {
@@ -23,7 +17,7 @@ test.after.always(async () => await daemon[Symbol.asyncDispose]());
 
 const drains = test.macro<[which: Which]>({
 	async exec(t, which) {
-		const port = await tlsPeer(t, good, socket => socket.pipe(socket));
+		const port = await echoPeer(t);
 		const service = new Service(t, daemon, which);
 		const old = service.start();
 		const session = await service.session(t, port);
@@ -82,7 +76,7 @@ test('a process whose status channel has ended before it is ready serves nobody,
 });
 
 test('many sessions go on, and the process ends with the last of them', async t => {
-	const port = await tlsPeer(t, good, socket => socket.pipe(socket));
+	const port = await echoPeer(t);
 	const service = new Service(t, daemon, 'ours');
 	const started = service.start('-o', 'max_use=1');
 	const sessions: LocalClient[] = [];

@@ -5,13 +5,7 @@ import {setTimeout as delay} from 'node:timers/promises';
 import test from 'ava';
 import {Daemon, type Which} from '../helpers/daemon.ts';
 import {finish, openFiles, Service, speaks} from '../helpers/master.ts';
-import {CertificateStore} from '../helpers/openssl.ts';
-import {tlsPeer} from '../helpers/peer.ts';
-
-const store = new CertificateStore();
-test.after.always(() => store[Symbol.dispose]());
-store.make('peer', {});
-const good = {key: store.read('peer.key'), cert: store.read('peer.cert')};
+import {echoPeer} from '../helpers/peer.ts';
 
 let daemon: Daemon;
 test.before(async () => {
@@ -27,7 +21,7 @@ function kinds(pid: number): Readonly<Record<string, number>> {
 
 const leavesNone = test.macro<[which: Which]>({
 	async exec(t, which) {
-		const port = await tlsPeer(t, good, socket => socket.pipe(socket));
+		const port = await echoPeer(t);
 		const service = new Service(t, daemon, which);
 		const started = service.start('-o', 'ipc_idle=1s');
 		const serve = async (): Promise<void> => {

@@ -10,12 +10,11 @@ import {Daemon} from '../helpers/daemon.ts';
 import {converse, FrontDoor, serverRole} from '../helpers/front-door.ts';
 import {finish, Service, speaks} from '../helpers/master.ts';
 import {CertificateStore} from '../helpers/openssl.ts';
-import {tlsPeer} from '../helpers/peer.ts';
+import {echoPeer} from '../helpers/peer.ts';
 
 const store = new CertificateStore();
 test.after.always(() => store[Symbol.dispose]());
-store.make('peer', {});
-const good = {key: store.read('peer.key'), cert: store.read('peer.cert')};
+store.make('server', {});
 
 const OPENSSL_CNF = `openssl_conf = all
 [all]
@@ -30,7 +29,7 @@ let daemon: Daemon;
 test.before(async () => {
 	daemon = await Daemon.start('stock', {
 		main: {
-			...serverRole(store.path('peer.key'), store.path('peer.cert')),
+			...serverRole(store.path('server.key'), store.path('server.cert')),
 			tls_ssl_options: '0x8',
 		},
 	});
@@ -43,7 +42,7 @@ test('openssl.cnf and tls_ssl_options turn kernel TLS on: sessions of both roles
 	const script = 'mount --bind "$0" "$(readlink -f /usr/lib/ssl/openssl.cnf)" && exec "$@"';
 	const service = new Service(t, daemon, 'ours', ['unshare', '--mount', 'sh', '-c', script, file]);
 	const started = service.start();
-	const port = await tlsPeer(t, good, socket => socket.pipe(socket));
+	const port = await echoPeer(t);
 	const params = {tls_ssl_options: '0x8'};
 	for (const version of ['>=TLSv1.3', '<=TLSv1.2']) {
 		const wish = {params, start: {protocols: version}};

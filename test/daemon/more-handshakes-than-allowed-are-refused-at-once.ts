@@ -8,12 +8,11 @@ import {Daemon} from '../helpers/daemon.ts';
 import {converse, FrontDoor, serverRole} from '../helpers/front-door.ts';
 import {Service, type Started} from '../helpers/master.ts';
 import {CertificateStore, ecdsa} from '../helpers/openssl.ts';
-import {tlsPeer} from '../helpers/peer.ts';
+import {echoPeer} from '../helpers/peer.ts';
 
 const store = new CertificateStore();
 test.after.always(() => store[Symbol.dispose]());
 store.make('server', {key: ecdsa});
-const good = {key: store.read('server.key'), cert: store.read('server.cert')};
 
 let daemon: Daemon;
 test.before(async () => {
@@ -105,7 +104,7 @@ test('beyond handshake_count_limit all remote clients are refused, and the clien
 	t.deepEqual(await refusals(with2, '[2001:db8::1]:1'), [
 		'warning: TLS handshake concurrency limit exceeded: 3 in progress, refused [2001:db8::1]:1',
 	]);
-	const port = await tlsPeer(t, good, socket => socket.pipe(socket));
+	const port = await echoPeer(t);
 	for (let count = 0; count < 5; count++) {
 		await service.session(t, port);
 	}

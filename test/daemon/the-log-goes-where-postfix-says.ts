@@ -12,13 +12,7 @@ import test, {type ExecutionContext} from 'ava';
 import {execa} from 'execa';
 import {Daemon, type Which} from '../helpers/daemon.ts';
 import {finish, Service, speaks} from '../helpers/master.ts';
-import {CertificateStore} from '../helpers/openssl.ts';
-import {tlsPeer} from '../helpers/peer.ts';
-
-const store = new CertificateStore();
-test.after.always(() => store[Symbol.dispose]());
-store.make('peer', {});
-const good = {key: store.read('peer.key'), cert: store.read('peer.cert')};
+import {echoPeer} from '../helpers/peer.ts';
 
 const PATH = '/usr/sbin:/usr/bin:/sbin:/bin';
 
@@ -43,7 +37,7 @@ async function containerLog(t: ExecutionContext, which: Which): Promise<readonly
 	t.true(await sandbox.waitFor(() => output().includes('daemon started')), output());
 	/* Its services come one after the other, and whoever tries one is in the log. */
 	await delay(1000);
-	const port = await tlsPeer(t, good, socket => socket.pipe(socket));
+	const port = await echoPeer(t);
 	const {client, context} = await daemon.handOff(t, port);
 	t.truthy(context, output());
 	t.true(await speaks(client));
@@ -76,7 +70,7 @@ test.before(async () => {
 test.after.always(async () => await daemon[Symbol.asyncDispose]());
 
 test('json_log adds records to a file of root, from a process in the jail, and takes none from the log', async t => {
-	const port = await tlsPeer(t, good, socket => socket.pipe(socket));
+	const port = await echoPeer(t);
 	const service = new Service(t, daemon, 'ours');
 	const file = join(daemon.sandbox.directory, 'records.json');
 	const started = service.start('-c', `json_log=${file}`);
@@ -100,7 +94,7 @@ test('json_log adds records to a file of root, from a process in the jail, and t
 });
 
 test('a json_log that cannot be opened costs a warning, and nothing else', async t => {
-	const port = await tlsPeer(t, good, socket => socket.pipe(socket));
+	const port = await echoPeer(t);
 	const service = new Service(t, daemon, 'ours');
 	const started = service.start('json_log=/nonexistent/records');
 	await finish(await service.session(t, port));
@@ -109,7 +103,7 @@ test('a json_log that cannot be opened costs a warning, and nothing else', async
 });
 
 test('with -v the log tells what happens to a session, beside the lines of stock', async t => {
-	const port = await tlsPeer(t, good, socket => socket.pipe(socket));
+	const port = await echoPeer(t);
 	const service = new Service(t, daemon, 'ours');
 	const started = service.start('-v');
 	const session = await service.session(t, port);

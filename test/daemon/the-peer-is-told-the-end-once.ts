@@ -6,13 +6,9 @@ import type {Socket} from 'node:net';
 import type {TLSSocket} from 'node:tls';
 import test, {type ExecutionContext} from 'ava';
 import {Daemon, type Which} from '../helpers/daemon.ts';
-import {CertificateStore, ecdsa} from '../helpers/openssl.ts';
-import {relay, tlsPeer} from '../helpers/peer.ts';
+import {peerFiles, relay, tlsPeer} from '../helpers/peer.ts';
 
-const store = new CertificateStore();
-test.after.always(() => store[Symbol.dispose]());
-store.make('peer', {key: ecdsa});
-const good = {key: store.read('peer.key'), cert: store.read('peer.cert')};
+const good = peerFiles();
 
 let daemons: Readonly<Record<Which, Daemon>>;
 test.before(async () => {

@@ -9,15 +9,13 @@ import type {LocalClient} from '../helpers/client.ts';
 import {Daemon, type Wish} from '../helpers/daemon.ts';
 import {finish, speaks} from '../helpers/master.ts';
 import {CertificateStore} from '../helpers/openssl.ts';
-import {tlsPeer} from '../helpers/peer.ts';
+import {echoPeer} from '../helpers/peer.ts';
 import {cpuTime, timeToGreeting} from '../helpers/service.ts';
 
 const store = new CertificateStore();
 test.after.always(() => store[Symbol.dispose]());
-store.make('peer', {});
 /* Signatures with a key like this cost us ten times what they cost whoever verifies them. */
 store.make('client', {key: ['-algorithm', 'RSA', '-pkeyopt', 'rsa_keygen_bits:4096']});
-const good = {key: store.read('peer.key'), cert: store.read('peer.cert')};
 const files = {cert_file: store.path('client.cert'), key_file: store.path('client.key')};
 const wish: Wish = {init: files, start: {log_level: '0'}};
 
@@ -41,9 +39,7 @@ async function start(processLimit: number, main: Readonly<Record<string, string>
 
 /** A server that asks for the certificate, and sends back what it gets. */
 async function server(t: ExecutionContext): Promise<number> {
-	return await tlsPeer(t, {...good, requestCert: true, rejectUnauthorized: false}, socket =>
-		socket.pipe(socket),
-	);
+	return await echoPeer(t, {requestCert: true, rejectUnauthorized: false});
 }
 
 async function session(t: ExecutionContext, daemon: Daemon, port: number): Promise<LocalClient> {

@@ -5,13 +5,7 @@
 import test from 'ava';
 import {Daemon} from '../helpers/daemon.ts';
 import {finish, Service, speaks} from '../helpers/master.ts';
-import {CertificateStore} from '../helpers/openssl.ts';
-import {tlsPeer} from '../helpers/peer.ts';
-
-const store = new CertificateStore();
-test.after.always(() => store[Symbol.dispose]());
-store.make('peer', {});
-const good = {key: store.read('peer.key'), cert: store.read('peer.cert')};
+import {echoPeer} from '../helpers/peer.ts';
 
 let daemon: Daemon;
 test.before(async () => {
@@ -20,7 +14,7 @@ test.before(async () => {
 test.after.always(async () => await daemon[Symbol.asyncDispose]());
 
 test('a supervisor that is killed: the worker accepts nothing more, serves its session to the end, and ends', async t => {
-	const port = await tlsPeer(t, good, socket => socket.pipe(socket));
+	const port = await echoPeer(t);
 	const service = new Service(t, daemon, 'ours');
 	const old = service.start();
 	const session = await service.session(t, port);
@@ -58,7 +52,7 @@ test('a supervisor that is killed: a worker without a session ends', async t => 
 });
 
 test('a supervisor that gets SIGTERM ends at once, and so do its worker and its sessions', async t => {
-	const port = await tlsPeer(t, good, socket => socket.pipe(socket));
+	const port = await echoPeer(t);
 	const service = new Service(t, daemon, 'ours');
 	const started = service.start();
 	const session = await service.session(t, port);
@@ -73,7 +67,7 @@ test('a supervisor that gets SIGTERM ends at once, and so do its worker and its 
  * the process is gone. Stock goes with its sessions.
  */
 test('SIGTERM that comes with the end of the status channel: the supervisor ends at once, and the worker after its session', async t => {
-	const port = await tlsPeer(t, good, socket => socket.pipe(socket));
+	const port = await echoPeer(t);
 	for (let round = 0; round < 10; round++) {
 		const service = new Service(t, daemon, 'ours');
 		const started = service.start();

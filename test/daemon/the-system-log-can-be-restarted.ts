@@ -6,14 +6,8 @@ import {unlinkSync} from 'node:fs';
 import test from 'ava';
 import {Daemon, type Which} from '../helpers/daemon.ts';
 import {finish, Service, speaks} from '../helpers/master.ts';
-import {CertificateStore} from '../helpers/openssl.ts';
-import {tlsPeer} from '../helpers/peer.ts';
+import {echoPeer} from '../helpers/peer.ts';
 import {receiver, withLog} from '../helpers/syslog.ts';
-
-const store = new CertificateStore();
-test.after.always(() => store[Symbol.dispose]());
-store.make('peer', {});
-const good = {key: store.read('peer.key'), cert: store.read('peer.cert')};
 
 let daemon: Daemon;
 test.before(async () => {
@@ -32,7 +26,7 @@ const masked = (records: readonly string[], port: number): readonly string[] =>
 
 const logs = test.macro<[which: Which]>({
 	async exec(t, which) {
-		const port = await tlsPeer(t, good, socket => socket.pipe(socket));
+		const port = await echoPeer(t);
 		const first = receiver(t);
 		const service = new Service(t, daemon, which, withLog(first.directory));
 		const started = service.start('-o', 'maillog_file=', '-o', 'syslog_facility=local3');

@@ -10,22 +10,11 @@ import test, {type ExecutionContext} from 'ava';
 import type {LocalClient} from '../helpers/client.ts';
 import {Daemon} from '../helpers/daemon.ts';
 import {finish, speaks} from '../helpers/master.ts';
-import {CertificateStore} from '../helpers/openssl.ts';
-import {tlsPeer} from '../helpers/peer.ts';
+import {echoPeer} from '../helpers/peer.ts';
 import {cpuTime, hasEnded, masterPid, processes, timeToGreeting} from '../helpers/service.ts';
-
-const store = new CertificateStore();
-test.after.always(() => store[Symbol.dispose]());
-store.make('peer', {});
-const good = {key: store.read('peer.key'), cert: store.read('peer.cert')};
 
 /** What the specification allows is 3 s. The machine may be busy with other tests. */
 const LIMIT = 30_000;
-
-/** A server that sends back what it gets. */
-async function echo(t: ExecutionContext): Promise<number> {
-	return await tlsPeer(t, good, socket => socket.pipe(socket));
-}
 
 /** Asks until a session works; how long that took, in milliseconds. */
 async function timeToSession(t: ExecutionContext, daemon: Daemon, port: number): Promise<number> {
@@ -79,7 +68,7 @@ function limitDescriptors(pid: number): void {
 const kills = test.macro<[who: (daemon: Daemon) => readonly number[]]>({
 	async exec(t, who) {
 		await using daemon = await Daemon.start('ours');
-		const port = await echo(t);
+		const port = await echoPeer(t);
 		await timeToSession(t, daemon, port);
 		const victims = who(daemon);
 		const before = processes(daemon);
@@ -107,7 +96,7 @@ test.serial(
 	'an event loop that stands still: the watchdog says so, and the next client is served',
 	async t => {
 		await using daemon = await Daemon.start('ours', {main: {tlsproxy_watchdog_timeout: '10s'}});
-		const port = await echo(t);
+		const port = await echoPeer(t);
 		await timeToSession(t, daemon, port);
 		const {pid} = daemon;
 		/* Whoever opens a pipe for which there is no writer waits for one. */
@@ -128,7 +117,7 @@ test.serial(
 
 test.serial('a process that can have no more memory: the next client is served', async t => {
 	await using daemon = await Daemon.start('ours');
-	const port = await echo(t);
+	const port = await echoPeer(t);
 	await timeToSession(t, daemon, port);
 	const {pid} = daemon;
 	limit(pid, 'data', 1);
@@ -159,7 +148,7 @@ test.serial(
 	'no process can start for lack of memory: master(8) waits, nobody spins, and then all is well',
 	async t => {
 		await using daemon = await Daemon.start('ours', {main: {service_throttle_time: '2s', max_idle: '1s'}});
-		const port = await echo(t);
+		const port = await echoPeer(t);
 		const master = masterPid(daemon);
 		limit(master, 'as', 200_000_000);
 		const waiting = timeToSession(t, daemon, port);
@@ -186,7 +175,7 @@ test.serial(
 	'a process that can have no more descriptors: another serves the next client, and none spins',
 	async t => {
 		await using daemon = await Daemon.start('ours', {processLimit: 2});
-		const port = await echo(t);
+		const port = await echoPeer(t);
 		await timeToSession(t, daemon, port);
 		const {pid} = daemon;
 		const {client: kept} = await daemon.handOff(t, port);
@@ -223,7 +212,7 @@ test.serial(
 	'the only process can have no more descriptors: the next client is served when a session ends',
 	async t => {
 		await using daemon = await Daemon.start('ours');
-		const port = await echo(t);
+		const port = await echoPeer(t);
 		const {client: kept} = await daemon.handOff(t, port);
 		const {pid} = daemon;
 		limitDescriptors(pid);
@@ -252,7 +241,7 @@ test.serial(
 			main: {service_throttle_time: '2s', tlsproxy_watchdog_timeout: '1s'},
 		});
 		const {sandbox} = daemon;
-		const port = await echo(t);
+		const port = await echoPeer(t);
 		const waiting = timeToSession(t, daemon, port);
 		const throttled = async (): Promise<number> =>
 			(await sandbox.logLines(/bad command startup -- throttling/)).length;

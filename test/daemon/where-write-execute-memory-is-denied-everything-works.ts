@@ -9,13 +9,7 @@ import test from 'ava';
 import {commandLine} from '../../postfix/lib/processes.ts';
 import {Daemon} from '../helpers/daemon.ts';
 import {denying, finish, Service, speaks} from '../helpers/master.ts';
-import {CertificateStore} from '../helpers/openssl.ts';
-import {tlsPeer} from '../helpers/peer.ts';
-
-const store = new CertificateStore();
-test.after.always(() => store[Symbol.dispose]());
-store.make('peer', {});
-const good = {key: store.read('peer.key'), cert: store.read('peer.cert')};
+import {echoPeer} from '../helpers/peer.ts';
 
 let daemon: Daemon;
 test.before(async () => {
@@ -32,7 +26,7 @@ function suspiciousMemory(pid: number): readonly string[] {
 
 for (const what of ['write-execute by prctl', 'write-execute by seccomp']) {
 	test(`denied ${what}: a worker without machine code of its own serves, resumes and reports as any other`, async t => {
-		const port = await tlsPeer(t, good, socket => socket.pipe(socket));
+		const port = await echoPeer(t);
 		const service = new Service(t, daemon, 'ours', denying(what));
 		const started = service.start('-c');
 		/* The first session stays, so that what follows is of the same process. */
@@ -72,7 +66,7 @@ for (const what of ['write-execute by prctl', 'write-execute by seccomp']) {
 
 /* MemoryDenyWriteExecute=yes and SystemCallFilter=@system-service, which lacks seccomp(2). */
 test('a worker serves under the restrictions that the service manager of Debian 13 sets, and says what is missing', async t => {
-	const port = await tlsPeer(t, good, socket => socket.pipe(socket));
+	const port = await echoPeer(t);
 	const wrapper = [...denying('seccomp by death'), ...denying('write-execute by prctl')];
 	const service = new Service(t, daemon, 'ours', wrapper);
 	const started = service.start('-c');
@@ -86,7 +80,7 @@ test('a worker serves under the restrictions that the service manager of Debian 
 });
 
 test('a worker on a host that denies nothing has machine code of its own', async t => {
-	const port = await tlsPeer(t, good, socket => socket.pipe(socket));
+	const port = await echoPeer(t);
 	const service = new Service(t, daemon, 'ours');
 	const started = service.start();
 	const session = await service.session(t, port);

@@ -5,6 +5,7 @@ import {once} from 'node:events';
 import {connect, createServer, type Server, type Socket} from 'node:net';
 import {createServer as createTlsServer, type TLSSocket, type TlsOptions} from 'node:tls';
 import type {ExecutionContext} from 'ava';
+import {CertificateStore} from './openssl.ts';
 
 /** Starts a TCP server that does something of its own with each connection. Returns its port. */
 export async function tcpPeer(t: ExecutionContext, run: (socket: Socket) => void): Promise<number> {
@@ -50,6 +51,24 @@ export async function relay(t: ExecutionContext, port: number): Promise<Relay> {
 		ends.server = server;
 	});
 	return {port: listening, ends};
+}
+
+let files: {readonly key: string; readonly cert: string} | undefined;
+
+/** Key and certificate of a server of which nobody wants to know who it is. */
+export function peerFiles(): {readonly key: string; readonly cert: string} {
+	if (files === undefined) {
+		using store = new CertificateStore();
+		store.make('peer', {});
+		files = {key: store.read('peer.key'), cert: store.read('peer.cert')};
+	}
+
+	return files;
+}
+
+/** Starts a TLS server that sends back what it gets. Returns its port. */
+export async function echoPeer(t: ExecutionContext, options: TlsOptions = {}): Promise<number> {
+	return await tlsPeer(t, {...peerFiles(), ...options}, socket => socket.pipe(socket));
 }
 
 async function listen(t: ExecutionContext, server: Server): Promise<number> {
