@@ -42,7 +42,7 @@ async function run(t: ExecutionContext, hostile: Hostile): Promise<readonly stri
 	const before = daemon.descriptors();
 	const known = (await daemon.lines()).length;
 	await hostile(t, await daemon.greeted(t));
-	t.true(await daemon.sandbox.waitFor(() => daemon.descriptors() <= before), 'descriptors are left over');
+	t.true((await daemon.descriptorsUpTo(before)) <= before, 'descriptors are left over');
 	t.is(daemon.pid, pid);
 	await stillServes(t, witness);
 	/* postlogd(8) writes what a process says in the order in which it was said. */

@@ -59,7 +59,7 @@ async function run(
 	t.true(client.ended);
 	const lines = await daemon.linesOf(session);
 	t.is(daemon.pid, pid);
-	t.true(await daemon.sandbox.waitFor(() => daemon.descriptors() <= before), 'descriptors are left over');
+	t.true((await daemon.descriptorsUpTo(before)) <= before, 'descriptors are left over');
 	await stillServes(t, witness);
 	return lines;
 }

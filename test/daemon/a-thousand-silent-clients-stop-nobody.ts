@@ -40,8 +40,7 @@ const served = test.macro<[what: string, behave: Behaviour]>({
 		const door = await FrontDoor.open(t, daemon);
 		await converse(t, await door.visit(honest));
 		const {pid} = daemon;
-		await daemon.sandbox.waitFor(() => daemon.descriptors() < 60, 10_000);
-		const descriptors = daemon.descriptors();
+		const descriptors = await daemon.descriptorsUpTo(59);
 		const memory = daemon.memory();
 		const known = (await daemon.lines()).length;
 
@@ -67,10 +66,7 @@ const served = test.macro<[what: string, behave: Behaviour]>({
 
 		await ended;
 		await behaviour;
-		t.true(
-			await daemon.sandbox.waitFor(() => daemon.descriptors() <= descriptors),
-			'descriptors are left over',
-		);
+		t.true((await daemon.descriptorsUpTo(descriptors)) <= descriptors, 'descriptors are left over');
 		t.is(daemon.pid, pid);
 		const lines = async (): Promise<readonly string[]> =>
 			(await daemon.lines()).slice(known).filter(line => line.includes('192.0.2.'));

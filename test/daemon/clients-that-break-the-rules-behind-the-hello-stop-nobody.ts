@@ -130,8 +130,7 @@ test.serial(
 		const door = await FrontDoor.open(t, daemon);
 		await converse(t, await door.visit('[198.51.100.1]:25'));
 		const {pid} = daemon;
-		await daemon.sandbox.waitFor(() => daemon.descriptors() < 40, 10_000);
-		const descriptors = daemon.descriptors();
+		const descriptors = await daemon.descriptorsUpTo(39);
 		const memory = daemon.memory();
 		const crowd = many(COUNT, async index => {
 			const visitor = await door.visit(`[192.0.2.${index % 4}]:${index}`, SESSION);
@@ -150,10 +149,7 @@ test.serial(
 			t.is(String(await local.rest()), '');
 		}
 
-		t.true(
-			await daemon.sandbox.waitFor(() => daemon.descriptors() <= descriptors),
-			'descriptors are left over',
-		);
+		t.true((await daemon.descriptorsUpTo(descriptors)) <= descriptors, 'descriptors are left over');
 		t.is(daemon.pid, pid);
 		await converse(t, await door.visit('[198.51.100.1]:25'));
 	},

@@ -48,6 +48,11 @@ class Lineages {
 		return join(this.directory, 'live', site, `${name}.pem`);
 	}
 
+	/** Parameters of an identity. */
+	files(site: string): {readonly cert_file: string; readonly key_file: string} {
+		return {cert_file: this.path(site, 'cert'), key_file: this.path(site, 'key')};
+	}
+
 	/** Makes links point to new files: certificate and key of others, or something that is none. */
 	renew(site: string, contents: Readonly<Partial<Record<'cert' | 'key', string>>>): void {
 		const version = ++this.#version;
@@ -105,6 +110,18 @@ async function timeUntilShown(
 	}
 }
 
+/** A service with an identity, a server that wants to see it, and what asks for it. */
+async function oneIdentity(t: ExecutionContext) {
+	const lineages = new Lineages(t);
+	lineages.renew('site', pair('first'));
+	const init = lineages.files('site');
+	const daemon = await Daemon.start('ours', {
+		main: {smtp_tls_cert_file: init.cert_file, smtp_tls_key_file: init.key_file},
+	});
+	t.teardown(async () => await daemon[Symbol.asyncDispose]());
+	return {lineages, daemon, port: await curious(t), wish: {init}};
+}
+
 /** Lines about files that have changed, as soon as there are so many. */
 async function changes(daemon: Daemon, count: number): Promise<readonly string[]> {
 	let lines: readonly string[] = [];
@@ -134,14 +151,8 @@ async function workerOf(daemon: Daemon): Promise<number> {
 test.serial(
 	'a certificate that is renewed while 50 sessions are open: new sessions show it, old ones go on',
 	async t => {
-		const lineages = new Lineages(t);
-		lineages.renew('site', pair('first'));
-		const [cert_file, key_file] = [lineages.path('site', 'cert'), lineages.path('site', 'key')];
-		await using daemon = await Daemon.start('ours', {
-			main: {smtp_tls_cert_file: cert_file, smtp_tls_key_file: key_file},
-		});
-		const port = await curious(t);
-		const wish = {init: {cert_file, key_file}};
+		const {lineages, daemon, port, wish} = await oneIdentity(t);
+		const {cert_file, key_file} = wish.init;
 		const sessions: LocalClient[] = [];
 		for (let count = 0; count < 50; count++) {
 			const {client, name} = await shown(t, daemon, port, wish);
@@ -175,38 +186,28 @@ test.serial('one of two identities in one service is renewed', async t => {
 	const lineages = new Lineages(t);
 	lineages.renew('a', pair('first'));
 	lineages.renew('b', pair('other'));
-	const files = (site: string) => ({
-		cert_file: lineages.path(site, 'cert'),
-		key_file: lineages.path(site, 'key'),
-	});
-	const own = files('b');
+	const [first, own] = [lineages.files('a'), lineages.files('b')];
 	await using daemon = await Daemon.start('ours', {
-		main: {smtp_tls_cert_file: files('a').cert_file, smtp_tls_key_file: files('a').key_file},
+		main: {smtp_tls_cert_file: first.cert_file, smtp_tls_key_file: first.key_file},
 		chroot: 'y',
 		services: [
 			`second unix - - n - - smtp\n -o smtp_tls_cert_file=${own.cert_file} -o smtp_tls_key_file=${own.key_file}`,
 		],
 	});
 	const port = await curious(t);
-	await timeUntilShown(t, daemon, port, {init: files('a')}, 'first');
+	await timeUntilShown(t, daemon, port, {init: first}, 'first');
 	await timeUntilShown(t, daemon, port, {init: own}, 'other');
 	lineages.renew('b', pair('third'));
 	await timeUntilShown(t, daemon, port, {init: own}, 'third');
-	await timeUntilShown(t, daemon, port, {init: files('a')}, 'first');
+	await timeUntilShown(t, daemon, port, {init: first}, 'first');
 	t.is((await changes(daemon, 1)).length, 1);
 });
 
 test.serial(
 	'a key that does not match: one error, the old certificate is still shown by the old process, until it does',
 	async t => {
-		const lineages = new Lineages(t);
-		lineages.renew('site', pair('first'));
-		const [cert_file, key_file] = [lineages.path('site', 'cert'), lineages.path('site', 'key')];
-		await using daemon = await Daemon.start('ours', {
-			main: {smtp_tls_cert_file: cert_file, smtp_tls_key_file: key_file},
-		});
-		const port = await curious(t);
-		const wish = {init: {cert_file, key_file}};
+		const {lineages, daemon, port, wish} = await oneIdentity(t);
+		const {cert_file, key_file} = wish.init;
 		await timeUntilShown(t, daemon, port, wish, 'first');
 		const pid = await workerOf(daemon);
 		const supervisors = daemon.sandbox.daemonPids('tlsproxy');
@@ -342,37 +343,23 @@ test.serial('a table of server names that is written anew is read anew', async t
 });
 
 test.serial('a file that main.cf does not name any more changes nothing, and is not spoken of', async t => {
-	const lineages = new Lineages(t);
-	lineages.renew('site', pair('first'));
+	const {lineages, daemon, port, wish} = await oneIdentity(t);
 	lineages.renew('other', pair('other'));
-	const files = (site: string) => ({
-		cert_file: lineages.path(site, 'cert'),
-		key_file: lineages.path(site, 'key'),
-	});
-	await using daemon = await Daemon.start('ours', {
-		main: {smtp_tls_cert_file: files('site').cert_file, smtp_tls_key_file: files('site').key_file},
-	});
-	const port = await curious(t);
-	await timeUntilShown(t, daemon, port, {init: files('site')}, 'first');
+	await timeUntilShown(t, daemon, port, wish, 'first');
 	const pid = await workerOf(daemon);
-	await daemon.sandbox.postconf('smtp_tls_key_file', files('other').key_file);
-	await daemon.sandbox.postconf('smtp_tls_cert_file', files('other').cert_file);
+	const {cert_file, key_file} = lineages.files('other');
+	await daemon.sandbox.postconf('smtp_tls_key_file', key_file);
+	await daemon.sandbox.postconf('smtp_tls_cert_file', cert_file);
 	lineages.renew('site', pair('second'));
 	await delay(4000);
 	t.is(await workerOf(daemon), pid);
 	t.deepEqual(await changes(daemon, 0), []);
-	await timeUntilShown(t, daemon, port, {init: files('site')}, 'first');
+	await timeUntilShown(t, daemon, port, wish, 'first');
 });
 
 test.serial('a process with nothing to watch, and one that is not written to, stay', async t => {
-	const lineages = new Lineages(t);
-	lineages.renew('site', pair('first'));
-	const [cert_file, key_file] = [lineages.path('site', 'cert'), lineages.path('site', 'key')];
-	await using daemon = await Daemon.start('ours', {
-		main: {smtp_tls_cert_file: cert_file, smtp_tls_key_file: key_file},
-	});
-	const port = await curious(t);
-	await timeUntilShown(t, daemon, port, {init: {cert_file, key_file}}, 'first');
+	const {lineages, daemon, port, wish} = await oneIdentity(t);
+	await timeUntilShown(t, daemon, port, wish, 'first');
 	const pid = await workerOf(daemon);
 	writeFileSync(join(lineages.directory, 'live/site/README'), 'not a certificate');
 	t.true(readdirSync(join(lineages.directory, 'live/site')).includes('README'));

@@ -44,21 +44,13 @@ test.serial(`${TOTAL} mutated hellos leave the process as it was`, async t => {
 	const door = await FrontDoor.open(t, daemon);
 	await converse(t, await door.visit('[198.51.100.1]:25'));
 	const {pid} = daemon;
-	const idle = async (limit: number): Promise<number> => {
-		let count = daemon.descriptors();
-		await daemon.sandbox.waitFor(() => {
-			count = daemon.descriptors();
-			return count <= limit;
-		}, 20_000);
-		return count;
-	};
-	const descriptors = await idle(39);
+	const descriptors = await daemon.descriptorsUpTo(39);
 	await many(TOTAL / 2, async index => await present(t, door, index));
-	await idle(descriptors);
+	await daemon.descriptorsUpTo(descriptors);
 	const memory = daemon.memory();
 	await many(TOTAL / 2, async index => await present(t, door, TOTAL / 2 + index));
 	/* Connections to tlsmgr(8) may be gone by then. */
-	t.true((await idle(descriptors)) <= descriptors, 'descriptors are left over');
+	t.true((await daemon.descriptorsUpTo(descriptors)) <= descriptors, 'descriptors are left over');
 	t.is(daemon.pid, pid, `SEED=${SEED}`);
 	const growth = daemon.memory() - memory;
 	t.log(`${Math.round(growth / 1024)} kB more after the second half`);

@@ -102,20 +102,12 @@ test('thousands of handshakes, of all kinds, leave nothing behind', async t => {
 	/* What is made once and kept is made by then, and allocators have found their size. */
 	await run(Math.min(20_000, TOTAL / 2));
 	const {pid} = daemon;
-	const idle = async (limit: number): Promise<number> => {
-		let count = daemon.descriptors();
-		await daemon.sandbox.waitFor(() => {
-			count = daemon.descriptors();
-			return count <= limit;
-		}, 20_000);
-		return count;
-	};
 	/* Sixteen sessions have at least as many descriptors more. */
-	const descriptors = await idle(39);
+	const descriptors = await daemon.descriptorsUpTo(39);
 	const before = daemon.memory();
 	await run(TOTAL);
 	/* Fewer are none left behind: connections to tlsmgr(8) and to the log come and go. */
-	t.true((await idle(descriptors)) <= descriptors);
+	t.true((await daemon.descriptorsUpTo(descriptors)) <= descriptors);
 	t.is(daemon.pid, pid);
 	const after = daemon.memory();
 	t.log(`${TOTAL} sessions: ${Math.round(before / 1024)} kB, then ${Math.round(after / 1024)} kB`);

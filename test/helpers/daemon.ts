@@ -153,6 +153,16 @@ export class Daemon implements AsyncDisposable {
 		return readdirSync(`/proc/${this.pid}/fd`).length;
 	}
 
+	/** The same, as soon as there are no more than so many; sessions that have ended may take a moment. */
+	async descriptorsUpTo(limit: number): Promise<number> {
+		let count = this.descriptors();
+		await this.sandbox.waitFor(() => {
+			count = this.descriptors();
+			return count <= limit;
+		}, 20_000);
+		return count;
+	}
+
 	/** Resident memory of the process, in bytes. */
 	memory(): number {
 		const status = readFileSync(`/proc/${this.pid}/status`, 'utf8');
