@@ -8,7 +8,7 @@ import type {ExecutionContext} from 'ava';
 import type {ClientInit, ClientStart} from '../../src/wire/client.ts';
 import type {TlsContext} from '../../src/wire/context.ts';
 import {type ClientHello, parseClientHello} from './client-hello.ts';
-import type {Daemon} from './daemon.ts';
+import type {Daemon, Wish} from './daemon.ts';
 import {type CertificateStore, type PeerServer, sServer} from './openssl.ts';
 import {tcpPeer} from './peer.ts';
 
@@ -108,10 +108,7 @@ export async function put(
 		client.once('close', () => behind.destroy());
 	});
 	const known = (await daemon.lines()).length;
-	const {client, endpoint, status, context} = await daemon.handOff(t, port, {
-		start: startOf(item, lab, daemon.profile.digestLists),
-		init: initOf(item, lab),
-	});
+	const {client, endpoint, status, context} = await daemon.handOff(t, port, wishOf(daemon, item, lab));
 	/* When that comes back, what the server sends behind the handshake has come too. */
 	await client.send(context === undefined ? '' : 'hello\n');
 	const answer = context === undefined ? '' : String(await client.bytes(6));
@@ -140,6 +137,11 @@ export async function put(
 			.split('\n')
 			.filter(line => serverSays.test(line)),
 	};
+}
+
+/** What the request of a case says. */
+export function wishOf({profile}: Daemon, item: Case, lab: CertificateStore): Wish {
+	return {start: startOf(item, lab, profile.digestLists), init: initOf(item, lab)};
 }
 
 /** Lines that can be compared. */

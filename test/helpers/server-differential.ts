@@ -10,6 +10,7 @@ import type {ExecutionContext} from 'ava';
 import type {Fd, Seconds} from '../../src/units.ts';
 import {parseContext, type TlsContext} from '../../src/wire/context.ts';
 import {printRequest, type Request} from '../../src/wire/request.ts';
+import type {LocalClient} from './client.ts';
 import {type Daemon, statusOf} from './daemon.ts';
 import {comparable, type Lines} from './differential.ts';
 import type {CertificateStore} from './openssl.ts';
@@ -113,21 +114,11 @@ export async function visitService(
 		serverId,
 		...item.request,
 	};
-	await client.send(printRequest(request, daemon.profile));
-	const status = statusOf(await client.list());
-	let context: TlsContext | undefined;
+	const {status, context} = await handOver(daemon, client, remote, request);
 	let fromClient = '';
-	if (status === 1) {
-		client.pass((remote as unknown as {readonly _handle: {readonly fd: Fd}})._handle.fd);
-		remote.destroy();
-		const list = request.sendContext ? await client.list() : undefined;
-		context = list === undefined ? undefined : parseContext(list, daemon.profile);
-		if (!client.ended) {
-			await client.send('220 hello\r\n');
-			fromClient = String(await client.bytes(6));
-		}
-	} else {
-		remote.destroy();
+	if (status === 1 && !client.ended) {
+		await client.send('220 hello\r\n');
+		fromClient = String(await client.bytes(6));
 	}
 
 	client.socket.end();
@@ -147,6 +138,24 @@ export async function visitService(
 		/* What a process says when it starts belongs to the case when it has the service to itself. */
 		...comparable(item.settings === undefined ? lines.slice(lines.findIndex(isConnect)) : lines),
 	};
+}
+
+/** Hands the connection of a remote client over; it is the daemon's then, or closed. */
+export async function handOver(
+	daemon: Daemon,
+	client: LocalClient,
+	remote: Socket,
+	request: Request,
+): Promise<{readonly status: number; readonly context: TlsContext | undefined}> {
+	await client.send(printRequest(request, daemon.profile));
+	const status = statusOf(await client.list());
+	if (status === 1) {
+		client.pass((remote as unknown as {readonly _handle: {readonly fd: Fd}})._handle.fd);
+	}
+
+	remote.destroy();
+	const list = status === 1 && request.sendContext ? await client.list() : undefined;
+	return {status, context: list === undefined ? undefined : parseContext(list, daemon.profile)};
 }
 
 function isConnect(line: string): boolean {

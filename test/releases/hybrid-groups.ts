@@ -1,0 +1,112 @@
+/*
+ * Key exchange that also holds against quantum computers: by default where Postfix
+ * (3.11) and OpenSSL (3.5) have it, on request where OpenSSL has it and Postfix knows
+ * groups by their names (3.10); in both roles, and told as by stock.
+ */
+import {chmodSync} from 'node:fs';
+import test, {type ExecutionContext} from 'ava';
+import {mailVersion} from '../../postfix/lib/instance.ts';
+import {OpenSSL_version_num} from '../../src/ffi/libcrypto.ts';
+import {profileOf} from '../../src/wire/release.ts';
+import {Daemon, type Which} from '../helpers/daemon.ts';
+import {type Case, Peers, put} from '../helpers/differential.ts';
+import {makeLab} from '../helpers/lab.ts';
+import {meet} from '../helpers/meeting.ts';
+import {visitService} from '../helpers/server-differential.ts';
+
+const {minor} = profileOf(mailVersion());
+const HYBRID = 'X25519MLKEM768';
+const inLibrary = OpenSSL_version_num() >= 0x30_50_00_00;
+const onRequest = minor >= 10 && inLibrary;
+const byDefault = minor >= 11 && inLibrary;
+
+/* Services by what is configured for them. */
+const services: Readonly<Record<string, Readonly<Record<string, string>>>> = {
+	wished: {tls_eecdh_auto_curves: `${HYBRID} X25519 prime256v1`},
+	refused: {tls_eecdh_auto_curves: 'X25519 prime256v1'},
+	mistyped: {tls_eecdh_auto_curves: 'X25519MLKEM767 X448'},
+};
+
+const cleanup: Array<() => unknown> = [];
+const lab = makeLab();
+chmodSync(lab.directory, 0o755);
+const peers = new Peers({teardown: run => cleanup.push(run)}, lab);
+
+async function start(which: Which): Promise<Daemon> {
+	return await Daemon.start(which, {
+		main: {
+			max_use: '100000',
+			max_idle: '3s',
+			smtp_tls_CAfile: lab.path('root.cert'),
+			smtpd_tls_security_level: 'may',
+			smtpd_tls_chain_files: lab.path('good.pem'),
+			smtpd_tls_loglevel: '1',
+		},
+		copies: services,
+	});
+}
+
+let ours: Daemon;
+let stock: Daemon;
+test.before(async () => {
+	[ours, stock] = await Promise.all([start('ours'), start('stock')]);
+});
+test.after.always(async () => {
+	await Promise.all(cleanup.map(run => run()));
+	await Promise.all([ours[Symbol.asyncDispose](), stock[Symbol.asyncDispose]()]);
+	lab[Symbol.dispose]();
+});
+
+/* That the log says what the report does. */
+function saysSo(t: ExecutionContext, lines: readonly string[], hybrid: boolean): void {
+	const established = lines.filter(line => line.includes('TLS connection established'));
+	t.is(established.length, 1);
+	t.is(established[0]?.includes(` key-exchange ${HYBRID} `), hybrid, established[0]);
+}
+
+for (const service of ['tlsproxy', ...Object.keys(services)]) {
+	const hybrid = service === 'wished' ? onRequest : service === 'tlsproxy' && byDefault;
+	const title = hybrid ? HYBRID : 'an older group';
+
+	test.serial(`${service}: from a client comes ${title}`, async t => {
+		const item = {id: service, client: ''};
+		const expected = await visitService(t, stock, lab, item, service);
+		t.deepEqual(await visitService(t, ours, lab, item, service), expected);
+		t.is(expected.context?.key_exchange === HYBRID, hybrid, expected.context?.key_exchange);
+		saysSo(t, expected.lines, hybrid);
+	});
+}
+
+for (const [id, words, hybrid] of [
+	['a server that takes all', '', byDefault],
+	...(inLibrary
+		? ([
+				['a server that takes nothing else', `-groups ${HYBRID}`, byDefault],
+				['a server that takes anything else', '-groups X25519:P-256', false],
+			] as const)
+		: []),
+] as const) {
+	test.serial(`${id}: ${hybrid ? HYBRID : 'an older group, or none'}`, async t => {
+		const item: Case = {id, level: 'encrypt', server: 'good', arguments: words};
+		const expected = await put(t, stock, peers, lab, item);
+		t.deepEqual(await put(t, ours, peers, lab, item), expected);
+		t.is(expected.context?.key_exchange === HYBRID, hybrid, expected.context?.key_exchange);
+		if (expected.context !== undefined) {
+			saysSo(t, expected.lines, hybrid);
+		}
+	});
+}
+
+for (const [title, client, server] of [
+	['ours and stock', () => ours, () => stock],
+	['stock and ours', () => stock, () => ours],
+] as const) {
+	test.serial(`${title} meet: ${byDefault ? HYBRID : 'an older group'}`, async t => {
+		const item = {id: 'meeting', level: 'encrypt', service: 'tlsproxy', init: {CAfile: ''}} as const;
+		const both = await meet(t, client(), server(), lab, item);
+		for (const {context, lines} of [both.client, both.server]) {
+			t.is(context?.key_exchange === HYBRID, byDefault, context?.key_exchange);
+			saysSo(t, lines, byDefault);
+		}
+	});
+}
