@@ -13,7 +13,7 @@ import koffi from 'koffi';
 import type {ClientHelloCallback} from './hello.ts';
 import {type Address, errno, setErrno} from './libc.ts';
 import type {Pointer} from './libcrypto.ts';
-import type {InfoCallback, Ssl, VerifyCallback} from './libssl.ts';
+import type {ChainCallback, InfoCallback, Ssl, VerifyCallback} from './libssl.ts';
 import type {Bio, BioCallback} from './pem.ts';
 import type {ServerNameCallback} from './server.ts';
 import type {GetSessionCallback, NewSessionCallback, SslSession} from './session.ts';
@@ -50,6 +50,11 @@ function register<Kind extends string>(prototype: string, run: (...args: never[]
 /** Registers a verify callback: verdict so far, and the state of the verification; returns the verdict. */
 export function registerVerifyCallback(run: (ok: number, ctx: X509StoreCtx) => number): VerifyCallback {
 	return register('int VerifyCallback(int ok, void *ctx)', run);
+}
+
+/** Registers a callback that verifies a whole chain in place of X509_verify_cert(), which it may call: 1 when good. */
+export function registerChainCallback(run: (ctx: X509StoreCtx) => number): ChainCallback {
+	return register('int ChainCallback(void *ctx, void *arg)', run);
 }
 
 /**

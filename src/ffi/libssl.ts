@@ -25,6 +25,7 @@ export type Ssl = Pointer<'SSL'>;
 export type SslCipher = Pointer<'SSL_CIPHER'>;
 /** Functions of ours that C may call: callback(3). */
 export type VerifyCallback = Pointer<'verify callback'>;
+export type ChainCallback = Pointer<'chain callback'>;
 export type InfoCallback = Pointer<'info callback'>;
 
 const scratch = allocate(64);
@@ -55,6 +56,9 @@ export const SSL_CTX_set_verify_depth: (ctx: SslCtx, depth: number) => void = li
 );
 export const SSL_CTX_set_info_callback: (ctx: SslCtx, callback: InfoCallback) => void = libssl.func(
 	'void SSL_CTX_set_info_callback(void *ctx, void *cb)',
+);
+export const SSL_set_info_callback: (ssl: Ssl, callback: InfoCallback) => void = libssl.func(
+	'void SSL_set_info_callback(void *ssl, void *cb)',
 );
 export const SSL_CTX_load_verify_locations: (
 	ctx: SslCtx,

@@ -13,7 +13,14 @@
 import koffi from 'koffi';
 import {type Address, strlen} from './libc.ts';
 import type {Pointer} from './libcrypto.ts';
-import {SSL_CTX_ctrl, type Ssl, type SslCtx, type SslMethod, type VerifyCallback} from './libssl.ts';
+import {
+	type ChainCallback,
+	SSL_CTX_ctrl,
+	type Ssl,
+	type SslCtx,
+	type SslMethod,
+	type VerifyCallback,
+} from './libssl.ts';
 import {libssl} from './openssl.ts';
 
 type NameStack = Pointer<'STACK_OF(X509_NAME)'>;
@@ -34,6 +41,8 @@ export const SSL_VERIFY_PEER = 0x01;
 export const SSL_VERIFY_CLIENT_ONCE = 0x04;
 export const SSL_CTX_set_verify: (ctx: SslCtx, mode: number, callback: VerifyCallback | null) => void =
 	libssl.func('void SSL_CTX_set_verify(void *ctx, int mode, void *cb)');
+export const SSL_CTX_set_cert_verify_callback: (ctx: SslCtx, callback: ChainCallback, arg: null) => void =
+	libssl.func('void SSL_CTX_set_cert_verify_callback(void *ctx, void *cb, void *arg)');
 
 const SSL_load_client_CA_file: (file: string) => NameStack | null = libssl.func(
 	'void *SSL_load_client_CA_file(const char *file)',

@@ -64,6 +64,42 @@ export const X509_STORE_CTX_get_error_depth: (ctx: X509StoreCtx) => number = lib
 export const X509_STORE_CTX_get_ex_data: (ctx: X509StoreCtx, index: number) => bigint | null = libcrypto.func(
 	'void *X509_STORE_CTX_get_ex_data(const void *ctx, int idx)',
 );
+export const X509_STORE_CTX_get0_cert: (ctx: X509StoreCtx) => X509 | null = libcrypto.func(
+	'void *X509_STORE_CTX_get0_cert(const void *ctx)',
+);
+export const X509_verify_cert: (ctx: X509StoreCtx) => number = libcrypto.func(
+	'int X509_verify_cert(void *ctx)',
+);
+const X509_STORE_CTX_get0_param: (ctx: X509StoreCtx) => Address = libcrypto.func(
+	'void *X509_STORE_CTX_get0_param(const void *ctx)',
+);
+const X509_VERIFY_PARAM_set_purpose: (param: Address, purpose: number) => number = libcrypto.func(
+	'int X509_VERIFY_PARAM_set_purpose(void *param, int purpose)',
+);
+const X509_VERIFY_PARAM_set_trust: (param: Address, trust: number) => number = libcrypto.func(
+	'int X509_VERIFY_PARAM_set_trust(void *param, int trust)',
+);
+const X509_get_extended_key_usage: (certificate: X509) => number = libcrypto.func(
+	'uint32_t X509_get_extended_key_usage(void *x)',
+);
+
+/** Whether a certificate says that it is for servers, and does not say that it is for clients. */
+export function isForServersOnly(certificate: X509): boolean {
+	const XKU_SSL_SERVER = 1;
+	const XKU_SSL_CLIENT = 2;
+	/* Without the extension all bits are set. */
+	return (X509_get_extended_key_usage(certificate) & (XKU_SSL_SERVER | XKU_SSL_CLIENT)) === XKU_SSL_SERVER;
+}
+
+/** Verifies a chain as that of a server. */
+export function verifyAsServer(ctx: X509StoreCtx): void {
+	const X509_PURPOSE_SSL_SERVER = 2;
+	const X509_TRUST_SSL_SERVER = 3;
+	const param = X509_STORE_CTX_get0_param(ctx);
+	X509_VERIFY_PARAM_set_purpose(param, X509_PURPOSE_SSL_SERVER);
+	X509_VERIFY_PARAM_set_trust(param, X509_TRUST_SSL_SERVER);
+}
+
 export const X509_verify_cert_error_string: (code: number) => string = libcrypto.func(
 	'const char *X509_verify_cert_error_string(long n)',
 );
@@ -117,6 +153,24 @@ export function derOfPublicKey(key: EvpPkey): Buffer | undefined {
  */
 export function derOfKeyIn(certificate: X509): Buffer | undefined {
 	return encodeDer(out => i2d_X509_PUBKEY(X509_get_X509_PUBKEY(certificate), out));
+}
+
+const X509_get0_pubkey_bitstr: (certificate: X509) => Asn1String | null = libcrypto.func(
+	'void *X509_get0_pubkey_bitstr(const void *x)',
+);
+const ASN1_STRING_get0_data: (text: Asn1String) => Address = libcrypto.func(
+	'void *ASN1_STRING_get0_data(const void *x)',
+);
+const ASN1_STRING_length: (text: Asn1String) => number = libcrypto.func(
+	'int ASN1_STRING_length(const void *x)',
+);
+
+/** The key of a certificate without the algorithm that it is for; borrowed from the certificate. */
+export function keyBitsIn(certificate: X509): Uint8Array | undefined {
+	const bits = X509_get0_pubkey_bitstr(certificate);
+	return bits === null
+		? undefined
+		: new Uint8Array(koffi.view(ASN1_STRING_get0_data(bits), ASN1_STRING_length(bits)));
 }
 
 /* stack.h */

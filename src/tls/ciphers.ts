@@ -33,6 +33,7 @@ export interface CipherChoice {
  * Sets the ciphers of a connection.
  *
  * @param grades - the lists behind the grades.
+ * @param logMask - of the connection.
  * @returns the cipher list; undefined when it cannot be set.
  */
 export function setCiphers(
@@ -40,6 +41,7 @@ export function setCiphers(
 	ssl: Ssl,
 	grades: CipherGrades,
 	{cipher_grade, cipher_exclusions, namaddr}: CipherChoice,
+	logMask: number,
 ): string | undefined {
 	const name = namaddr.toLowerCase();
 	const ciphers = cipherList(grades, cipher_grade, cipher_exclusions);
@@ -60,7 +62,7 @@ export function setCiphers(
 		return undefined;
 	}
 
-	if ((application.logMask & TLS_LOG_VERBOSE) !== 0) {
+	if ((logMask & TLS_LOG_VERBOSE) !== 0) {
 		info(`${namaddr}: TLS cipher list "${ciphers.list}"`);
 	}
 

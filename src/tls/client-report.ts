@@ -66,7 +66,7 @@ export function clientReport(connection: ClientConnection): TlsContext {
 	const {behavior} = connection.application;
 	const certificate = SSL_get0_peer_certificate(ssl);
 	const rawKey = certificate === null && behavior.rawPublicKeys ? peerRawKey(ssl) : null;
-	const names = namesOf(certificate, rawKey, connection.digest, notes.namaddr);
+	const names = namesOf(certificate, rawKey, connection.fingerprinting, notes.namaddr);
 	if (rawKey !== null && (logMask & CREDENTIALS) !== 0) {
 		info(`${connection.start.namaddr}: raw public key fingerprint=${names.peer_pubkey_fingerprint}`);
 	}

@@ -15,7 +15,7 @@
 /*	connection(3), postfix src/tls/tls_client.c, tls_client_start()
 /*--*/
 
-import {type EvpMd, OpenSSL_version_num} from '../ffi/libcrypto.ts';
+import {OpenSSL_version_num} from '../ffi/libcrypto.ts';
 import {
 	SSL_connect,
 	SSL_free,
@@ -43,8 +43,15 @@ import type {ClientApplication} from './client-application.ts';
 import {clientReport} from './client-report.ts';
 import {attach, Connection, DONE} from './connection.ts';
 import {printErrors} from './library.ts';
-import {TLS_LOG_CACHE, TLS_LOG_DEBUG, TLS_LOG_UNTRUSTED, TLS_LOG_VERBOSE} from './log-mask.ts';
+import {
+	connectionLogMask,
+	TLS_LOG_CACHE,
+	TLS_LOG_DEBUG,
+	TLS_LOG_UNTRUSTED,
+	TLS_LOG_VERBOSE,
+} from './log-mask.ts';
 import {applyOwnPolicy, explainsDistrust} from './own-verification.ts';
+import type {Fingerprinting} from './peer.ts';
 import {type AppliedPolicy, applyPolicy, asciiName, isDaneLevel, mustMatch} from './policy.ts';
 import {
 	forgetSession,
@@ -65,8 +72,7 @@ export class ClientConnection extends Connection {
 	readonly notes: VerifyNotes;
 	/** Security level in effect. */
 	readonly level: number;
-	/** The digest of fingerprints. */
-	readonly digest: EvpMd;
+	readonly fingerprinting: Fingerprinting;
 	/** How its sessions are kept; undefined when they are not. */
 	readonly resumption: Resumption | undefined;
 	/* A session was offered, and the handshake is not through. */
@@ -77,7 +83,7 @@ export class ClientConnection extends Connection {
 		start: ClientStart,
 		notes: VerifyNotes,
 		level: number,
-		digest: EvpMd,
+		fingerprinting: Fingerprinting,
 		resumption: Resumption | undefined,
 		ssl: Owned<Ssl>,
 		resources: Disposable,
@@ -87,12 +93,12 @@ export class ClientConnection extends Connection {
 		this.start = start;
 		this.notes = notes;
 		this.level = level;
-		this.digest = digest;
+		this.fingerprinting = fingerprinting;
 		this.resumption = resumption;
 	}
 
 	get logMask(): number {
-		return this.application.logMask;
+		return this.notes.logMask;
 	}
 
 	/* OpenSSL cannot wait for the answer, so it comes before the handshake. */
@@ -160,8 +166,9 @@ export function openClientConnection(
 	keeper?: SessionKeeper,
 ): ClientConnection | undefined {
 	const {namaddr} = start;
-	const {behavior} = application;
-	if ((application.logMask & TLS_LOG_VERBOSE) !== 0) {
+	const {behavior, params} = application;
+	const logMask = connectionLogMask(application.logMask, start, behavior);
+	if ((logMask & TLS_LOG_VERBOSE) !== 0) {
 		info(`setting up TLS connection to ${namaddr}`);
 	}
 
@@ -186,7 +193,7 @@ export function openClientConnection(
 	using stack = new DisposableStack();
 	const ssl = stack.use(new Owned(made, SSL_free));
 	const name = namaddr.toLowerCase();
-	const ciphers = setCiphers(application, made, application.params, start);
+	const ciphers = setCiphers(application, made, params, start, logMask);
 	if (ciphers === undefined) {
 		return undefined;
 	}
@@ -195,7 +202,7 @@ export function openClientConnection(
 	const disabled =
 		range.disabled | (behavior.protocolLimits && isDaneLevel(start.tls_level) ? SSL_OP_NO_SSLv3 : 0);
 	setProtocols(made, {...range, disabled: disabled >>> 0}, name, behavior);
-	const sni = setServerName(application, made, start, name);
+	const sni = setServerName(behavior, made, start, {name, logMask});
 	if (sni === undefined) {
 		return undefined;
 	}
@@ -212,9 +219,9 @@ export function openClientConnection(
 		SSL_set_security_level(made, 1);
 	}
 
-	const notes = prepareNotes(application, made, start, {...policy, reporter, name});
+	const notes = prepareNotes(application, made, start, {...policy, reporter, name, logMask});
 
-	if (!attach(made, fd, application.logMask, name)) {
+	if (!attach(made, fd, logMask, name)) {
 		return undefined;
 	}
 
@@ -224,12 +231,22 @@ export function openClientConnection(
 		/* That a failure is forced is not in the name of a session. */
 		keeper === undefined || application.resumes === undefined || notes.forcedFailure !== ''
 			? undefined
-			: resumptionOf(application, start, {...parts, ...application.resumes}, keeper);
+			: resumptionOf(application, start, {...parts, ...application.resumes}, keeper, logMask);
 	if (resumption !== undefined) {
 		stack.use(keepSessions(made, resumption));
 	}
 
-	return new ClientConnection(application, start, notes, policy.level, digest, resumption, ssl, stack.move());
+	const bareKeys = behavior.legacyFingerprints && params.tls_legacy_public_key_fingerprints === 1;
+	return new ClientConnection(
+		application,
+		start,
+		notes,
+		policy.level,
+		{digest, bareKeys},
+		resumption,
+		ssl,
+		stack.move(),
+	);
 }
 
 function resumptionOf(
@@ -237,8 +254,9 @@ function resumptionOf(
 	start: ClientStart,
 	parts: Omit<SessionKeyParts, 'library' | 'digestLists'>,
 	keeper: SessionKeeper,
+	logMask: number,
 ): Resumption {
-	const {logMask, serial} = application;
+	const {serial} = application;
 	const cacheType = application.init.cache_type;
 	const key = sessionKey(start, {
 		...parts,
@@ -273,13 +291,14 @@ function prepareNotes(
 		mustFail: unapplied,
 		reporter,
 		name,
-	}: AppliedPolicy & {readonly reporter: FailureReporter | undefined; readonly name: string},
+		logMask: asked,
+	}: AppliedPolicy & Pick<VerifyNotes, 'reporter' | 'logMask'> & {readonly name: string},
 ): VerifyNotes {
 	const forcedFailure = start.forced_failure_type ?? '';
 	const mustFail = unapplied || forcedFailure !== '';
 	const {behavior} = application;
 	const explains = behavior.ownVerification ? explainsDistrust(start) : mustMatch(start.tls_level);
-	const logMask = application.logMask | (explains ? TLS_LOG_UNTRUSTED : 0);
+	const logMask = asked | (explains ? TLS_LOG_UNTRUSTED : 0);
 	if (mustFail || behavior.ownVerification || (logMask & (TLS_LOG_UNTRUSTED | TLS_LOG_VERBOSE)) !== 0) {
 		SSL_set_verify(ssl, SSL_VERIFY_NONE, verifyCallback);
 	}
@@ -327,14 +346,13 @@ const SNI_LIMIT = 255;
 
 /* The name that is sent, empty for none; undefined when it cannot be sent. */
 function setServerName(
-	application: ClientApplication,
+	{ownVerification}: Behavior,
 	ssl: Ssl,
 	start: ClientStart,
-	name: string,
+	{name, logMask}: {readonly name: string; readonly logMask: number},
 ): string | undefined {
 	const dane = isDaneLevel(start.tls_level);
 	const wanted = dane ? (start.dane?.domain ?? '') : configuredName(start);
-	const {ownVerification} = application.behavior;
 	const sni = ownVerification ? wanted : asciiName(wanted);
 	if (sni === '' && !dane) {
 		return sni;
@@ -356,7 +374,7 @@ function setServerName(
 		return undefined;
 	}
 
-	if ((application.logMask & TLS_LOG_DEBUG) !== 0) {
+	if ((logMask & TLS_LOG_DEBUG) !== 0) {
 		info(`${name}: SNI hostname: ${sni}`);
 	}
 

@@ -48,6 +48,7 @@ import {
 	SSL_OP_NO_RENEGOTIATION,
 	SSL_read,
 	SSL_set_fd,
+	SSL_set_info_callback,
 	SSL_set_options,
 	SSL_shutdown,
 	SSL_write,
@@ -59,10 +60,10 @@ import type {Owned} from '../owned.ts';
 import {AGAIN, END, FAILED, WANT_LOOKUP, WANT_READ, WANT_WRITE} from '../step.ts';
 import type {Fd} from '../units.ts';
 import type {TlsContext} from '../wire/context.ts';
-import {dumpCallback} from './debug.ts';
+import {dumpCallback, infoCallback} from './debug.ts';
 import {Inbox} from './inbox.ts';
 import {printErrors} from './library.ts';
-import {TLS_LOG_ALLPKTS, TLS_LOG_TLSPKTS} from './log-mask.ts';
+import {TLS_LOG_ALLPKTS, TLS_LOG_DEBUG, TLS_LOG_TLSPKTS} from './log-mask.ts';
 
 /** The handshake is complete. */
 export const DONE = 1;
@@ -239,7 +240,7 @@ export abstract class Connection implements Disposable {
 /**
  * Gives an SSL the descriptor of its peer.
  *
- * @param logMask - whether to log what goes over it.
+ * @param logMask - whether to log what goes over it, and each step of the handshake.
  * @returns false when that is not possible; the reason has been logged.
  */
 export function attach(ssl: Ssl, fd: Fd, logMask: number, namaddr: string): boolean {
@@ -247,6 +248,10 @@ export function attach(ssl: Ssl, fd: Fd, logMask: number, namaddr: string): bool
 		info(`SSL_set_fd error to ${namaddr}`);
 		printErrors();
 		return false;
+	}
+
+	if ((logMask & TLS_LOG_DEBUG) !== 0) {
+		SSL_set_info_callback(ssl, infoCallback);
 	}
 
 	const bio = SSL_get_rbio(ssl);

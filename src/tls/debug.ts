@@ -37,7 +37,7 @@ import {
 import type {BioCallback} from '../ffi/pem.ts';
 import {info} from '../log.ts';
 
-/** For SSL_CTX_set_info_callback(). */
+/** For SSL_CTX_set_info_callback() and SSL_set_info_callback(). */
 export const infoCallback: InfoCallback = registerInfoCallback(logState);
 
 /** For BIO_set_callback_ex(): logs what goes over the wire. */

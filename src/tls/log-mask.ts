@@ -25,6 +25,7 @@ export const TLS_LOG_DEBUG = 128;
 export const TLS_LOG_TLSPKTS = 256;
 export const TLS_LOG_ALLPKTS = 512;
 const TLS_LOG_DANE = 1024;
+const TLS_LOG_TRACE = 2048;
 
 const routine = TLS_LOG_SUMMARY;
 const debug = routine | TLS_LOG_VERBOSE | TLS_LOG_CACHE | TLS_LOG_DEBUG;
@@ -48,6 +49,7 @@ const words: ReadonlyMap<string, number> = new Map([
 	['verbose', TLS_LOG_VERBOSE],
 	['cache', TLS_LOG_CACHE],
 	['dane', TLS_LOG_DANE],
+	['trace', TLS_LOG_TRACE],
 	['ssl-debug', TLS_LOG_DEBUG],
 	['ssl-handshake-packet-dump', TLS_LOG_TLSPKTS],
 	['ssl-session-packet-dump', TLS_LOG_TLSPKTS | TLS_LOG_ALLPKTS],
@@ -59,12 +61,11 @@ const words: ReadonlyMap<string, number> = new Map([
  * @param parameter - name of the parameter, for the warning about an unknown word; the mask is 0 then.
  * @param behavior - of the release: not all know all words.
  */
-export function logMask(parameter: string, level: string, {ownVerification}: Behavior): number {
+export function logMask(parameter: string, level: string, behavior: Behavior): number {
 	let mask = 0;
 	for (const word of level.split(/[\s,]+/).filter(text => text !== '')) {
 		const name = word.toLowerCase();
-		/* That word came with the verification of OpenSSL. */
-		const bits = name === 'dane' && ownVerification ? undefined : words.get(name);
+		const bits = isWord(name, behavior) ? words.get(name) : undefined;
 		if (bits === undefined) {
 			warning(`unknown ${parameter} value "${word}" in "${level}"`);
 			return 0;
@@ -74,4 +75,25 @@ export function logMask(parameter: string, level: string, {ownVerification}: Beh
 	}
 
 	return mask;
+}
+
+/* The one came with the verification of OpenSSL, the other with log levels of connections. */
+function isWord(name: string, {ownVerification, logsPerConnection}: Behavior): boolean {
+	return !((name === 'dane' && ownVerification) || (name === 'trace' && !logsPerConnection));
+}
+
+/**
+ * The mask of a connection: its own where the release has such, otherwise that of its context.
+ *
+ * @param ofContext - the mask of the properties that select the context.
+ * @param start - the properties of the connection.
+ */
+export function connectionLogMask(
+	ofContext: number,
+	{log_param, log_level}: {readonly log_param?: string | undefined; readonly log_level?: string | undefined},
+	behavior: Behavior,
+): number {
+	return behavior.logsPerConnection && log_param !== undefined && log_level !== undefined
+		? logMask(log_param, log_level, behavior)
+		: ofContext;
 }

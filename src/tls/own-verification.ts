@@ -121,7 +121,7 @@ export function ownVerdict(connection: ClientConnection, certificate: X509, comm
 }
 
 /* Whether the certificate itself, or its key, is one that the client knows. Source: tls_dane_match(). */
-function matchesDigest({notes, start}: ClientConnection, certificate: X509): boolean {
+function matchesDigest({fingerprinting, notes, start}: ClientConnection, certificate: X509): boolean {
 	const hasKey = X509_get0_pubkey(certificate) !== null;
 	for (const {mdalg = '', certs = [], pkeys = []} of start.dane?.ee ?? []) {
 		const digest = EVP_get_digestbyname(mdalg);
@@ -130,7 +130,12 @@ function matchesDigest({notes, start}: ClientConnection, certificate: X509): boo
 		}
 
 		const kinds = [
-			['public-key', pkeys, hasKey ? keyFingerprint(certificate, digest) : '', 'digest='],
+			[
+				'public-key',
+				pkeys,
+				hasKey ? keyFingerprint(certificate, {...fingerprinting, digest}) : '',
+				'digest=',
+			],
 			['certificate', certs, certificateFingerprint(certificate, digest), 'digest '],
 		] as const;
 		for (const [what, known, fingerprint, word] of kinds) {

@@ -18,6 +18,7 @@ import {
 	derOfCertificate,
 	derOfKeyIn,
 	derOfPublicKey,
+	keyBitsIn,
 	utf8BytesOf,
 	type X509,
 	X509_get_issuer_name,
@@ -39,6 +40,13 @@ export interface PeerNames {
 	readonly peer_pubkey_fingerprint: string;
 }
 
+/** How fingerprints are made. */
+export interface Fingerprinting {
+	readonly digest: EvpMd;
+	/** Of the bits of a key alone, as Postfix 2.9.0 to 2.9.5 did: tls_legacy_public_key_fingerprints. */
+	readonly bareKeys: boolean;
+}
+
 /**
  * What reports say of a peer; all of it empty when there is no certificate.
  *
@@ -49,16 +57,17 @@ export interface PeerNames {
 export function namesOf(
 	certificate: X509 | null,
 	rawKey: EvpPkey | null,
-	digest: EvpMd,
+	fingerprinting: Fingerprinting,
 	namaddr: string,
 ): PeerNames {
+	const {digest, bareKeys} = fingerprinting;
 	if (certificate === null) {
 		const key = rawKey === null ? '' : fingerprint(digest, derOfPublicKey(rawKey));
 		return {peer_CN: '', issuer_CN: '', peer_fingerprint: '', peer_pubkey_fingerprint: key};
 	}
 
 	const der = derOfCertificate(certificate);
-	const name = der === undefined ? '' : `${digest} ${der.toString('latin1')}`;
+	const name = der === undefined ? '' : `${digest} ${bareKeys} ${der.toString('latin1')}`;
 	const known = seen.get(name);
 	if (known !== undefined) {
 		return known;
@@ -70,7 +79,7 @@ export function namesOf(
 		peer_fingerprint: fingerprint(digest, der),
 		/* A key that the library cannot read has no fingerprint, as with stock. */
 		peer_pubkey_fingerprint:
-			X509_get0_pubkey(certificate) === null ? '' : keyFingerprint(certificate, digest),
+			X509_get0_pubkey(certificate) === null ? '' : keyFingerprint(certificate, fingerprinting),
 	};
 	/* A name that is missing may be one that the log warns of, each time. */
 	if (names.peer_CN !== '' && names.issuer_CN !== '') {
@@ -117,9 +126,9 @@ export function certificateFingerprint(certificate: X509, digest: EvpMd): string
 	return fingerprint(digest, derOfCertificate(certificate));
 }
 
-/** Fingerprint of the public key of a certificate, as SubjectPublicKeyInfo. Source: tls_pkey_fprint(). */
-export function keyFingerprint(certificate: X509, digest: EvpMd): string {
-	return fingerprint(digest, derOfKeyIn(certificate));
+/** Fingerprint of the public key of a certificate, as SubjectPublicKeyInfo or as bits. Source: tls_pkey_fprint(). */
+export function keyFingerprint(certificate: X509, {digest, bareKeys}: Fingerprinting): string {
+	return fingerprint(digest, bareKeys ? keyBitsIn(certificate) : derOfKeyIn(certificate));
 }
 
 function fingerprint(digest: EvpMd, der: Uint8Array | undefined): string {

@@ -32,6 +32,7 @@ import {
 } from '../ffi/libssl.ts';
 import {
 	nameAuthorities,
+	SSL_CTX_set_cert_verify_callback,
 	SSL_CTX_set_max_proto_version,
 	SSL_CTX_set_min_proto_version,
 	SSL_CTX_set_verify,
@@ -41,6 +42,7 @@ import {
 } from '../ffi/server.ts';
 import {info, warning} from '../log.ts';
 import {Owned} from '../owned.ts';
+import type {ClientParams} from '../wire/client.ts';
 import type {ServerParams as RequestParams, ServerInit} from '../wire/server.ts';
 import {Application, fingerprintDigest} from './application.ts';
 import type {Behavior} from './behavior.ts';
@@ -55,10 +57,12 @@ import type {ResumptionTerms, ServerSessions} from './server-resumption.ts';
 import {enableServerSessions} from './server-sessions.ts';
 import {type CipherGrades, contextOptions, type ProtocolRange, parseProtocols} from './settings.ts';
 import {SniChains, type SniMaps} from './sni.ts';
-import {verifyCallback} from './verify.ts';
+import {serverCertificates, verifyCallback} from './verify.ts';
 
-/** Global settings: those of a request, and two cipher lists of releases that have no settings in requests. */
-export type ServerParams = RequestParams & CipherGrades;
+/** Global settings: those of a request, and what releases have that have no settings in requests. */
+export type ServerParams = RequestParams &
+	CipherGrades &
+	Pick<ClientParams, 'tls_legacy_public_key_fingerprints'>;
 
 /** What connections of an application need to know about it. */
 interface ServerFacts {
@@ -179,6 +183,10 @@ export function serverApplication(
 	setParameters(contexts, init.dh1024_param_file);
 	setGroups(ctx.value, params, behavior);
 	askForCertificate(ctx.value, contexts, init);
+	if (init.ask_ccert !== 0 && params.tls_trust_server_ccerts !== 0) {
+		SSL_CTX_set_cert_verify_callback(ctx.value, serverCertificates, null);
+	}
+
 	SSL_CTX_set_mode(
 		ctx.value,
 		SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER | SSL_MODE_RELEASE_BUFFERS,

@@ -63,7 +63,7 @@ export function serverReport(connection: ServerConnection): TlsContext {
 	}
 
 	const rawKey = certificate === null && notes.behavior.rawPublicKeys ? peerRawKey(ssl) : null;
-	const names = namesOf(certificate, rawKey, connection.digest, namaddr);
+	const names = namesOf(certificate, rawKey, connection.fingerprinting, namaddr);
 	if ((logMask & (TLS_LOG_VERBOSE | TLS_LOG_PEERCERT)) !== 0) {
 		if (certificate !== null) {
 			const [fingerprint, keyFingerprint] = notes.behavior.credentialLines

@@ -14,7 +14,7 @@
 /*	connection(3), postfix src/tls/tls_server.c, tls_server_start()
 /*--*/
 
-import {ERR_clear_error, type EvpMd} from '../ffi/libcrypto.ts';
+import {ERR_clear_error} from '../ffi/libcrypto.ts';
 import {SSL_free, SSL_new, SSL_set_security_level, type Ssl} from '../ffi/libssl.ts';
 import {SSL_accept} from '../ffi/server.ts';
 import {info, warning} from '../log.ts';
@@ -26,7 +26,8 @@ import {fingerprintDigest} from './application.ts';
 import {setCiphers} from './ciphers.ts';
 import {attach, Connection} from './connection.ts';
 import {printErrors} from './library.ts';
-import {TLS_LOG_UNTRUSTED, TLS_LOG_VERBOSE} from './log-mask.ts';
+import {connectionLogMask, TLS_LOG_UNTRUSTED, TLS_LOG_VERBOSE} from './log-mask.ts';
+import type {Fingerprinting} from './peer.ts';
 import {acceptClientKey} from './raw-keys.ts';
 import type {ServerApplication} from './server-application.ts';
 import {serverReport} from './server-report.ts';
@@ -39,19 +40,20 @@ import {takeNotes, type VerifyNotes} from './verify.ts';
 export type ServerChoice = Pick<
 	ServerStart,
 	'cipher_grade' | 'cipher_exclusions' | 'enable_rpk' | 'mdalg' | 'namaddr' | 'requirecert' | 'serverid'
->;
+> &
+	/* Without, as before 3.12, the log level is that of the context. */
+	Partial<Pick<ServerStart, 'log_param' | 'log_level'>>;
 
 /** A connection from a client. */
 export class ServerConnection extends Connection {
 	readonly notes: VerifyNotes;
-	/** The digest of fingerprints. */
-	readonly digest: EvpMd;
+	readonly fingerprinting: Fingerprinting;
 	readonly resumption: ServerResumption;
 	readonly #sni: SniRequest | undefined;
 
 	constructor(
 		notes: VerifyNotes,
-		digest: EvpMd,
+		fingerprinting: Fingerprinting,
 		resumption: ServerResumption,
 		sni: SniRequest | undefined,
 		ssl: Owned<Ssl>,
@@ -59,7 +61,7 @@ export class ServerConnection extends Connection {
 	) {
 		super(ssl, resources);
 		this.notes = notes;
-		this.digest = digest;
+		this.fingerprinting = fingerprinting;
 		this.resumption = resumption;
 		this.#sni = sni;
 	}
@@ -99,14 +101,15 @@ export function openServerConnection(
 	fd: Fd,
 ): ServerConnection | undefined {
 	const {namaddr} = start;
+	const {behavior, init, names, params, terms} = application.facts;
 	const required = start.requirecert !== 0;
-	const logMask = application.logMask | (required ? TLS_LOG_UNTRUSTED : 0);
+	const logMask =
+		connectionLogMask(application.logMask, start, behavior) | (required ? TLS_LOG_UNTRUSTED : 0);
 	if ((logMask & TLS_LOG_VERBOSE) !== 0) {
 		info(`setting up TLS connection from ${namaddr}`);
 	}
 
-	const digest =
-		start.mdalg === application.facts.init.mdalg ? application.digest : fingerprintDigest(start.mdalg);
+	const digest = start.mdalg === init.mdalg ? application.digest : fingerprintDigest(start.mdalg);
 	if (digest === undefined) {
 		return undefined;
 	}
@@ -121,11 +124,11 @@ export function openServerConnection(
 
 	using stack = new DisposableStack();
 	const ssl = stack.use(new Owned(made, SSL_free));
-	if (setCiphers(application, made, application.facts.params, start) === undefined) {
+	if (setCiphers(application, made, params, start, logMask) === undefined) {
 		return undefined;
 	}
 
-	if (!separate(made, application.facts.terms, start.serverid)) {
+	if (!separate(made, terms, start.serverid)) {
 		warning('Could not set TLS session ID context');
 		printErrors();
 		return undefined;
@@ -135,7 +138,7 @@ export function openServerConnection(
 		SSL_set_security_level(made, 1);
 	}
 
-	if (application.facts.behavior.rawPublicKeys && start.enable_rpk !== 0) {
+	if (behavior.rawPublicKeys && start.enable_rpk !== 0) {
 		acceptClientKey(made);
 	}
 
@@ -147,21 +150,21 @@ export function openServerConnection(
 		namaddr: namaddr.toLowerCase(),
 		peer: 'client',
 		logMask,
-		verifyDepth: application.facts.init.verifydepth,
+		verifyDepth: init.verifydepth,
 		mustFail: false,
 		forcedFailure: '',
 		reporter: undefined,
-		behavior: application.facts.behavior,
+		behavior,
 		error: undefined,
 	};
 	stack.use(takeNotes(made, notes));
-	const resumption = new ServerResumption(application.facts.terms, {...notes, serverid: start.serverid});
+	const resumption = new ServerResumption(terms, {...notes, serverid: start.serverid});
 	stack.use(serveResumption(made, resumption));
-	const {names} = application.facts;
 	const sni = names && new SniRequest(names, notes.namaddr);
 	if (sni !== undefined) {
 		stack.use(serveName(made, sni));
 	}
 
-	return new ServerConnection(notes, digest, resumption, sni, ssl, stack.move());
+	const bareKeys = behavior.legacyFingerprints && params.tls_legacy_public_key_fingerprints === 1;
+	return new ServerConnection(notes, {digest, bareKeys}, resumption, sni, ssl, stack.move());
 }

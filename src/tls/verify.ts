@@ -14,11 +14,18 @@
 /*	postfix src/tls/tls_verify.c
 /*--*/
 
-import {registerVerifyCallback} from '../ffi/callback.ts';
-import {SSL_get_ex_data_X509_STORE_CTX_idx, type Ssl, type VerifyCallback} from '../ffi/libssl.ts';
+import {registerChainCallback, registerVerifyCallback} from '../ffi/callback.ts';
+import {
+	type ChainCallback,
+	SSL_get_ex_data_X509_STORE_CTX_idx,
+	type Ssl,
+	type VerifyCallback,
+} from '../ffi/libssl.ts';
 import {verifiedRawKey} from '../ffi/raw-key.ts';
 import {
+	isForServersOnly,
 	oneline,
+	verifyAsServer,
 	type X509,
 	X509_get_issuer_name,
 	X509_get_subject_name,
@@ -26,7 +33,9 @@ import {
 	X509_STORE_CTX_get_error,
 	X509_STORE_CTX_get_error_depth,
 	X509_STORE_CTX_get_ex_data,
+	X509_STORE_CTX_get0_cert,
 	X509_STORE_CTX_set_error,
+	X509_verify_cert,
 	X509_verify_cert_error_string,
 	type X509StoreCtx,
 } from '../ffi/x509.ts';
@@ -80,6 +89,21 @@ export function takeNotes(ssl: Ssl, notes: VerifyNotes): Disposable {
 
 /** For SSL_CTX_set_verify(). Registered for the life of the process. */
 export const verifyCallback: VerifyCallback = registerVerifyCallback(note);
+
+/**
+ * For SSL_CTX_set_cert_verify_callback(): a client may identify itself with a certificate that was made for
+ * servers only. Public authorities give no others any more. Registered for the life of the process.
+ *
+ * Source: trust_server_ccerts(), postfix src/tls/tls_server.c.
+ */
+export const serverCertificates: ChainCallback = registerChainCallback(ctx => {
+	const certificate = X509_STORE_CTX_get0_cert(ctx);
+	if (certificate !== null && isForServersOnly(certificate)) {
+		verifyAsServer(ctx);
+	}
+
+	return X509_verify_cert(ctx);
+});
 
 let sslIndex: number | undefined;
 

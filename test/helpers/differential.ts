@@ -5,7 +5,7 @@
 import {createHash, X509Certificate} from 'node:crypto';
 import {connect} from 'node:net';
 import type {ExecutionContext} from 'ava';
-import type {ClientInit, ClientStart} from '../../src/wire/client.ts';
+import type {ClientInit, ClientParams, ClientStart} from '../../src/wire/client.ts';
 import type {TlsContext} from '../../src/wire/context.ts';
 import {type ClientHello, parseClientHello} from './client-hello.ts';
 import type {Daemon, Wish} from './daemon.ts';
@@ -29,6 +29,7 @@ export interface Case {
 	readonly cipher_grade?: string;
 	readonly cipher_exclusions?: string;
 	readonly sni?: string;
+	readonly params?: Partial<ClientParams>;
 	/** Names of files are those of the lab. */
 	readonly init?: Partial<ClientInit>;
 	/** What else the request says. */
@@ -141,7 +142,11 @@ export async function put(
 
 /** What the request of a case says. */
 export function wishOf({profile}: Daemon, item: Case, lab: CertificateStore): Wish {
-	return {start: startOf(item, lab, profile.digestLists), init: initOf(item, lab)};
+	return {
+		params: item.params ?? {},
+		init: initOf(item, lab),
+		start: startOf(item, lab, profile.digestLists),
+	};
 }
 
 /** Lines that can be compared. */

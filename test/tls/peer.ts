@@ -257,6 +257,19 @@ test.serial(
 	`warning: tls_text_name: ${who}: non-printable content in peer issuer Organization`,
 );
 
+/* What the last string of bits of a SubjectPublicKeyInfo has, without the count of unused bits. */
+function bitsOf(info: Buffer): Buffer {
+	const skip = (at: number): readonly [content: number, end: number] => {
+		const long = (info[at + 1] ?? 0) & 0x80 ? (info[at + 1] ?? 0) & 0x7f : 0;
+		const length = long === 0 ? (info[at + 1] ?? 0) : info.readUIntBE(at + 2, long);
+		return [at + 2 + long, at + 2 + long + length];
+	};
+	const [algorithm] = skip(0);
+	const [, key] = skip(algorithm);
+	const [content, end] = skip(key);
+	return info.subarray(content + 1, end);
+}
+
 const store = new CertificateStore();
 test.after.always(() => store[Symbol.dispose]());
 for (const [kind, key] of Object.entries({rsa, ecdsa, ed25519})) {
@@ -270,7 +283,9 @@ for (const [kind, key] of Object.entries({rsa, ecdsa, ed25519})) {
 			const md = nonNull(EVP_get_digestbyname(digest), digest);
 			borrow(certificate.raw, x509 => {
 				t.is(certificateFingerprint(x509, md), hex(certificate.raw));
-				t.is(keyFingerprint(x509, md), hex(certificate.publicKey.export({type: 'spki', format: 'der'})));
+				const info = certificate.publicKey.export({type: 'spki', format: 'der'});
+				t.is(keyFingerprint(x509, {digest: md, bareKeys: false}), hex(info));
+				t.is(keyFingerprint(x509, {digest: md, bareKeys: true}), hex(bitsOf(info)));
 			});
 		});
 	}
