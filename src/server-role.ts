@@ -44,6 +44,8 @@ export class ServerRole {
 	readonly #demands: ServerDemands | undefined;
 	readonly #applications = new ApplicationCache<ServerApplication>(APPLICATION_LIMIT);
 	#maps: Tables | undefined;
+	/* The service could have served, whether or not its own settings are any good. */
+	#configured = false;
 	#own: ServerApplication | undefined;
 
 	/**
@@ -86,6 +88,7 @@ export class ServerRole {
 			return;
 		}
 
+		this.#configured = true;
 		watch(serverMaterials(this.#configuration, demands));
 		const [maps] = await Promise.all([this.#readMaps(), this.#sessions.learn()]);
 		if (maps === undefined) {
@@ -96,11 +99,11 @@ export class ServerRole {
 		const params = serverParams(this.#configuration);
 		const init = serverInit(this.#configuration, demands);
 		/* Requests that come with settings may name the same files. */
-		if (this.#profile.serverSettings && startLibrary(params.config_file, params.config_name)) {
-			this.#keyring.load(init, params.tls_append_default_CA !== 0);
-		}
-
-		this.#own = this.#make(params, init);
+		const loaded =
+			!this.#profile.serverSettings ||
+			(startLibrary(params.config_file, params.config_name) &&
+				this.#keyring.load(init, params.tls_append_default_CA !== 0));
+		this.#own = loaded ? this.#make(params, init) : undefined;
 		if (this.#own === undefined && compareReleases(this.#configuration.release, '3.12') >= 0) {
 			log.warning('TLS server initialization failed');
 		}
@@ -118,7 +121,7 @@ export class ServerRole {
 	 * @returns undefined when it cannot be served, and the log says why.
 	 */
 	prepare(request: Request, settings: ServerSettings | undefined): Opener | undefined {
-		if (this.#demands === undefined) {
+		if (this.#demands === undefined || (this.#profile.serverSettings && !this.#configured)) {
 			if (compareReleases(this.#configuration.release, '3.11') >= 0) {
 				log.warning('TLS server role is disabled by configuration');
 			}
@@ -228,8 +231,8 @@ const levels: ReadonlyMap<string, Level> = new Map<string, Level>([
 	['secure', clientLevel],
 ]);
 
-/* What is demanded of clients; undefined when they are not served. */
-function demandsOf(configuration: Configuration): ServerDemands | undefined {
+/** What is demanded of clients; undefined when they are not served. */
+export function demandsOf(configuration: Configuration): ServerDemands | undefined {
 	const mandatory = isMandatory(configuration);
 	if (mandatory === undefined) {
 		return undefined;

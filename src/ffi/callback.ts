@@ -15,7 +15,7 @@ import {type Address, errno, setErrno} from './libc.ts';
 import type {Pointer} from './libcrypto.ts';
 import type {ChainCallback, InfoCallback, Ssl, VerifyCallback} from './libssl.ts';
 import type {Bio, BioCallback} from './pem.ts';
-import type {ServerNameCallback} from './server.ts';
+import type {CertificateCallback, ServerNameCallback} from './server.ts';
 import type {GetSessionCallback, NewSessionCallback, SslSession} from './session.ts';
 import type {CipherCtx, MacCtx, TicketKeyCallback} from './ticket.ts';
 import type {X509StoreCtx} from './x509.ts';
@@ -107,6 +107,11 @@ export function registerServerNameCallback(
 			return result;
 		},
 	);
+}
+
+/** Registers a callback for a connection that is about to need a certificate: 1 to go on, 0 to break off. */
+export function registerCertificateCallback(run: (ssl: Ssl) => number): CertificateCallback {
+	return register('int CertificateCallback(void *ssl, void *arg)', (ssl: Ssl) => run(ssl));
 }
 
 /** A ticket that is to be made or to be opened. Only valid during the call. */

@@ -90,6 +90,14 @@ export function SSL_CTX_set_tlsext_servername_callback(ctx: SslCtx, callback: Se
 	SSL_CTX_callback_ctrl(ctx, 53, callback);
 }
 
+/** A function of ours that C may call: callback(3). */
+export type CertificateCallback = Pointer<'certificate callback'>;
+
+export const SSL_CTX_set_cert_cb: (ctx: SslCtx, callback: CertificateCallback, arg: null) => void =
+	libssl.func('void SSL_CTX_set_cert_cb(void *ctx, void *cb, void *arg)');
+/** Takes all certificates and keys from a connection. */
+export const SSL_certs_clear: (ssl: Ssl) => void = libssl.func('void SSL_certs_clear(void *ssl)');
+
 export const SSL_set_SSL_CTX: (ssl: Ssl, ctx: SslCtx) => SslCtx | null = libssl.func(
 	'void *SSL_set_SSL_CTX(void *ssl, void *ctx)',
 );

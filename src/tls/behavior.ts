@@ -44,6 +44,8 @@ export interface Behavior {
 	readonly firstTicketOnly: boolean;
 	/** tls_legacy_public_key_fingerprints has a meaning. */
 	readonly legacyFingerprints: boolean;
+	/** A server name is taken note of in any case, and its certificate is looked for when one is needed. */
+	readonly lateCertificates: boolean;
 	/** Log levels are those of the connection, not of what selects its context. */
 	readonly logsPerConnection: boolean;
 }
@@ -70,6 +72,7 @@ export function behaviorOf({minor, patch}: PatchLevel): Behavior {
 		resumedHasSignatures: minor < 6 || patch < (unsignedResumption[minor] ?? 0),
 		firstTicketOnly: minor >= 11,
 		legacyFingerprints: minor < 9,
+		lateCertificates: minor >= 12,
 		logsPerConnection: minor >= 12,
 	};
 }

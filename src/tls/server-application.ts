@@ -147,8 +147,9 @@ export function serverApplication(
 	}
 
 	using ctx = newContext('server SSL_CTX', mask);
-	using sniCtx = maps.empty ? undefined : newContext('server SNI SSL_CTX', mask);
-	if (ctx === undefined || (sniCtx === undefined && !maps.empty)) {
+	const moves = !maps.empty && !behavior.lateCertificates;
+	using sniCtx = moves ? newContext('server SNI SSL_CTX', mask) : undefined;
+	if (ctx === undefined || (moves && sniCtx === undefined)) {
 		return undefined;
 	}
 
@@ -196,7 +197,7 @@ export function serverApplication(
 		init,
 		behavior,
 		terms,
-		names: sniCtx && serveNames(ctx.value, sniCtx, maps),
+		names: maps.empty ? undefined : serveNames(ctx.value, sniCtx, maps),
 	});
 }
 
@@ -221,8 +222,11 @@ function newContext(what: string, mask: number): Owned<SslCtx> | undefined {
 	return new Owned(made, SSL_CTX_free);
 }
 
-function serveNames(ctx: SslCtx, sniCtx: Owned<SslCtx>, maps: SniMaps): SniChains {
-	copyAuthorities(ctx, sniCtx.value);
+function serveNames(ctx: SslCtx, sniCtx: Owned<SslCtx> | undefined, maps: SniMaps): SniChains {
+	if (sniCtx !== undefined) {
+		copyAuthorities(ctx, sniCtx.value);
+	}
+
 	const chains = new SniChains(maps, sniCtx);
 	chains.serve(ctx);
 	return chains;

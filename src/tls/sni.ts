@@ -6,7 +6,7 @@
 /* DESCRIPTION
 /*	tls_server_sni_maps has key and certificate chains by name, or by
 /*	parent domain with a dot in front. A name that is not there gets
-/*	the default chain, and no acknowledgement.
+/*	the default chain, and before 3.12 no acknowledgement.
 /*
 /*	Chains are parsed when they are first asked for, and kept; those
 /*	that were not asked for longest go. Chains that cannot be parsed
@@ -14,12 +14,14 @@
 /*
 /*	A connection that gets a chain moves to a second context, which
 /*	has no certificates of its own: with another name it must never
-/*	show those of the default chain.
+/*	show those of the default chain. From 3.12 on it stays, and gives
+/*	its certificates up; and a connection that needs none, because it
+/*	resumes a session, is not looked for at all.
 /* SEE ALSO
-/*	postfix src/tls/tls_misc.c, server_sni_callback()
+/*	postfix src/tls/tls_misc.c, server_sni_callback(), tls_cert_cb()
 /*--*/
 
-import {registerServerNameCallback} from '../ffi/callback.ts';
+import {registerCertificateCallback, registerServerNameCallback} from '../ffi/callback.ts';
 import {
 	lendIdentity,
 	SSL_CTX_free,
@@ -31,7 +33,9 @@ import {
 } from '../ffi/libssl.ts';
 import {
 	SSL_AD_INTERNAL_ERROR,
+	SSL_CTX_set_cert_cb,
 	SSL_CTX_set_tlsext_servername_callback,
+	SSL_certs_clear,
 	SSL_set_SSL_CTX,
 	SSL_TLSEXT_ERR_ALERT_FATAL,
 	SSL_TLSEXT_ERR_NOACK,
@@ -65,26 +69,37 @@ const CHAIN_LIMIT = 200;
 /** The chains of an application. */
 export class SniChains implements Disposable {
 	readonly #maps: SniMaps;
-	readonly #ctx: Owned<SslCtx>;
+	readonly #ctx: Owned<SslCtx> | undefined;
 	readonly #chains = new Map<string, Owned<SslCtx>>();
 
 	/**
 	 * @param maps - borrowed.
-	 * @param ctx - has no certificates, and is otherwise like that of the application; moved in.
+	 * @param ctx - has no certificates, and is otherwise like that of the application; moved in. Without,
+	 * connections get their chain when they need one, and keep their context.
 	 */
-	constructor(maps: SniMaps, ctx: Owned<SslCtx>) {
+	constructor(maps: SniMaps, ctx: Owned<SslCtx> | undefined) {
 		this.#maps = maps;
-		this.#ctx = ctx.move();
+		this.#ctx = ctx?.move();
+	}
+
+	/** Whether chains are given when they are needed, and not as soon as there is a name. */
+	get late(): boolean {
+		return this.#ctx === undefined;
 	}
 
 	/** Has connections of a context ask for chains. */
 	serve(ctx: SslCtx): void {
 		SSL_CTX_set_tlsext_servername_callback(ctx, serverNameCallback);
+		if (this.late) {
+			SSL_CTX_set_cert_cb(ctx, certificateCallback, null);
+		}
 	}
 
 	/** Sets the ciphers of connections that get a chain. */
 	useCiphers(list: string): void {
-		SSL_CTX_set_cipher_list(this.#ctx.value, list);
+		if (this.#ctx !== undefined) {
+			SSL_CTX_set_cipher_list(this.#ctx.value, list);
+		}
 	}
 
 	/** Where the chain of a name is; with nothing behind it when there is none. */
@@ -109,7 +124,12 @@ export class SniChains implements Disposable {
 		}
 
 		this.#keep(key, chain);
-		SSL_set_SSL_CTX(ssl, this.#ctx.value);
+		if (this.#ctx === undefined) {
+			SSL_certs_clear(ssl);
+		} else {
+			SSL_set_SSL_CTX(ssl, this.#ctx.value);
+		}
+
 		if (lendIdentity(chain.value, ssl)) {
 			return true;
 		}
@@ -133,7 +153,7 @@ export class SniChains implements Disposable {
 	}
 
 	[Symbol.dispose](): void {
-		this.#ctx[Symbol.dispose]();
+		this.#ctx?.[Symbol.dispose]();
 		for (const chain of this.#chains.values()) {
 			chain[Symbol.dispose]();
 		}
@@ -169,7 +189,7 @@ export class SniRequest {
 		this.#namaddr = namaddr;
 	}
 
-	/** The name that has got a chain, as the client has written it; empty when there is none. */
+	/** The name that counts, as the client has written it; empty when there is none. */
 	get name(): string {
 		return this.#name;
 	}
@@ -186,7 +206,29 @@ export class SniRequest {
 			return {result: SSL_TLSEXT_ERR_NOACK};
 		}
 
-		return this.#name === '' ? this.#choose(ssl, name) : this.#again(name);
+		if (this.#name !== '') {
+			return this.#again(name);
+		}
+
+		if (this.#chains.late) {
+			this.#name = name;
+			return {result: SSL_TLSEXT_ERR_OK};
+		}
+
+		switch (this.#choose(ssl, name)) {
+			case 'chosen':
+				this.#name = name;
+				return {result: SSL_TLSEXT_ERR_OK};
+			case 'default':
+				return {result: SSL_TLSEXT_ERR_NOACK};
+			default:
+				return failure;
+		}
+	}
+
+	/** A certificate is needed: whether the handshake can go on. For the callback. */
+	needsCertificate(ssl: Ssl): boolean {
+		return this.#name === '' || this.#choose(ssl, this.#name) !== 'failed';
 	}
 
 	/* A client that was asked for another hello has to ask for the same name, and has its chain already. */
@@ -199,22 +241,17 @@ export class SniRequest {
 		return {result: SSL_TLSEXT_ERR_NOACK};
 	}
 
-	#choose(ssl: Ssl, name: string): {readonly result: number; readonly alert?: number} {
+	#choose(ssl: Ssl, name: string): 'chosen' | 'default' | 'failed' {
 		const {key, found} = this.#chains.find(name);
 		switch (found.kind) {
 			case 'nothing':
 				info(`TLS SNI ${name} from ${this.#namaddr} not matched, using default chain`);
-				return {result: SSL_TLSEXT_ERR_NOACK};
+				return 'default';
 			case 'problem':
 				warning(`tls_server_sni_maps: ${name} map lookup problem`);
-				return failure;
+				return 'failed';
 			case 'value':
-				if (!this.#chains.give(ssl, key, found.bytes, name)) {
-					return failure;
-				}
-
-				this.#name = name;
-				return {result: SSL_TLSEXT_ERR_OK};
+				return this.#chains.give(ssl, key, found.bytes, name) ? 'chosen' : 'failed';
 			default:
 				return found satisfies never;
 		}
@@ -242,5 +279,14 @@ const serverNameCallback = registerServerNameCallback(ssl => {
 	} catch (reason) {
 		warning(`TLS SNI: ${reason instanceof Error ? reason.message : String(reason)}`);
 		return failure;
+	}
+});
+
+const certificateCallback = registerCertificateCallback(ssl => {
+	try {
+		return (requests.get(ssl)?.needsCertificate(ssl) ?? true) ? 1 : 0;
+	} catch (reason) {
+		warning(`TLS SNI: ${reason instanceof Error ? reason.message : String(reason)}`);
+		return 0;
 	}
 });

@@ -25,7 +25,10 @@ export async function meet(
 	client: Daemon,
 	server: Daemon,
 	lab: CertificateStore,
-	item: Omit<Case, 'server'> & {readonly service: string},
+	item: Omit<Case, 'server'> & {
+		readonly service: string;
+		readonly settings?: Readonly<Record<string, string>>;
+	},
 ): Promise<{readonly client: Story; readonly server: Story}> {
 	const known = {client: (await client.lines()).length, server: (await server.lines()).length};
 	const listener = createServer({pauseOnConnect: true}).listen(0, '127.0.0.1');
@@ -37,15 +40,21 @@ export async function meet(
 	const calling = client.handOff(t, port, wishOf(client, {...item, server: 'none'}, lab));
 	const [remote] = await accepting;
 	const endpoint = `[127.0.0.1]:${remote.remotePort}`;
-	const served = await handOver(server, local, remote, {
-		remoteEndpoint: endpoint,
-		role: 'server',
-		sendContext: true,
-		probeOnly: false,
-		handshakeTimeout: 10 as Seconds,
-		sessionTimeout: 30 as Seconds,
-		serverId: 'smtpd',
-	});
+	const served = await handOver(
+		server,
+		local,
+		remote,
+		{
+			remoteEndpoint: endpoint,
+			role: 'server',
+			sendContext: true,
+			probeOnly: false,
+			handshakeTimeout: 10 as Seconds,
+			sessionTimeout: 30 as Seconds,
+			serverId: 'smtpd',
+		},
+		item.settings,
+	);
 	const called = await calling;
 	/* Behind the answer there is nothing left of the handshake. */
 	let [question, answer] = ['', ''];

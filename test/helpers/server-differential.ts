@@ -7,9 +7,13 @@ import {once} from 'node:events';
 import {readFileSync, rmSync} from 'node:fs';
 import {createServer, type Socket} from 'node:net';
 import type {ExecutionContext} from 'ava';
+import {readConfiguration} from '../../src/conf/postconf.ts';
+import {serverInit, serverParams, serverStart} from '../../src/own-settings.ts';
+import {demandsOf} from '../../src/server-role.ts';
 import type {Fd, Seconds} from '../../src/units.ts';
 import {parseContext, type TlsContext} from '../../src/wire/context.ts';
 import {printRequest, type Request} from '../../src/wire/request.ts';
+import {printServerSettings, type ServerSettings} from '../../src/wire/server.ts';
 import type {LocalClient} from './client.ts';
 import {type Daemon, statusOf} from './daemon.ts';
 import {comparable, type Lines} from './differential.ts';
@@ -114,7 +118,13 @@ export async function visitService(
 		serverId,
 		...item.request,
 	};
-	const {status, context} = await handOver(daemon, client, remote, request);
+	const {status, context} = await handOver(
+		daemon,
+		client,
+		remote,
+		request,
+		withFiles(item.settings ?? {}, lab),
+	);
 	let fromClient = '';
 	if (status === 1 && !client.ended) {
 		await client.send('220 hello\r\n');
@@ -140,14 +150,23 @@ export async function visitService(
 	};
 }
 
-/** Hands the connection of a remote client over; it is the daemon's then, or closed. */
+/**
+ * Hands the connection of a remote client over; it is the daemon's then, or closed.
+ *
+ * @param own - parameters of the service, besides main.cf.
+ */
 export async function handOver(
 	daemon: Daemon,
 	client: LocalClient,
 	remote: Socket,
 	request: Request,
+	own: Readonly<Record<string, string>> = {},
 ): Promise<{readonly status: number; readonly context: TlsContext | undefined}> {
 	await client.send(printRequest(request, daemon.profile));
+	if (daemon.profile.serverSettings) {
+		await client.send(printServerSettings(await settingsOf(daemon, own, request), daemon.profile));
+	}
+
 	const status = statusOf(await client.list());
 	if (status === 1) {
 		client.pass((remote as unknown as {readonly _handle: {readonly fd: Fd}})._handle.fd);
@@ -156,6 +175,36 @@ export async function handOver(
 	remote.destroy();
 	const list = status === 1 && request.sendContext ? await client.list() : undefined;
 	return {status, context: list === undefined ? undefined : parseContext(list, daemon.profile)};
+}
+
+/* Settings as a client has them whose parameters are those of the service. */
+async function settingsOf(
+	daemon: Daemon,
+	own: Readonly<Record<string, string>>,
+	{handshakeTimeout, remoteEndpoint, serverId}: Request,
+): Promise<ServerSettings> {
+	const configuration = await readConfiguration({
+		configDirectory: daemon.sandbox.configDirectory,
+		overrides: Object.entries(own),
+		serviceName: 'tlsproxy',
+		processName: 'tlsproxy',
+	});
+	const demands = demandsOf(configuration) ?? {mandatory: false, asks: false, requires: false};
+	const init = serverInit(configuration, demands);
+	return {
+		params: serverParams(configuration),
+		init,
+		start: {
+			...serverStart(configuration, demands),
+			log_param: init.log_param,
+			log_level: init.log_level,
+			timeout: handshakeTimeout,
+			serverid: serverId,
+			namaddr: remoteEndpoint,
+			trace_size_limit: 0,
+			trace_peer: '127.0.0.1',
+		},
+	};
 }
 
 function isConnect(line: string): boolean {

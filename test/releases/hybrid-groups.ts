@@ -69,7 +69,7 @@ for (const service of ['tlsproxy', ...Object.keys(services)]) {
 	const title = hybrid ? HYBRID : 'an older group';
 
 	test.serial(`${service}: from a client comes ${title}`, async t => {
-		const item = {id: service, client: ''};
+		const item = {id: service, client: '', settings: services[service] ?? {}};
 		const expected = await visitService(t, stock, lab, item, service);
 		t.deepEqual(await visitService(t, ours, lab, item, service), expected);
 		t.is(expected.context?.key_exchange === HYBRID, hybrid, expected.context?.key_exchange);

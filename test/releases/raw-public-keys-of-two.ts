@@ -172,6 +172,7 @@ if (hasRawKeys) {
 					await meet(t, client, server, lab, {
 						...item,
 						service,
+						settings: services[service] ?? {},
 						/* A session with one server is none with the other. */
 						start: {...item.start, serverid: `smtp&${item.id.replaceAll(' ', '_')}&${who}`},
 					});
@@ -211,7 +212,7 @@ if (hasRawKeys) {
 	})) {
 		for (const service of Object.keys(services)) {
 			test.serial(`${id}, a server that ${service}: as with stock`, async t => {
-				const item = {id: service, client};
+				const item = {id: service, client, settings: services[service] ?? {}};
 				const {context, ...outcome} = await visitService(t, stock.server, lab, item, service);
 				t.deepEqual(await visitService(t, ours.server, lab, item, service), {context, ...outcome});
 				const raw = client.startsWith('-enable') && service !== 'asks-certificates';
