@@ -30,7 +30,14 @@ import type {Opener} from './tls/connection.ts';
 import type {Keyring} from './tls/keyring.ts';
 import {startLibrary} from './tls/library.ts';
 import {policyComplaint} from './tls/policy.ts';
-import {type ClientSettings, initText, paramsText} from './wire/client.ts';
+import {
+	type ClientInit,
+	type ClientParams,
+	type ClientSettings,
+	type CommonSettings,
+	initText,
+	paramsText,
+} from './wire/client.ts';
 import type {Profile} from './wire/release.ts';
 
 /** Applications that are kept. More than any site has of policies; the rest is made again when needed. */
@@ -45,6 +52,7 @@ export class ClientRole {
 	readonly #enabled: boolean;
 	readonly #applications = new ApplicationCache<ClientApplication>(APPLICATION_LIMIT);
 	readonly #keyring: Keyring;
+	readonly #keys = new WeakMap<ClientInit, {readonly params: ClientParams; readonly key: string}>();
 
 	/**
 	 * @param keyring - where files are loaded to; borrowed.
@@ -103,12 +111,7 @@ export class ClientRole {
 			return undefined;
 		}
 
-		/* Until the descriptor comes, other requests may push it out of the cache. */
-		const held = application.hold();
-		return {
-			open: fd => openClientConnection(application, settings.start, fd, this.#sessions),
-			[Symbol.dispose]: () => held[Symbol.dispose](),
-		};
+		return application.opener(fd => openClientConnection(application, settings.start, fd, this.#sessions));
 	}
 
 	#applicationFor(settings: ClientSettings): ClientApplication | undefined {
@@ -123,7 +126,7 @@ export class ClientRole {
 			return undefined;
 		}
 
-		const found = this.#applications.find(keyOf(settings, this.#profile));
+		const found = this.#applications.find(this.#keyOf(settings));
 		if (found !== undefined) {
 			return found;
 		}
@@ -142,7 +145,19 @@ export class ClientRole {
 		return this.#make(settings);
 	}
 
-	#make(settings: Pick<ClientSettings, 'params' | 'init'>): ClientApplication | undefined {
+	/* Of objects that come again, as those of most requests do, it is made once. */
+	#keyOf({params, init}: CommonSettings): string {
+		const known = this.#keys.get(init);
+		if (known !== undefined && known.params === params) {
+			return known.key;
+		}
+
+		const key = keyOf({params, init}, this.#profile);
+		this.#keys.set(init, {params, key});
+		return key;
+	}
+
+	#make(settings: CommonSettings): ClientApplication | undefined {
 		const {params, init} = settings;
 		const timeout = this.#sessions.timeoutOf(init.cache_type);
 		const own = scopeOf({params: clientParams(this.#configuration), init: clientInit(this.#configuration)});
@@ -155,7 +170,7 @@ export class ClientRole {
 			timeout === undefined ? undefined : {timeout, scope: scope === own ? '' : scope},
 		);
 		if (made !== undefined) {
-			this.#applications.add(keyOf(settings, this.#profile), made);
+			this.#applications.add(this.#keyOf(settings), made);
 		}
 
 		return made;
@@ -182,7 +197,7 @@ export function clientMaterials(configuration: Configuration, master: MasterFile
  * one to the other. Sessions of a request with the settings of this service are
  * shared with stock's, which has no others.
  */
-function scopeOf({params, init}: Pick<ClientSettings, 'params' | 'init'>): string {
+function scopeOf({params, init}: CommonSettings): string {
 	return [
 		init.chain_files,
 		init.cert_file,
@@ -218,7 +233,7 @@ function isEnabled(configuration: Configuration): boolean {
 	return configuration.string('tlsproxy_client_per_site') !== '' || configuration.string(policyName) !== '';
 }
 
-function keyOf({params, init}: Pick<ClientSettings, 'params' | 'init'>, profile: Profile): string {
+function keyOf({params, init}: CommonSettings, profile: Profile): string {
 	/* Some defaults end in a blank that clients send and postconf(1) does not print. */
 	return (paramsText(params, profile) + initText(init, profile)).replaceAll(/ +$/gm, '');
 }

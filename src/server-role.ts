@@ -139,12 +139,7 @@ export class ServerRole {
 			serverid: request.serverId,
 			namaddr: request.remoteEndpoint,
 		};
-		/* Until the descriptor comes, other requests may push it out of the cache. */
-		const held = application.hold();
-		return {
-			open: fd => openServerConnection(application, start, fd),
-			[Symbol.dispose]: () => held[Symbol.dispose](),
-		};
+		return application.opener(fd => openServerConnection(application, start, fd));
 	}
 
 	/* Somebody who asks for a name must not be shown another's certificate, because its table is of the wrong type. */

@@ -50,6 +50,7 @@ import {SessionStore} from './session-store.ts';
 import {Keyring} from './tls/keyring.ts';
 import {TlsManager} from './tlsmgr/client.ts';
 import {toMilliseconds} from './units.ts';
+import {ClientSettingsParser} from './wire/client.ts';
 import {profileOf} from './wire/release.ts';
 
 /** Name under which the program logs, and by which stock Postfix knows it. */
@@ -139,6 +140,7 @@ export async function serve(
 
 	const host: SessionHost = {
 		profile,
+		settingsParser: new ClientSettingsParser(profile),
 		reactor,
 		clock,
 		concurrency: new Concurrency(limits, clock),

@@ -58,7 +58,7 @@ import {
 	errno,
 	strerror,
 } from '../ffi/libc.ts';
-import {Owned} from '../owned.ts';
+import {Owned, Release} from '../owned.ts';
 import type {Fd, Milliseconds} from '../units.ts';
 import {now} from './deadline.ts';
 import {FairQueue} from './fair-queue.ts';
@@ -219,14 +219,14 @@ export class Reactor implements Disposable {
 
 		this.#generations[fd] = generation;
 		this.#watchers[fd] = watcher;
-		return {
-			[Symbol.dispose]: () => {
-				if (this.#watchers[fd] === watcher && this.#generations[fd] === generation) {
-					this.#watchers[fd] = undefined;
-					epoll_ctl(this.#epoll.value, EPOLL_CTL_DEL, fd, change.address);
-				}
-			},
-		};
+		return new Release(() => this.#remove(fd, watcher, generation));
+	}
+
+	#remove(fd: Fd, watcher: Watcher, generation: number): void {
+		if (this.#watchers[fd] === watcher && this.#generations[fd] === generation) {
+			this.#watchers[fd] = undefined;
+			epoll_ctl(this.#epoll.value, EPOLL_CTL_DEL, fd, change.address);
+		}
 	}
 
 	/* Serves all events, then whatever else there is one by one, with a look at the events after each. */

@@ -117,7 +117,10 @@ const fcntl: (fd: Fd, command: number, type?: 'int', value?: number) => number =
 
 /** Turns O_NONBLOCK on. It is a property of the open file, shared by all who hold it. */
 export function setNonBlocking(fd: Fd): void {
-	fcntl(fd, F_SETFL, 'int', fcntl(fd, F_GETFL) | O_NONBLOCK);
+	const flags = fcntl(fd, F_GETFL);
+	if ((flags & O_NONBLOCK) === 0) {
+		fcntl(fd, F_SETFL, 'int', flags | O_NONBLOCK);
+	}
 }
 
 /** Keeps a descriptor from programs that this process starts. */

@@ -50,6 +50,8 @@ export function syslogTransport(tag: string, facility: number): LogTransport {
 
 const STDERR = 2 as Fd;
 
+const RECORD_SIZE = 4096;
+
 const months = ['Jan', 'Feb', 'Mar', 'Apr', 'May', 'Jun', 'Jul', 'Aug', 'Sep', 'Oct', 'Nov', 'Dec'];
 
 /**
@@ -63,12 +65,14 @@ export function postlogTransport(path: string, hostname: string, tag: string): L
 	const head = `${hostname.split('.', 1)[0] ?? hostname} ${tag}[${process.pid}]: `;
 	const fd = connectDatagram(path);
 	/* The first local time reads the time zone: do that while the file can be found. */
-	timestamp(new Date());
+	timestamp(Date.now());
+	/* One record at a time. A text has 2000 bytes at most, what stands before it has a few dozen. */
+	const record = Buffer.allocUnsafeSlow(RECORD_SIZE);
 	return {
 		send(_severity, label, text) {
 			if (fd !== undefined) {
-				const record = Buffer.from(`${timestamp(new Date())} ${head}${label}${text}`);
-				send(fd, record, record.length, MSG_NOSIGNAL);
+				const size = record.write(`${timestamp(Date.now())} ${head}${label}${text}`);
+				send(fd, record, size, MSG_NOSIGNAL);
 			}
 		},
 	};
@@ -104,9 +108,20 @@ function connectDatagram(path: string): Fd | undefined {
 	return fd;
 }
 
-function timestamp(date: Date): string {
-	const day = `${months[date.getMonth()]} ${two(date.getDate())}`;
-	return `${day} ${two(date.getHours())}:${two(date.getMinutes())}:${two(date.getSeconds())}`;
+let lastSecond = 0;
+let lastTimestamp = '';
+
+/* Many records have the same. */
+function timestamp(time: number): string {
+	const second = Math.floor(time / 1000);
+	if (second !== lastSecond) {
+		const date = new Date(time);
+		const day = `${months[date.getMonth()]} ${two(date.getDate())}`;
+		lastTimestamp = `${day} ${two(date.getHours())}:${two(date.getMinutes())}:${two(date.getSeconds())}`;
+		lastSecond = second;
+	}
+
+	return lastTimestamp;
 }
 
 function two(value: number): string {

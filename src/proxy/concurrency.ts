@@ -28,6 +28,7 @@
 
 import type {Deadline, DeadlineClock} from '../event/deadline.ts';
 import {warning} from '../log.ts';
+import {Release} from '../owned.ts';
 import type {Milliseconds} from '../units.ts';
 import {concurrencyLine, moreRefusedLine} from './log-lines.ts';
 
@@ -80,15 +81,7 @@ export class Concurrency {
 
 		this.#total++;
 		this.#counts.set(flow, count);
-		let ended = false;
-		return {
-			[Symbol.dispose]: () => {
-				if (!ended) {
-					ended = true;
-					this.#end(flow);
-				}
-			},
-		};
+		return new Release(() => this.#end(flow));
 	}
 
 	#end(flow: string): void {
@@ -122,7 +115,7 @@ export class Concurrency {
 	}
 }
 
-const nothing: Disposable = {[Symbol.dispose]: () => undefined};
+const nothing: Disposable = new Release(() => undefined);
 
 function exceeds(count: number, limit: number): boolean {
 	return limit > 0 && count > limit;

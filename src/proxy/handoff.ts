@@ -24,7 +24,7 @@ import {fatal, info, warning} from '../log.ts';
 import {END, WANT_READ} from '../step.ts';
 import type {Fd} from '../units.ts';
 import {AttributeFramer, type AttributeList} from '../wire/attr.ts';
-import {type ClientSettings, parseClientSettings} from '../wire/client.ts';
+import type {ClientSettings, ClientSettingsParser, CommonSettings} from '../wire/client.ts';
 import {FormatError} from '../wire/field.ts';
 import type {Profile} from '../wire/release.ts';
 import {BadFlagsError, parseRequest, type Request} from '../wire/request.ts';
@@ -54,16 +54,23 @@ export type Names = Pick<Request, 'remoteEndpoint' | 'serverId'>;
 /** Collects one hand-off. */
 export class Handoff {
 	readonly #profile: Profile;
+	readonly #parser: ClientSettingsParser;
 	readonly #framer = new AttributeFramer();
 	#request: Request | undefined;
 	#order: Order | undefined;
 	#names: Names | undefined;
+	/* The beginning of the settings, when it was known. */
+	#common: CommonSettings | undefined;
 	#complete = false;
 	#announced = false;
 
-	/** @param profile - of the release that the clients belong to. */
-	constructor(profile: Profile) {
+	/**
+	 * @param profile - of the release that the clients belong to.
+	 * @param parser - of settings in the client role, for all hand-offs.
+	 */
+	constructor(profile: Profile, parser: ClientSettingsParser) {
 		this.#profile = profile;
+		this.#parser = parser;
 	}
 
 	/** What the client asks for; undefined until that list is complete. */
@@ -133,6 +140,7 @@ export class Handoff {
 	push(bytes: Uint8Array): boolean {
 		let rest = bytes;
 		while (!this.#complete) {
+			rest = rest.subarray(this.#recognize(rest));
 			const framed = this.#framer.push(rest);
 			if (framed === undefined) {
 				return false;
@@ -147,6 +155,17 @@ export class Handoff {
 		}
 
 		return true;
+	}
+
+	/* How many bytes begin the settings with what is known. */
+	#recognize(bytes: Uint8Array): number {
+		if (this.#request?.role !== 'client' || this.#common !== undefined || this.#framer.pending) {
+			return 0;
+		}
+
+		const found = this.#parser.recognize(Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length));
+		this.#common = found?.common;
+		return found?.taken ?? 0;
 	}
 
 	#take(list: AttributeList): void {
@@ -169,7 +188,7 @@ export class Handoff {
 		this.#complete = true;
 		this.#order =
 			request.role === 'client'
-				? {request, role: 'client', settings: parseClientSettings(list, this.#profile)}
+				? {request, role: 'client', settings: this.#parser.parse(list, this.#common)}
 				: {request, role: 'server', settings: parseServerSettings(list, this.#profile)};
 	}
 

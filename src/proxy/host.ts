@@ -13,6 +13,7 @@
 import type {DeadlineClock} from '../event/deadline.ts';
 import type {Reactor} from '../event/reactor.ts';
 import type {Opener} from '../tls/connection.ts';
+import type {ClientSettingsParser} from '../wire/client.ts';
 import type {Profile} from '../wire/release.ts';
 import type {Role} from '../wire/request.ts';
 import type {Concurrency} from './concurrency.ts';
@@ -21,6 +22,8 @@ import type {Order} from './handoff.ts';
 /** What sessions need of the process that they run in. */
 export interface SessionHost {
 	readonly profile: Profile;
+	/** For the settings of all hand-offs. */
+	readonly settingsParser: ClientSettingsParser;
 	readonly reactor: Reactor;
 	readonly clock: DeadlineClock;
 	/** The handshakes in progress. */

@@ -20,7 +20,7 @@ import type {Task, Watcher} from '../event/reactor.ts';
 import {readStream, receiveDescriptor, writeStream} from '../event/stream.ts';
 import {verbose, warning} from '../log.ts';
 import type {Owned} from '../owned.ts';
-import {AGAIN, WANT_LOOKUP, WANT_READ, WANT_WRITE} from '../step.ts';
+import {AGAIN, FAILED, WANT_LOOKUP, WANT_READ, WANT_WRITE} from '../step.ts';
 import {type Connection, DONE, type Opener} from '../tls/connection.ts';
 import type {Fd} from '../units.ts';
 import {printContext} from '../wire/context.ts';
@@ -54,8 +54,9 @@ export class Session implements Task {
 	#opener: Opener | undefined;
 	#connection: Connection | undefined;
 	#pump: Pump | undefined;
-	/* The peer has begun, or need not. */
-	#heard = false;
+	/* The handshake can proceed: there is what it waits for. */
+	#due = false;
+	#wantsRoom = false;
 	#queued = false;
 	#begun = false;
 
@@ -74,7 +75,7 @@ export class Session implements Task {
 		this.#host = host;
 		this.#plaintext = this.#resources.use(plaintext.move()).value;
 		this.#deadline = this.#resources.use(host.clock.deadline(() => this.#guard(() => this.#expired())));
-		this.#handoff = new Handoff(host.profile);
+		this.#handoff = new Handoff(host.profile, host.settingsParser);
 	}
 
 	#begin(): void {
@@ -153,7 +154,7 @@ export class Session implements Task {
 	}
 
 	#ciphertextReady(readable: boolean, writable: boolean): void {
-		this.#heard ||= readable;
+		this.#due ||= this.#wantsRoom ? writable : readable;
 		if (this.#state === 'handshaking') {
 			this.#queue();
 		} else if (this.#state === 'proxying') {
@@ -170,7 +171,7 @@ export class Session implements Task {
 
 	#queue(): void {
 		const handshaking = this.#state === 'handshaking';
-		if (this.#queued || (handshaking && !this.#heard)) {
+		if (this.#queued || (handshaking && !this.#due)) {
 			return;
 		}
 
@@ -290,7 +291,6 @@ export class Session implements Task {
 	 */
 	#startHandshake(): void {
 		if (this.#flow === undefined) {
-			this.#heard = true;
 			this.#handshake();
 		} else {
 			this.#queue();
@@ -299,11 +299,10 @@ export class Session implements Task {
 
 	#handshake(): void {
 		const connection = this.#connection;
-		if (connection === undefined) {
-			return;
-		}
-
-		switch (connection.handshake()) {
+		const outcome = connection?.handshake(this.#due) ?? FAILED;
+		this.#due = outcome === AGAIN || outcome === WANT_LOOKUP;
+		this.#wantsRoom = outcome === WANT_WRITE;
+		switch (outcome) {
 			case WANT_READ:
 			case WANT_WRITE:
 				return;
@@ -316,7 +315,7 @@ export class Session implements Task {
 			case DONE:
 				this.#admission?.[Symbol.dispose]();
 				this.#deadline.arm(sessionLimit(this.#request));
-				this.#pump = this.#resources.use(new Pump(connection, this.#plaintext));
+				this.#pump = connection && this.#resources.use(new Pump(connection, this.#plaintext));
 				this.#happened('handshake-done');
 				return;
 			default:

@@ -32,7 +32,8 @@ import {
 	type SslCtx,
 } from '../ffi/libssl.ts';
 import {warning} from '../log.ts';
-import type {Owned} from '../owned.ts';
+import {type Owned, Release} from '../owned.ts';
+import type {Opener} from './connection.ts';
 
 let lastSerial = 0;
 
@@ -86,19 +87,23 @@ export class Application implements Disposable {
 		return this.#cipherList === list;
 	}
 
+	/**
+	 * What makes one connection of this application.
+	 *
+	 * @param open - makes it. Until its descriptor comes, others may push the application out of the cache:
+	 * the context is kept until the result is disposed.
+	 */
+	opener(open: Opener['open']): Opener {
+		return new HeldOpener(this.hold(), open);
+	}
+
 	/** Keeps the context until the result is disposed, even if the application is disposed before that. */
 	hold(): Disposable {
 		this.#holders++;
-		let holding = true;
-		return {
-			[Symbol.dispose]: () => {
-				if (holding) {
-					holding = false;
-					this.#holders--;
-					this.#release();
-				}
-			},
-		};
+		return new Release(() => {
+			this.#holders--;
+			this.#release();
+		});
 	}
 
 	/** Releases the context as soon as nobody holds it. */
@@ -119,10 +124,26 @@ export class Application implements Disposable {
 	}
 }
 
+class HeldOpener implements Opener {
+	readonly open: Opener['open'];
+	readonly #held: Disposable;
+
+	constructor(held: Disposable, open: Opener['open']) {
+		this.#held = held;
+		this.open = open;
+	}
+
+	[Symbol.dispose](): void {
+		this.#held[Symbol.dispose]();
+	}
+}
+
 /** Applications by their properties. */
 export class ApplicationCache<A extends Application> implements Disposable {
 	readonly #limit: number;
 	readonly #entries = new Map<string, A>();
+	/* The last in the order of the map, which is that of use. */
+	#latest: A | undefined;
 
 	/** @param limit - how many are kept, at least 1. */
 	constructor(limit: number) {
@@ -136,9 +157,10 @@ export class ApplicationCache<A extends Application> implements Disposable {
 	/** Looks an application up and makes it the most recently used one. */
 	find(key: string): A | undefined {
 		const found = this.#entries.get(key);
-		if (found !== undefined) {
+		if (found !== undefined && found !== this.#latest) {
 			this.#entries.delete(key);
 			this.#entries.set(key, found);
+			this.#latest = found;
 		}
 
 		return found;
@@ -149,6 +171,7 @@ export class ApplicationCache<A extends Application> implements Disposable {
 		this.#entries.get(key)?.[Symbol.dispose]();
 		this.#entries.delete(key);
 		this.#entries.set(key, application);
+		this.#latest = application;
 		for (const [oldest, entry] of this.#entries) {
 			if (this.#entries.size <= this.#limit) {
 				break;

@@ -123,8 +123,8 @@ export class ClientConnection extends Connection {
 	}
 
 	/* There will be no report that smtp(8) could learn it from. */
-	override handshake(): number {
-		const result = super.handshake();
+	override handshake(mayRead = true): number {
+		const result = super.handshake(mayRead);
 		if (result === DONE) {
 			this.#offers = false;
 		}

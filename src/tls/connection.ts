@@ -140,9 +140,11 @@ export abstract class Connection implements Disposable {
 	/**
 	 * One step of the handshake: {@link DONE}, or what to wait for, or why it ends; {@link AGAIN}: the peer
 	 * has sent more than is due for a step.
+	 *
+	 * @param mayRead - whether the descriptor was readable since the last step said {@link WANT_READ}.
 	 */
-	handshake(): number {
-		const filled = this.#inbox?.fill() ?? false;
+	handshake(mayRead = true): number {
+		const filled = mayRead && (this.#inbox?.fill() ?? false);
 		ERR_clear_error();
 		const result = this.shakeHands(this.#ssl.value);
 		if (result === 1) {

@@ -366,8 +366,14 @@ function identityOf(pattern: string, start: ClientStart): string {
 	}
 }
 
+const PLAIN_NAME = /^[\u0021-\u007E]*$/;
+
 /** A name in its ASCII form, with the dot in front that means `any name below`; as it is when there is none. */
 export function asciiName(wire: string): string {
+	if (PLAIN_NAME.test(wire)) {
+		return wire;
+	}
+
 	const bytes = Buffer.from(wire, 'latin1');
 	if (!isUtf8(bytes)) {
 		warning(
@@ -379,7 +385,7 @@ export function asciiName(wire: string): string {
 	const text = bytes.toString();
 	/* Full stops of other scripts. Source: RFC 3490, section 3.1. */
 	const dotted = text.replace(/^[\u3002\uFF0E\uFF61]/, '.');
-	if (/^[\u0021-\u007E]*$/.test(dotted)) {
+	if (PLAIN_NAME.test(dotted)) {
 		return dotted;
 	}
 

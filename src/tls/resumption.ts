@@ -28,6 +28,7 @@ import {
 	sessionBytes,
 } from '../ffi/session.ts';
 import {info, warning} from '../log.ts';
+import {Release} from '../owned.ts';
 import type {Seconds} from '../units.ts';
 import {printErrors} from './library.ts';
 import {TLS_LOG_CACHE} from './log-mask.ts';
@@ -82,11 +83,7 @@ const keepings = new Map<Ssl, Keeping>();
 /** Keeps the sessions of a connection until the result is disposed. */
 export function keepSessions(ssl: Ssl, resumption: Resumption): Disposable {
 	keepings.set(ssl, {resumption, left: resumption.firstOnly ? 1 : SESSIONS_PER_CONNECTION});
-	return {
-		[Symbol.dispose]() {
-			keepings.delete(ssl);
-		},
-	};
+	return new Release(() => keepings.delete(ssl));
 }
 
 /* Registered for the life of the process. */

@@ -37,6 +37,7 @@ import type {Ssl} from '../ffi/libssl.ts';
 import {decodeSession, type SslSession, sessionBytes, sessionId} from '../ffi/session.ts';
 import {type EvpCipher, SSL_set_num_tickets} from '../ffi/ticket.ts';
 import {info, warning} from '../log.ts';
+import {Release} from '../owned.ts';
 import type {Seconds} from '../units.ts';
 import type {TicketKey} from '../wire/ticket-key.ts';
 import {resumptionOffer, type ServerAbilities} from './client-hello.ts';
@@ -252,11 +253,7 @@ const resumptions = new Map<Ssl, ServerResumption>();
 /** Serves the callbacks of a connection until the result is disposed. */
 export function serveResumption(ssl: Ssl, resumption: ServerResumption): Disposable {
 	resumptions.set(ssl, resumption);
-	return {
-		[Symbol.dispose]() {
-			resumptions.delete(ssl);
-		},
-	};
+	return new Release(() => resumptions.delete(ssl));
 }
 
 /** What a callback needs to know about a connection. Nothing may be thrown into OpenSSL. */

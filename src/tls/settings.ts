@@ -70,6 +70,21 @@ const everyProtocol = [...protocols.values()].reduce((all, {off}) => all | off, 
  * @returns undefined when it is invalid. Source: tls_proto_mask_lims(), postfix src/tls/tls_misc.c.
  */
 export function parseProtocols(list: string, limits = true): ProtocolRange | undefined {
+	const known = limits ? ranges : rangesWithoutLimits;
+	const range = known.get(list) ?? rangeOf(list, limits);
+	/* Requests of a site have two or three of them. What is wrong is told each time. */
+	if (range !== undefined && known.size < RANGES) {
+		known.set(list, range);
+	}
+
+	return range;
+}
+
+const RANGES = 100;
+const ranges = new Map<string, ProtocolRange>();
+const rangesWithoutLimits = new Map<string, ProtocolRange>();
+
+function rangeOf(list: string, limits: boolean): ProtocolRange | undefined {
 	let included = 0;
 	let excluded = 0;
 	let minimum = 0;

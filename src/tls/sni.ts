@@ -44,7 +44,7 @@ import {
 	TLS_server_method,
 } from '../ffi/server.ts';
 import {info, warning} from '../log.ts';
-import {Owned} from '../owned.ts';
+import {Owned, Release} from '../owned.ts';
 import {loadIdentityText} from './certificates.ts';
 import {isHostname} from './hostname.ts';
 import {printErrors} from './library.ts';
@@ -265,11 +265,7 @@ const requests = new Map<Ssl, SniRequest>();
 /** Serves the callbacks of a connection until the result is disposed. */
 export function serveName(ssl: Ssl, request: SniRequest): Disposable {
 	requests.set(ssl, request);
-	return {
-		[Symbol.dispose]() {
-			requests.delete(ssl);
-		},
-	};
+	return new Release(() => requests.delete(ssl));
 }
 
 /* Registered for the life of the process. Nothing may be thrown into OpenSSL. */

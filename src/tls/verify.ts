@@ -40,6 +40,7 @@ import {
 	type X509StoreCtx,
 } from '../ffi/x509.ts';
 import {info} from '../log.ts';
+import {Release} from '../owned.ts';
 import type {Behavior} from './behavior.ts';
 import {TLS_LOG_VERBOSE} from './log-mask.ts';
 import {type FailureReporter, forcedFailure} from './tlsrpt.ts';
@@ -79,12 +80,10 @@ function isAttentive({mustFail, behavior, logMask}: VerifyNotes): boolean {
 export function takeNotes(ssl: Ssl, notes: VerifyNotes): Disposable {
 	notesOf.set(ssl, notes);
 	attentive += isAttentive(notes) ? 1 : 0;
-	return {
-		[Symbol.dispose]() {
-			notesOf.delete(ssl);
-			attentive -= isAttentive(notes) ? 1 : 0;
-		},
-	};
+	return new Release(() => {
+		notesOf.delete(ssl);
+		attentive -= isAttentive(notes) ? 1 : 0;
+	});
 }
 
 /** For SSL_CTX_set_verify(). Registered for the life of the process. */

@@ -144,13 +144,93 @@ export interface ClientSettings {
 /** @throws {PeerError} when the list is not what a client of this release sends. */
 export function parseClientSettings(list: AttributeList, {format}: Profile): ClientSettings {
 	const reader = new AttributeReader(list, format);
-	const settings = {
+	const common = scanCommon(reader);
+	return {...common, start: scanStart(reader)};
+}
+
+/** What settings begin with: what all connections of a client have in common. */
+export type CommonSettings = Pick<ClientSettings, 'params' | 'init'>;
+
+function scanCommon(reader: AttributeReader): CommonSettings {
+	return {
 		params: scan(clientParamsFields, reader, 'client_params'),
 		init: scan(clientInitFields, reader, 'client_init'),
-		start: scan(clientStartFields, reader, 'client_start'),
 	};
+}
+
+function scanStart(reader: AttributeReader): ClientStart {
+	const start = scan(clientStartFields, reader, 'client_start');
 	reader.finish('client_start');
-	return settings;
+	return start;
+}
+
+/** The beginning of a list of settings, as bytes and as what they mean. */
+interface Beginning {
+	readonly bytes: Buffer;
+	readonly common: CommonSettings;
+}
+
+/** Clients with settings of their own: services of master.cf, hardly ever more. */
+const BEGINNINGS = 16;
+
+/**
+ * Parses settings, and the same beginning only once.
+ *
+ * Two thirds of each list are what main.cf and master.cf say, the same from every process of a service,
+ * for every destination. What follows from the same bytes is the same: these objects are shared, and who
+ * asks for an application can recognize them.
+ */
+export class ClientSettingsParser {
+	readonly #profile: Profile;
+	#beginnings: readonly Beginning[] = [];
+
+	constructor(profile: Profile) {
+		this.#profile = profile;
+	}
+
+	/**
+	 * Looks whether a list begins with what is known.
+	 *
+	 * @param bytes - from the beginning of a list.
+	 * @returns how many of them are known, and what they mean.
+	 */
+	recognize(bytes: Buffer): {readonly common: CommonSettings; readonly taken: number} | undefined {
+		for (const {bytes: known, common} of this.#beginnings) {
+			if (bytes.length >= known.length && known.equals(bytes.subarray(0, known.length))) {
+				return {common, taken: known.length};
+			}
+		}
+
+		return undefined;
+	}
+
+	/**
+	 * Parses a list.
+	 *
+	 * @param common - what its beginning means, which the list is without.
+	 * @throws {PeerError} when the list is not what a client of this release sends.
+	 */
+	parse(list: AttributeList, common?: CommonSettings): ClientSettings {
+		const reader = new AttributeReader(list, this.#profile.format);
+		if (common !== undefined) {
+			return {...common, start: scanStart(reader)};
+		}
+
+		const found = scanCommon(reader);
+		const beginning = list.slice(0, reader.taken);
+		const start = scanStart(reader);
+		this.#keep({bytes: bytesOf(beginning), common: found});
+		return {...found, start};
+	}
+
+	#keep(beginning: Beginning): void {
+		this.#beginnings = [beginning, ...this.#beginnings].slice(0, BEGINNINGS);
+	}
+}
+
+/* The attributes as they were sent, without the end of a list. */
+function bytesOf(list: AttributeList): Buffer {
+	return Buffer.from(list.map(([name, value]) => `${name}\0${value}\0`).join(''), 'latin1');
 }
 
 /** The bytes of the settings, as a client sends them. */

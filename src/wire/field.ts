@@ -107,6 +107,11 @@ export class AttributeReader {
 		return this.#format;
 	}
 
+	/** How many attributes have been taken. */
+	get taken(): number {
+		return this.#next;
+	}
+
 	/** Name of the attribute that comes next; undefined at the end. */
 	get following(): WireText | undefined {
 		return this.#list[this.#next]?.[0];
@@ -145,6 +150,40 @@ function isPresent({since, until, except}: Presence, format: Format): boolean {
 	);
 }
 
+function dependsOnBuild(field: Field): boolean {
+	return field.type === 'optional' && field.build === true;
+}
+
+/** What a table is in one format. */
+interface Form {
+	readonly present: readonly Field[];
+	/**
+	 * A message with nothing in it. An object that gets its keys one by one becomes a hash table after
+	 * the first dozen, and is slow to make and to use; a copy of this one does not.
+	 */
+	readonly blank: Message;
+}
+
+const forms = new WeakMap<readonly Field[], Map<Format, Form>>();
+
+function formOf(fields: readonly Field[], format: Format): Form {
+	let ofTable = forms.get(fields);
+	if (ofTable === undefined) {
+		ofTable = new Map();
+		forms.set(fields, ofTable);
+	}
+
+	let form = ofTable.get(format);
+	if (form === undefined) {
+		const present = fields.filter(field => isPresent(field, format));
+		const keys = present.filter(field => !dependsOnBuild(field)).map(({attr}) => [attr, null] as const);
+		form = {present, blank: JSON.parse(JSON.stringify(Object.fromEntries(keys))) as Message};
+		ofTable.set(format, form);
+	}
+
+	return form;
+}
+
 /**
  * Parses the fields of one object.
  *
@@ -171,11 +210,11 @@ type Value =
 type Message = {readonly [attr: string]: Value};
 
 function scanObject(fields: readonly Field[], reader: AttributeReader, object: string): Message {
-	const message: Record<string, Value> = {};
-	for (const field of fields) {
+	const {present, blank} = formOf(fields, reader.format);
+	const message: Record<string, Value> = {...blank};
+	for (const field of present) {
 		/* A build without the feature does not even send the flag; then the key stays absent. */
-		const built = field.type !== 'optional' || field.build !== true || reader.following === field.attr;
-		if (built && isPresent(field, reader.format)) {
+		if (!dependsOnBuild(field) || reader.following === field.attr) {
 			message[field.attr] = scanField(field, reader, object);
 		}
 	}
@@ -224,8 +263,28 @@ function scanDigits(text: string, what: string): bigint {
 	return match[1] === '-' ? -value : value;
 }
 
+/* Nearly every number: a few digits, and nothing else. */
+function plainNumber(text: string): number | undefined {
+	const SMALL = 9;
+	if (text.length === 0 || text.length > SMALL) {
+		return undefined;
+	}
+
+	let value = 0;
+	for (let index = 0; index < text.length; index++) {
+		const digit = text.charCodeAt(index) - 0x30;
+		if (digit < 0 || digit > 9) {
+			return undefined;
+		}
+
+		value = value * 10 + digit;
+	}
+
+	return value;
+}
+
 function scanInt(text: string, what: string): number {
-	return Number(BigInt.asIntN(32, scanDigits(text, what)));
+	return plainNumber(text) ?? Number(BigInt.asIntN(32, scanDigits(text, what)));
 }
 
 function scanCount(text: string, what: string): number {
@@ -266,11 +325,7 @@ function printObject(
 	format: Format,
 	list: Array<readonly [string, string]>,
 ): void {
-	for (const field of fields) {
-		if (!isPresent(field, format)) {
-			continue;
-		}
-
+	for (const field of formOf(fields, format).present) {
 		const value = message[field.attr];
 		if (field.type === 'optional') {
 			/* Present without an object, and absent because of the build, differ: undefined and a missing key. */
@@ -301,7 +356,7 @@ function printField(
 ): void {
 	switch (field.type) {
 		case 'int':
-			list.push([field.attr, String(BigInt.asUintN(32, BigInt(value as number)))]);
+			list.push([field.attr, String((value as number) >>> 0)]);
 			break;
 		case 'long':
 			list.push([field.attr, String(BigInt.asUintN(64, value as bigint))]);
