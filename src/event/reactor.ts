@@ -94,6 +94,9 @@ const change = allocate(16);
 /** Time after which a turn ends, in milliseconds. */
 const TURN: Milliseconds = 10 as Milliseconds;
 
+/** How long events may wait for tasks that have to be done soon, in milliseconds: half a step of a handshake. */
+const DELAY = 0.25;
+
 /**
  * How long a busy process leaves connections to others, in milliseconds. It cannot see whether there
  * are any, whether they are busier, or whether master(8) may start more of them.
@@ -118,6 +121,7 @@ export class Reactor implements Disposable {
 	readonly #tasks = new FairQueue<Task>();
 	#continuing: NodeJS.Immediate | undefined;
 	#turning = false;
+	#looked = 0 as Milliseconds;
 	#patient: {readonly fd: Fd; readonly watcher: Watcher} | undefined;
 	#patientReady = false;
 	#patientSince: Milliseconds | undefined;
@@ -256,7 +260,10 @@ export class Reactor implements Disposable {
 			const task = this.#next();
 			if (task !== undefined) {
 				perform(task);
-				this.#serve();
+				/* What one of them takes, data can wait for; not what many do. */
+				if (now() - this.#looked > DELAY) {
+					this.#serve();
+				}
 			}
 		}
 
@@ -305,6 +312,7 @@ export class Reactor implements Disposable {
 	/* Tells how many events there were, besides that of who can wait. */
 	#serve(): number {
 		const count = epoll_wait(this.#epoll.value, events.address, BATCH, 0);
+		this.#looked = now();
 		let served = 0;
 		for (let index = 0; index < count; index++) {
 			const at = index * EPOLL_EVENT_SIZE;

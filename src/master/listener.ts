@@ -33,6 +33,9 @@ const PAUSE = 1000;
 /** Descriptors that have to be free: for sessions that have been accepted and do not have all of theirs. */
 const RESERVE = 64;
 
+/** Descriptors beyond these to look for, so that not each connection has to. */
+const LOOK_AHEAD = 256;
+
 /** Who owns a listener. */
 export interface ListenerOwner {
 	/** A connection, non-blocking. */
@@ -52,6 +55,9 @@ export class Listener implements Disposable {
 	readonly #owner: ListenerOwner;
 	#watching: Disposable | undefined;
 	#pause: NodeJS.Timeout | undefined;
+	/* Number of the last connection, and one that a descriptor could have. */
+	#last = 0;
+	#reached = 0;
 	#full = false;
 	#disposed = false;
 
@@ -91,7 +97,7 @@ export class Listener implements Disposable {
 	}
 
 	#accept(): void {
-		if (this.#owner.hasSessions() && !hasRoom(this.#fd)) {
+		if (this.#owner.hasSessions() && !this.#hasRoom()) {
 			this.#wait(errorNumber('EMFILE'));
 			return;
 		}
@@ -100,6 +106,7 @@ export class Listener implements Disposable {
 		switch (accepted.kind) {
 			case 'connection':
 				this.#fill(false);
+				this.#last = accepted.fd.value;
 				this.#owner.accepted(accepted.fd);
 				return;
 			case 'error':
@@ -123,6 +130,23 @@ export class Listener implements Disposable {
 		this.#fill(true);
 	}
 
+	/*
+	 * Numbers are given out from the lowest: how far it is from there to the limit only
+	 * the kernel can tell. Far from the limit it need not be asked each time.
+	 */
+	#hasRoom(): boolean {
+		if (this.#last + RESERVE < this.#reached) {
+			return true;
+		}
+
+		const lowest = numberFrom(this.#fd, 0);
+		const reached =
+			lowest &&
+			(numberFrom(this.#fd, lowest + RESERVE + LOOK_AHEAD) ?? numberFrom(this.#fd, lowest + RESERVE));
+		this.#reached = reached ?? 0;
+		return reached !== undefined;
+	}
+
 	#fill(full: boolean): void {
 		if (full !== this.#full) {
 			this.#full = full;
@@ -131,19 +155,13 @@ export class Listener implements Disposable {
 	}
 }
 
-/* Numbers are given out from the lowest: how far it is from there to the limit only the kernel can tell. */
-function hasRoom(fd: Fd): boolean {
-	const lowest = duplicate(fd, 0);
-	if (lowest < 0) {
-		return false;
+/* The lowest number, from a minimum on, that a descriptor could have now. */
+function numberFrom(fd: Fd, minimum: number): number | undefined {
+	const number = duplicate(fd, minimum);
+	if (number < 0) {
+		return undefined;
 	}
 
-	ownFd(lowest)[Symbol.dispose]();
-	const other = duplicate(fd, lowest + RESERVE);
-	if (other < 0) {
-		return false;
-	}
-
-	ownFd(other)[Symbol.dispose]();
-	return true;
+	ownFd(number)[Symbol.dispose]();
+	return number;
 }

@@ -19,7 +19,7 @@ import {info, warning} from '../log.ts';
 import type {Application} from './application.ts';
 import {printErrors} from './library.ts';
 import {TLS_LOG_VERBOSE} from './log-mask.ts';
-import {type CipherGrades, cipherList} from './settings.ts';
+import {type CipherGrades, type CipherList, cipherList} from './settings.ts';
 
 /** Which ciphers a connection may use. */
 export interface CipherChoice {
@@ -27,6 +27,23 @@ export interface CipherChoice {
 	readonly cipher_exclusions: string;
 	/** Of the peer, as the request has it. */
 	readonly namaddr: string;
+}
+
+/* Of an application, most connections have the same. */
+const lists = new WeakMap<CipherGrades, Map<string, CipherList>>();
+/** Lists of one application. */
+const LISTS = 50;
+
+function listOf(grades: CipherGrades, grade: string, exclusions: string): CipherList {
+	const known = lists.get(grades) ?? new Map<string, CipherList>();
+	lists.set(grades, known);
+	const name = `${grade} ${exclusions}`;
+	const list = known.get(name) ?? cipherList(grades, grade, exclusions);
+	if (known.size < LISTS) {
+		known.set(name, list);
+	}
+
+	return list;
 }
 
 /**
@@ -44,7 +61,7 @@ export function setCiphers(
 	logMask: number,
 ): string | undefined {
 	const name = namaddr.toLowerCase();
-	const ciphers = cipherList(grades, cipher_grade, cipher_exclusions);
+	const ciphers = listOf(grades, cipher_grade, cipher_exclusions);
 	if ('invalidGrade' in ciphers) {
 		warning(`${name}: invalid cipher grade: "${ciphers.invalidGrade}"`);
 		return undefined;

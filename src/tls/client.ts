@@ -326,19 +326,19 @@ function setProtocols(ssl: Ssl, range: ProtocolRange, name: string, {protocolLim
 		return;
 	}
 
-	for (const [word, version, set] of [
-		['minimum', range.minimum, SSL_set_min_proto_version],
-		['maximum', range.maximum, SSL_set_max_proto_version],
-	] as const) {
-		if (set(ssl, version) !== 1) {
-			const number = version.toString(16).padStart(4, '0');
-			warning(
-				version === 0
-					? `${name}: error clearing ${word} TLS version`
-					: `${name}: error setting ${word} TLS version to: 0x${number}`,
-			);
-		}
+	if (SSL_set_min_proto_version(ssl, range.minimum) !== 1) {
+		warning(`${name}: ${limitComplaint('minimum', range.minimum)}`);
 	}
+
+	if (SSL_set_max_proto_version(ssl, range.maximum) !== 1) {
+		warning(`${name}: ${limitComplaint('maximum', range.maximum)}`);
+	}
+}
+
+function limitComplaint(word: 'minimum' | 'maximum', version: number): string {
+	return version === 0
+		? `error clearing ${word} TLS version`
+		: `error setting ${word} TLS version to: 0x${version.toString(16).padStart(4, '0')}`;
 }
 
 /** Bytes of a server name. Source: TLSEXT_MAXLEN_host_name, openssl/tls1.h. */

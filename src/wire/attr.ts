@@ -56,13 +56,14 @@ export class AttributeFramer {
 	 * @throws {PeerError} when the list exceeds a limit, before what exceeds it is stored.
 	 */
 	push(bytes: Uint8Array): {readonly list: AttributeList; readonly taken: number} | undefined {
-		/* A hundred strings come out of it: one view of the bytes for all of them. */
-		const view = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length);
-		for (let at = 0; at < view.length; ) {
-			const end = view.indexOf(0, at);
-			const stop = end < 0 ? view.length : end;
+		/* A hundred strings come out of it: they are cut from one, without a call of Node.js for each. */
+		const whole = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString('latin1');
+		for (let at = 0; at < whole.length; ) {
+			const end = whole.indexOf('\0', at);
+			const stop = end < 0 ? whole.length : end;
 			this.#account(stop - at, end < 0 ? 0 : 1);
-			const text = this.#partial + view.toString('latin1', at, stop);
+			const piece = whole.slice(at, stop);
+			const text = this.#partial === '' ? piece : this.#partial + piece;
 			if (end < 0) {
 				this.#partial = text;
 				return undefined;
@@ -104,16 +105,17 @@ export class AttributeFramer {
  * @throws {Panic} for a name or value with NUL: the receiver would take the rest for something else.
  */
 export function printList(list: AttributeList): Uint8Array {
-	let text = '';
+	const texts: string[] = [];
 	for (const [name, value] of list) {
 		if (name === '' || name.includes('\0') || value.includes('\0')) {
 			throw new Panic(`attribute ${name} cannot be sent`);
 		}
 
-		text += `${name}\0${value}\0`;
+		texts.push(name, value);
 	}
 
-	return Buffer.from(`${text}\0`, 'latin1');
+	texts.push('', '');
+	return Buffer.from(list.length === 0 ? '\0' : texts.join('\0'), 'latin1');
 }
 
 /** A list as lines of text, for comparison. */
