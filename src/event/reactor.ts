@@ -251,7 +251,7 @@ export class Reactor implements Disposable {
 
 	#work(started: Milliseconds): 'unfinished' | 'done' | 'nothing' {
 		let served = this.#serve();
-		while (this.#tasks.size > 0 || this.#soon.length > 0 || this.#round.length > 0) {
+		while (this.#hasTasks) {
 			served++;
 			if (now() - started > TURN) {
 				return 'unfinished';
@@ -261,13 +261,17 @@ export class Reactor implements Disposable {
 			if (task !== undefined) {
 				perform(task);
 				/* What one of them takes, data can wait for; not what many do. */
-				if (now() - this.#looked > DELAY) {
+				if (now() - this.#looked > DELAY || !this.#hasTasks) {
 					this.#serve();
 				}
 			}
 		}
 
 		return served === 0 ? 'nothing' : 'done';
+	}
+
+	get #hasTasks(): boolean {
+		return this.#tasks.size > 0 || this.#soon.length > 0 || this.#round.length > 0;
 	}
 
 	/* All that want to come back soon, then one of the queue, in however many turns. */

@@ -126,7 +126,7 @@ export abstract class Connection implements Disposable {
 
 	/** Only the handshake is to be logged octet by octet, unless the log level asks for all. */
 	endDump(): void {
-		if ((this.logMask & TLS_LOG_ALLPKTS) !== 0) {
+		if ((this.logMask & TLS_LOG_TLSPKTS) === 0 || (this.logMask & TLS_LOG_ALLPKTS) !== 0) {
 			return;
 		}
 
@@ -256,8 +256,8 @@ export function attach(ssl: Ssl, fd: Fd, logMask: number, namaddr: string): bool
 		SSL_set_info_callback(ssl, infoCallback);
 	}
 
-	const bio = SSL_get_rbio(ssl);
-	if (bio !== null && (logMask & TLS_LOG_TLSPKTS) !== 0) {
+	const bio = (logMask & TLS_LOG_TLSPKTS) === 0 ? null : SSL_get_rbio(ssl);
+	if (bio !== null) {
 		BIO_set_callback_ex(bio, dumpCallback);
 	}
 
