@@ -235,7 +235,9 @@
 /* .IP "\fBmax_idle (100s)\fR"
 /*	Time without a session after which the process ends.
 /* .IP "\fBmax_use (100)\fR"
-/*	Number of sessions after which the process ends when it has none.
+/*	Number of sessions after which the process ends when it has had none
+/*	for five seconds, or for max_idle if that is less. Stock's ends at
+/*	once; one of this program is expensive to start.
 /* .IP "\fBipc_idle (5s)\fR"
 /*	How long an unused connection to tlsmgr(8) is kept.
 /* MISCELLANEOUS CONTROLS

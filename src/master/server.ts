@@ -49,11 +49,18 @@ import {StatusChannel} from './status.ts';
 /** Longest life of a process. Source: postfix src/master/event_server.c. */
 const RETIREMENT_LIMIT = 18_000;
 
+/**
+ * Idle time of a process with all the sessions that it may have, in seconds. Stock's ends at once, and
+ * another costs it little. One of ours costs as much as some hundreds of handshakes, until V8 has
+ * compiled what is used often: those who come in bursts should find the same one.
+ */
+const USED_UP_IDLE = 5;
+
 /** Limits of a process. */
 export interface ServerLimits {
 	/** Time without a session after which it ends. */
 	readonly maxIdle: Seconds;
-	/** Sessions after which it ends as soon as it has none. */
+	/** Sessions after which it ends as soon as it has had none for a moment. */
 	readonly maxUse: number;
 	/** Time after which it takes no more; undefined: as the other two say. */
 	readonly retirement: Seconds | undefined;
@@ -111,7 +118,7 @@ export class EventServer {
 			return;
 		}
 
-		if (!this.#listens || this.#served >= this.#limits.maxUse) {
+		if (!this.#listens) {
 			/* Not from within the session that ends. */
 			setImmediate(() => {
 				if (this.#sessions === 0) {
@@ -121,7 +128,9 @@ export class EventServer {
 			return;
 		}
 
-		this.#idle.arm(toMilliseconds(this.#limits.maxIdle));
+		const usedUp = this.#served >= this.#limits.maxUse;
+		const idle = usedUp ? Math.min(this.#limits.maxIdle, USED_UP_IDLE) : this.#limits.maxIdle;
+		this.#idle.arm(toMilliseconds(idle as Seconds));
 	}
 
 	/** Accepts nothing more, and ends the process with its last session. */

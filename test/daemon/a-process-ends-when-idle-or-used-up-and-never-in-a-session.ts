@@ -74,7 +74,8 @@ const used = test.macro<[which: Which]>({
 		t.true(started.reports.every(({pid}) => pid === started.pid));
 	},
 	title(_, which) {
-		return `${which}: max_use ends a process with status 0 as soon as it has no session`;
+		const when = which === 'ours' ? 'soon after its last session' : 'with its last session';
+		return `${which}: max_use ends a process with status 0 ${when}`;
 	},
 });
 
