@@ -94,7 +94,7 @@ const change = allocate(16);
 /** Time after which a turn ends, in milliseconds. */
 const TURN: Milliseconds = 10 as Milliseconds;
 
-/** How long events may wait for tasks that have to be done soon, in milliseconds: half a step of a handshake. */
+/** How long events may wait for tasks that come back soon, in milliseconds: half a step of a handshake. */
 const DELAY = 0.25;
 
 /**
@@ -258,12 +258,15 @@ export class Reactor implements Disposable {
 			}
 
 			const task = this.#next();
-			if (task !== undefined) {
-				perform(task);
-				/* What one of them takes, data can wait for; not what many do. */
-				if (now() - this.#looked > DELAY || !this.#hasTasks) {
-					this.#serve();
-				}
+			if (task === undefined) {
+				continue;
+			}
+
+			/* What one that comes back soon takes, data can wait for; not a step of a handshake, nor many. */
+			const brief = this.#queueIsNext;
+			perform(task);
+			if (!brief || !this.#hasTasks || now() - this.#looked > DELAY) {
+				this.#serve();
 			}
 		}
 
