@@ -27,13 +27,25 @@ import {
 } from '../ffi/libcrypto.ts';
 import {
 	SSL_CTX_clear_options,
+	SSL_CTX_free,
+	SSL_CTX_new,
 	SSL_CTX_set_cipher_list,
+	SSL_CTX_set_info_callback,
+	SSL_CTX_set_mode,
+	SSL_CTX_set_security_level,
+	SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER,
+	SSL_MODE_ENABLE_PARTIAL_WRITE,
+	SSL_MODE_RELEASE_BUFFERS,
 	SSL_OP_ENABLE_KTLS,
 	type SslCtx,
+	type SslMethod,
 } from '../ffi/libssl.ts';
 import {warning} from '../log.ts';
-import {type Owned, Release} from '../owned.ts';
+import {Owned, Release} from '../owned.ts';
 import type {Opener} from './connection.ts';
+import {infoCallback} from './debug.ts';
+import {printErrors} from './library.ts';
+import {TLS_LOG_DEBUG} from './log-mask.ts';
 
 let lastSerial = 0;
 
@@ -189,6 +201,34 @@ export class ApplicationCache<A extends Application> implements Disposable {
 
 		this.#entries.clear();
 	}
+}
+
+/**
+ * An SSL_CTX with what those of both roles have in common.
+ *
+ * @param what - it is called in the log.
+ * @param mask - bits of tls/log-mask.
+ * @returns undefined when there is none to be had; the reason has been logged.
+ */
+export function newContext(method: SslMethod, what: string, mask: number): Owned<SslCtx> | undefined {
+	ERR_clear_error();
+	const made = SSL_CTX_new(method);
+	if (made === null) {
+		warning(`cannot allocate ${what}: disabling TLS support`);
+		printErrors();
+		return undefined;
+	}
+
+	SSL_CTX_set_security_level(made, 0);
+	SSL_CTX_set_mode(
+		made,
+		SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER | SSL_MODE_RELEASE_BUFFERS,
+	);
+	if ((mask & TLS_LOG_DEBUG) !== 0) {
+		SSL_CTX_set_info_callback(made, infoCallback);
+	}
+
+	return new Owned(made, SSL_CTX_free);
 }
 
 /**

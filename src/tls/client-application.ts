@@ -13,34 +13,25 @@
 /*	application(3), postfix src/tls/tls_client.c, tls_client_init()
 /*--*/
 
-import {ERR_clear_error, type EvpMd} from '../ffi/libcrypto.ts';
+import type {EvpMd} from '../ffi/libcrypto.ts';
 import {
 	hasIdentity,
-	SSL_CTX_free,
-	SSL_CTX_new,
-	SSL_CTX_set_info_callback,
-	SSL_CTX_set_mode,
 	SSL_CTX_set_options,
-	SSL_CTX_set_security_level,
 	SSL_CTX_set_verify_depth,
-	SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER,
-	SSL_MODE_ENABLE_PARTIAL_WRITE,
-	SSL_MODE_RELEASE_BUFFERS,
 	type SslCtx,
 	TLS_client_method,
 } from '../ffi/libssl.ts';
 import {SSL_CTX_set_min_proto_version} from '../ffi/server.ts';
-import {info, warning} from '../log.ts';
-import {Owned} from '../owned.ts';
+import {info} from '../log.ts';
+import type {Owned} from '../owned.ts';
 import type {Seconds} from '../units.ts';
 import type {ClientInit, ClientParams} from '../wire/client.ts';
-import {Application, fingerprintDigest} from './application.ts';
+import {Application, fingerprintDigest, newContext} from './application.ts';
 import type {Behavior} from './behavior.ts';
-import {infoCallback} from './debug.ts';
 import {setGroups} from './groups.ts';
 import type {Keyring} from './keyring.ts';
-import {printErrors, startLibrary} from './library.ts';
-import {logMask, TLS_LOG_DEBUG, TLS_LOG_VERBOSE} from './log-mask.ts';
+import {startLibrary} from './library.ts';
+import {logMask, TLS_LOG_VERBOSE} from './log-mask.ts';
 import {prepareDane} from './policy.ts';
 import {offerClientKeys} from './raw-keys.ts';
 import {enableResumption} from './resumption.ts';
@@ -109,16 +100,12 @@ export function clientApplication(
 		return undefined;
 	}
 
-	ERR_clear_error();
-	const made = SSL_CTX_new(TLS_client_method());
-	if (made === null) {
-		warning('cannot allocate client SSL_CTX: disabling TLS support');
-		printErrors();
+	using ctx = newContext(TLS_client_method(), 'client SSL_CTX', mask);
+	if (ctx === undefined) {
 		return undefined;
 	}
 
-	using ctx = new Owned(made, SSL_CTX_free);
-	SSL_CTX_set_security_level(made, 0);
+	const made = ctx.value;
 	SSL_CTX_set_verify_depth(made, init.verifydepth + 1);
 	if (!behavior.protocolLimits) {
 		/* What openssl.cnf says does not apply. */
@@ -129,10 +116,6 @@ export function clientApplication(
 		made,
 		contextOptions(params.tls_disable_workarounds, params.tls_ssl_options, behavior.noRenegotiation),
 	);
-	if ((mask & TLS_LOG_DEBUG) !== 0) {
-		SSL_CTX_set_info_callback(made, infoCallback);
-	}
-
 	if (
 		!keyring.giveAuthorities(made, init, params.tls_append_default_CA !== 0) ||
 		!keyring.giveIdentity(made, init)
@@ -149,11 +132,6 @@ export function clientApplication(
 	}
 
 	setGroups(made, params, behavior);
-
-	SSL_CTX_set_mode(
-		made,
-		SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER | SSL_MODE_RELEASE_BUFFERS,
-	);
 	if (sessions !== undefined) {
 		enableResumption(made, sessions.timeout);
 	}

@@ -16,16 +16,8 @@
 import {ERR_clear_error, type EvpMd} from '../ffi/libcrypto.ts';
 import {
 	copyAuthorities,
-	SSL_CTX_free,
-	SSL_CTX_new,
-	SSL_CTX_set_info_callback,
-	SSL_CTX_set_mode,
 	SSL_CTX_set_options,
-	SSL_CTX_set_security_level,
 	SSL_CTX_set_verify_depth,
-	SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER,
-	SSL_MODE_ENABLE_PARTIAL_WRITE,
-	SSL_MODE_RELEASE_BUFFERS,
 	SSL_OP_CIPHER_SERVER_PREFERENCE,
 	SSL_VERIFY_NONE,
 	type SslCtx,
@@ -41,17 +33,16 @@ import {
 	TLS_server_method,
 } from '../ffi/server.ts';
 import {info, warning} from '../log.ts';
-import {Owned} from '../owned.ts';
+import type {Owned} from '../owned.ts';
 import type {ClientParams} from '../wire/client.ts';
 import type {ServerParams as RequestParams, ServerInit} from '../wire/server.ts';
-import {Application, fingerprintDigest} from './application.ts';
+import {Application, fingerprintDigest, newContext} from './application.ts';
 import type {Behavior} from './behavior.ts';
-import {infoCallback} from './debug.ts';
 import {setParameters} from './dh.ts';
 import {setGroups} from './groups.ts';
 import type {Keyring} from './keyring.ts';
 import {printErrors, startLibrary} from './library.ts';
-import {logMask, TLS_LOG_DEBUG, TLS_LOG_VERBOSE} from './log-mask.ts';
+import {logMask, TLS_LOG_VERBOSE} from './log-mask.ts';
 import {offerServerKeys} from './raw-keys.ts';
 import type {ResumptionTerms, ServerSessions} from './server-resumption.ts';
 import {enableServerSessions} from './server-sessions.ts';
@@ -146,9 +137,13 @@ export function serverApplication(
 		return undefined;
 	}
 
-	using ctx = newContext('server SSL_CTX', mask);
+	/*
+	 * A connection takes its settings from the context that it is made with. What it
+	 * looks up in its context later on is in both.
+	 */
+	using ctx = newContext(TLS_server_method(), 'server SSL_CTX', mask);
 	const moves = !maps.empty && !behavior.lateCertificates;
-	using sniCtx = moves ? newContext('server SNI SSL_CTX', mask) : undefined;
+	using sniCtx = moves ? newContext(TLS_server_method(), 'server SNI SSL_CTX', mask) : undefined;
 	if (ctx === undefined || (moves && sniCtx === undefined)) {
 		return undefined;
 	}
@@ -188,10 +183,6 @@ export function serverApplication(
 		SSL_CTX_set_cert_verify_callback(ctx.value, serverCertificates, null);
 	}
 
-	SSL_CTX_set_mode(
-		ctx.value,
-		SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER | SSL_MODE_RELEASE_BUFFERS,
-	);
 	return new ServerApplication(ctx, mask, digest, {
 		params,
 		init,
@@ -199,27 +190,6 @@ export function serverApplication(
 		terms,
 		names: maps.empty ? undefined : serveNames(ctx.value, sniCtx, maps),
 	});
-}
-
-/*
- * A connection takes its settings from the context that it is made with. What it
- * looks up in its context later on is in both.
- */
-function newContext(what: string, mask: number): Owned<SslCtx> | undefined {
-	ERR_clear_error();
-	const made = SSL_CTX_new(TLS_server_method());
-	if (made === null) {
-		warning(`cannot allocate ${what}: disabling TLS support`);
-		printErrors();
-		return undefined;
-	}
-
-	SSL_CTX_set_security_level(made, 0);
-	if ((mask & TLS_LOG_DEBUG) !== 0) {
-		SSL_CTX_set_info_callback(made, infoCallback);
-	}
-
-	return new Owned(made, SSL_CTX_free);
 }
 
 function serveNames(ctx: SslCtx, sniCtx: Owned<SslCtx> | undefined, maps: SniMaps): SniChains {
