@@ -69,7 +69,7 @@ test.serial('20 messages of 100 MB, all at a time, arrive whole', async t => {
 
 		await delay(50);
 		return (await sink.counts()).encryptedMessages >= COUNT;
-	}, 240_000);
+	}, 400_000);
 	t.true(arrived, await sandbox.log());
 	const report = await sink.report();
 	t.is(report.clearMessages, 0);
