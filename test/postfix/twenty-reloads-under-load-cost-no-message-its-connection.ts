@@ -13,7 +13,7 @@ const RELOADS = 20;
 const MESSAGES = 2500;
 
 test.serial(
-	`${RELOADS} reloads, one a second, under load: no delivery fails, nobody waits for long, no process stays`,
+	`${RELOADS} reloads, one a second or less, under load: no delivery fails, nobody waits for long, no process stays`,
 	async t => {
 		await using pair = await Pair.start(
 			{main: {smtp_connection_cache_time_limit: '2s', max_idle: '5s'}},
@@ -27,12 +27,14 @@ test.serial(
 		/* A client that does nothing but wait for its greeting. */
 		const end = new AbortController();
 		let longest = 0;
+		let greetings = 0;
 		const asking = (async () => {
 			while (!end.signal.aborted) {
 				const start = performance.now();
 				using client = await LocalClient.connect(`${sandbox.queueDirectory}/private/tlsproxy`);
 				if ((await client.list()) !== undefined) {
 					longest = Math.max(longest, performance.now() - start);
+					greetings++;
 				}
 
 				await delay(20);
@@ -43,6 +45,9 @@ test.serial(
 		const start = performance.now();
 		let during = 0;
 		for (let reload = 1; reload <= RELOADS; reload++) {
+			/* Each meets a process that serves. On a slow machine the next would come before one can. */
+			const known = greetings;
+			t.true(await sandbox.waitFor(() => greetings > known));
 			for (const pid of sandbox.tlsproxyWorkers()) {
 				seen.add(pid);
 			}
