@@ -4,8 +4,8 @@
 /* SUMMARY
 /*	runs a command of Postfix before the jail
 /* DESCRIPTION
-/*	What a command prints is the answer. What it prints as an error is
-/*	what a daemon would have logged.
+/*	What a command prints is the answer. What it prints as an error or
+/*	a warning is what a daemon would have logged.
 /* DIAGNOSTICS
 /*	ConfigurationError: the command is missing, fails or does not
 /*	answer.
@@ -21,10 +21,15 @@ import {ConfigurationError} from '../errors.ts';
  * Runs a command.
  *
  * @param command - its path.
+ * @param warned - is called with each warning of a command that has succeeded.
  * @returns the lines that it prints.
  * @throws {ConfigurationError} with the words of the command, when it has any.
  */
-export async function commandLines(command: string, options: readonly string[]): Promise<readonly string[]> {
+export async function commandLines(
+	command: string,
+	options: readonly string[],
+	warned?: (words: string) => void,
+): Promise<readonly string[]> {
 	const run = spawn(command, options, {
 		stdio: ['ignore', 'pipe', 'pipe'],
 		timeout: TIME_LIMIT,
@@ -48,6 +53,12 @@ export async function commandLines(command: string, options: readonly string[]):
 
 	if (status !== 0) {
 		throw new ConfigurationError(reasonOf(run, complaints, command));
+	}
+
+	if (warned !== undefined) {
+		for (const [, words = ''] of complaints.matchAll(/^[^:]+: warning: (.+)$/gm)) {
+			warned(words);
+		}
 	}
 
 	return found;

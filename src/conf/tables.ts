@@ -12,6 +12,8 @@
 /*
 /*	A table of type proxy is read directly.
 /* DIAGNOSTICS
+/*	What postmap(1) warns of is logged.
+/*
 /*	A table that cannot be read is there, and each lookup fails, as
 /*	with stock.
 /*	ConfigurationError: a table of a type that postmap(1) cannot list.
@@ -58,10 +60,12 @@ export class Tables {
 	 * @throws {ConfigurationError} when one of them cannot be listed.
 	 */
 	static async read(configuration: Configuration, parameter: 'tls_server_sni_maps'): Promise<Tables> {
-		const names = tablesIn(configuration.string(parameter));
-		const tables = await Promise.all(
-			names.map(async name => await readTable(name.replace(/^(proxy:)+/, ''), configuration, parameter)),
-		);
+		const tables: Table[] = [];
+		/* One after the other, so that their warnings are in this order. */
+		for (const name of tablesIn(configuration.string(parameter))) {
+			tables.push(await readTable(name.replace(/^(proxy:)+/, ''), configuration, parameter));
+		}
+
 		return new Tables(parameter, tables);
 	}
 
@@ -153,7 +157,7 @@ async function readTable(name: string, configuration: Configuration, parameter: 
 	const postmap = `${configuration.string('command_directory')}/postmap`;
 	let lines: readonly string[];
 	try {
-		lines = await commandLines(postmap, ['-c', configuration.configDirectory, '-s', name]);
+		lines = await commandLines(postmap, ['-c', configuration.configDirectory, '-s', name], log.warning);
 	} catch (reason) {
 		if (!(reason instanceof ConfigurationError)) {
 			throw reason;

@@ -18,6 +18,8 @@ export interface PatchLevel {
 	readonly patch: number;
 }
 
+type DefaultGroups = readonly [curves: string, finiteFields: string];
+
 /** How the engine of a release behaves. */
 export interface Behavior {
 	/** Names and digests are compared by Postfix's own code, not by OpenSSL. */
@@ -27,7 +29,11 @@ export interface Behavior {
 	/** How key exchange groups are configured: curves alone, groups by number, groups by name. */
 	readonly groups: 'curves' | 'numbers' | 'names';
 	/** The groups that the release has compiled in: those of tls_eecdh_auto_curves and tls_ffdhe_auto_groups. */
-	readonly defaultGroups: readonly [curves: string, finiteFields: string];
+	readonly defaultGroups: DefaultGroups;
+	/** The same for a library that knows groups by keyword: OpenSSL 3.5. */
+	readonly defaultGroupsByKeyword: DefaultGroups;
+	/** Diffie-Hellman parameters are those of the release where the administrator has none, and not those of the library. */
+	readonly ownParameters: boolean;
 	/** Renegotiation is always off. */
 	readonly noRenegotiation: boolean;
 	/** Raw public keys instead of certificates. RFC 7250. */
@@ -53,17 +59,21 @@ export interface Behavior {
 /* The first patch level, per minor release, in which resumed sessions have no signatures. */
 const unsignedResumption: Readonly<Record<number, number>> = {6: 17, 7: 13, 8: 8, 9: 2};
 
-const OLD_CURVES = 'X25519 X448 prime256v1 secp521r1 secp384r1';
-const CURVES = 'X25519 X448 prime256v1 secp384r1 secp521r1';
 const FINITE_FIELDS = 'ffdhe2048 ffdhe3072';
+const OLD_GROUPS = ['X25519 X448 prime256v1 secp521r1 secp384r1', FINITE_FIELDS] as const;
+const GROUPS = ['X25519 X448 prime256v1 secp384r1 secp521r1', FINITE_FIELDS] as const;
+const GROUPS_BY_KEYWORD = ['?X25519MLKEM768:DEFAULT', ''] as const;
 
 /** The behavior of a release. */
 export function behaviorOf({minor, patch}: PatchLevel): Behavior {
+	const defaultGroups = minor < 10 ? OLD_GROUPS : GROUPS;
 	return {
 		ownVerification: minor < 6,
 		protocolLimits: minor >= 6,
 		groups: minor < 8 ? 'curves' : minor < 10 ? 'numbers' : 'names',
-		defaultGroups: minor < 10 ? [OLD_CURVES, FINITE_FIELDS] : [CURVES, FINITE_FIELDS],
+		defaultGroups,
+		defaultGroupsByKeyword: minor < 11 ? defaultGroups : GROUPS_BY_KEYWORD,
+		ownParameters: minor < 6,
 		noRenegotiation: minor >= 8,
 		rawPublicKeys: minor >= 9,
 		credentialLines: minor >= 9,

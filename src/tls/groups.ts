@@ -23,6 +23,7 @@ import {
 	NID_undef,
 	OBJ_ln2nid,
 	OBJ_sn2nid,
+	OpenSSL_version_num,
 } from '../ffi/libcrypto.ts';
 import {
 	SSL_CTX_free,
@@ -60,7 +61,7 @@ export function setGroups(ctx: SslCtx, parameters: GroupParameters, behavior: Be
 	}
 
 	let result = tryGroups(ctx, configured, 'configured', byName);
-	const [curves, fields] = behavior.defaultGroups;
+	const [curves, fields] = hasKeywords() ? behavior.defaultGroupsByKeyword : behavior.defaultGroups;
 	const defaults = [curves, finiteFields(fields)] as const;
 	if (result === 'no-group' && configured.some((words, index) => words.trim() !== defaults[index])) {
 		warning('using Postfix default key exchange groups instead');
@@ -70,6 +71,11 @@ export function setGroups(ctx: SslCtx, parameters: GroupParameters, behavior: Be
 	if (result !== 'set') {
 		warning('using OpenSSL default key exchange groups instead');
 	}
+}
+
+/* "DEFAULT" and the like. */
+function hasKeywords(): boolean {
+	return OpenSSL_version_num() >= 0x30_50_00_00;
 }
 
 /* Before OpenSSL 3.0 there were no others than curves. */

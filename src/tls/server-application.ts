@@ -126,7 +126,7 @@ export function serverApplication(
 		return undefined;
 	}
 
-	const range = parseProtocols(init.protocols);
+	const range = parseProtocols(init.protocols, behavior.protocolLimits);
 	if (range === undefined) {
 		warning(`Invalid TLS protocol list "${init.protocols}": disabling TLS support`);
 		return undefined;
@@ -176,8 +176,11 @@ export function serverApplication(
 		}
 	}
 
-	setParameters(contexts, init.dh1024_param_file);
-	setGroups(ctx.value, params, behavior);
+	setParameters(contexts, init, behavior);
+	for (const context of contexts) {
+		setGroups(context, params, behavior);
+	}
+
 	askForCertificate(ctx.value, contexts, init);
 	if (init.ask_ccert !== 0 && params.tls_trust_server_ccerts !== 0) {
 		SSL_CTX_set_cert_verify_callback(ctx.value, serverCertificates, null);

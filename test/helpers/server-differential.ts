@@ -6,6 +6,7 @@ import {spawn} from 'node:child_process';
 import {once} from 'node:events';
 import {readFileSync, rmSync} from 'node:fs';
 import {createServer, type Socket} from 'node:net';
+import {text} from 'node:stream/consumers';
 import type {ExecutionContext} from 'ava';
 import {readConfiguration} from '../../src/conf/postconf.ts';
 import {serverInit, serverParams, serverStart} from '../../src/own-settings.ts';
@@ -232,18 +233,12 @@ async function sClient(
 		],
 		{stdio: ['pipe', 'pipe', 'pipe']},
 	);
-	let output = '';
-	for (const stream of [child.stdout, child.stderr]) {
-		stream.setEncoding('utf8').on('data', (text: string) => {
-			output += text;
-		});
-	}
-
+	/* One behind the other: which of them arrives first is a matter of time. */
+	const output = [child.stdout, child.stderr].map(async stream => await text(stream));
 	child.stdin.on('error', () => undefined);
 	child.stdin.write('hello\n');
 	t.teardown(() => child.kill('SIGKILL'));
-	await once(child, 'close');
-	return output;
+	return (await Promise.all(output)).join('');
 }
 
 /* Bytes, and then the end. What comes back is an alert, if anything. */

@@ -30,6 +30,8 @@ const since = test.macro({
 
 test(since, 'ownVerification', false, [6, 0]);
 test(since, 'protocolLimits', true, [6, 0]);
+test(since, 'ownParameters', false, [6, 0]);
+test(since, 'defaultGroupsByKeyword', ['?X25519MLKEM768:DEFAULT', ''], [11, 0]);
 test(since, 'groups', 'numbers', [8, 0]);
 test(since, 'groups', 'names', [10, 0]);
 test(since, 'noRenegotiation', true, [8, 0]);
