@@ -115,7 +115,7 @@ interface Difference {
 }
 
 /* What the library of an installation says otherwise, and what its Postfix does. */
-const {minor} = profileOf(mailVersion());
+const {minor, quietRefusal, serviceSessions} = profileOf(mailVersion());
 const callbackFailedAt = (line: number) =>
 	`error:0A0000EA:SSL routines::callback failed:../ssl/statem/extensions.c:${line}:`;
 const said = {
@@ -134,8 +134,7 @@ if (said === undefined) {
 }
 
 const {group, curve, callbackFailed} = said;
-/* Since 3.10 a handshake that did not begin has not failed. */
-const didNotBegin = minor < 10 ? ['TLS handshake failed for service=smtpd peer=[PEER]'] : [];
+const didNotBegin = quietRefusal ? [] : ['TLS handshake failed for service=smtpd peer=[PEER]'];
 const refusal = (table: string): Difference => ({
 	reason: 'tables are read before the jail, and this type cannot be',
 	status: 0,
@@ -282,7 +281,7 @@ for (const item of cases) {
 /* Equal is not enough where both could be wrong: what a second visit has to come to. */
 for (const [id, how] of Object.entries({
 	'V-21': 'Reused, TLSv1.3',
-	'V-22': minor < 11 ? 'Reused, TLSv1.3' : 'New, TLSv1.3',
+	'V-22': serviceSessions ? 'New, TLSv1.3' : 'Reused, TLSv1.3',
 	'V-23': 'Reused, TLSv1.2',
 	'V-25': 'Reused, TLSv1.2',
 	'V-26': 'New, TLSv1.2',

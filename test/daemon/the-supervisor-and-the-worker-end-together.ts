@@ -97,6 +97,8 @@ for (const signal of ['SIGKILL', 'SIGSEGV', 'SIGTERM'] as const) {
 		const service = new Service(t, daemon, 'ours');
 		const started = service.start();
 		const client = await service.greeted(t);
+		/* Before 3.6 nobody is greeted. */
+		t.true(await daemon.sandbox.waitFor(() => started.workers().length === 1));
 		process.kill(started.worker, signal);
 		t.is(await started.end(), 1);
 		t.is(String(await client.rest()), '');

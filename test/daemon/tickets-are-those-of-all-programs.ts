@@ -133,7 +133,10 @@ class KeyServer {
 	async listen(path: string): Promise<Server> {
 		const server = createServer(socket => {
 			socket.on('error', () => undefined);
-			socket.write(printList([['protocol', 'tlsmgr_protocol']]));
+			if (daemon.profile.greeting) {
+				socket.write(printList([['protocol', 'tlsmgr_protocol']]));
+			}
+
 			const framer = new AttributeFramer();
 			socket.on('data', (bytes: Buffer) => {
 				const framed = framer.push(bytes);

@@ -235,8 +235,8 @@ function tlsaRecord(text: string, lab: CertificateStore): TlsaRecord {
 	};
 }
 
-/* Before 3.6 clients made lists of digests, and left out what cannot be used. */
-function trust(
+/** TLSA records as clients send them: before 3.6 as lists of digests, without what cannot be used. */
+export function trust(
 	records: readonly TlsaRecord[],
 	legacy: boolean,
 ): Omit<NonNullable<ClientStart['dane']>, 'domain'> {

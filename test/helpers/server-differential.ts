@@ -242,7 +242,7 @@ async function sClient(
 }
 
 /* Bytes, and then the end. What comes back is an alert, if anything. */
-async function rawClient(port: number, text: string): Promise<string> {
+async function rawClient(port: number, bytes: string): Promise<string> {
 	const {connect} = await import('node:net');
 	const socket = connect({port, host: '127.0.0.1'});
 	let output = '';
@@ -250,7 +250,7 @@ async function rawClient(port: number, text: string): Promise<string> {
 		output += received;
 	});
 	socket.on('error', () => undefined);
-	socket.end(Buffer.from(text, 'latin1'));
+	socket.end(Buffer.from(bytes, 'latin1'));
 	await new Promise(resolve => {
 		socket.once('close', resolve);
 	});
@@ -258,7 +258,7 @@ async function rawClient(port: number, text: string): Promise<string> {
 }
 
 const clientSays =
-	/^(subject=|issuer=|New, |Reused, |Server public key is|Peer sign|Server Temp Key|Acceptable client|Client Certificate Types|Requested Signature|No client certificate CA|Verification|Verify return code| +Protocol +:| +Cipher +:| {4}TLS session ticket lifetime| *Extended master| ?\d s:|CN = |raw: |[\dA-F]{12,16}:error)/;
+	/^(subject=|issuer=|New, |Reused, |Server public key is|Peer sign|(?:Server|Peer) Temp Key|Acceptable client|Client Certificate Types|Requested Signature|No client certificate CA|Verification|Verify return code| +Protocol +:| +Cipher +:| {4}TLS session ticket lifetime| *Extended master| ?\d s:|CN = |raw: |[\dA-F]{12,16}:error)/;
 
 function mask(line: string, endpoint: string, lab: CertificateStore): string {
 	return line

@@ -47,6 +47,8 @@ async function outcomes(
 			smtp_tls_connection_reuse: 'yes',
 			smtp_tls_security_level: 'may',
 			smtp_tls_loglevel: '1',
+			/* The default of older releases is another. */
+			smtp_tls_fingerprint_digest: 'sha256',
 			smtp_host_lookup: 'native',
 			smtp_tls_CAfile: sites.good.certificates.caFile,
 			transport_maps: `inline:{ ${routes.join(', ')} }`,

@@ -13,7 +13,9 @@ const own = profileOf(mailVersion());
 
 /** What comes back of a request from a client of the installed release, and what the log says. */
 async function answerOf(t: ExecutionContext, forced: string) {
-	await using daemon = await Daemon.start('ours', {main: {mail_version: forced}});
+	/* Defaults that are empty in newer releases, which older ones do not start with. */
+	const main = {mail_version: forced, tls_export_cipherlist: 'DEFAULT', tls_low_cipherlist: 'DEFAULT'};
+	await using daemon = await Daemon.start('ours', {main});
 	const client = await LocalClient.connect(join(daemon.sandbox.queueDirectory, 'private', 'tlsproxy'));
 	t.teardown(() => client[Symbol.dispose]());
 	const [request, settings] = daemon.messages('[127.0.0.1]:25');
