@@ -35,7 +35,7 @@ export async function extract(...names: readonly string[]): Promise<Extracted> {
 		await rm(work, {recursive: true});
 	}
 
-	const libraries = globSync(join(root, 'usr/lib/*-linux-gnu'));
+	const libraries = globSync(join(root, '{usr/,}lib/*-linux-gnu'));
 	return {
 		program(name) {
 			const [found] = ['usr/sbin', 'usr/bin']
