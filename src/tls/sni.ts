@@ -221,7 +221,7 @@ export class SniRequest {
 				return {result: SSL_TLSEXT_ERR_OK};
 			case 'default':
 				return {result: SSL_TLSEXT_ERR_NOACK};
-			default:
+			case 'failed':
 				return failure;
 		}
 	}

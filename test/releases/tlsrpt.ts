@@ -1,8 +1,10 @@
 /*
  * Reports on failed handshakes, RFC 8460: what the collector gets of ours it has to
- * get of stock. Postfix has them since 3.10, where it is built with libtlsrpt.
+ * get of stock. Postfix has them since 3.10, where it is built with libtlsrpt. The
+ * library has to do with the system calls that our workers may make, in a jail as
+ * Debian's master.cf has it, and outside.
  */
-import {chmodSync, mkdtempSync, rmSync, writeFileSync} from 'node:fs';
+import {chmodSync, mkdtempSync, readFileSync, readlinkSync, rmSync, writeFileSync} from 'node:fs';
 import {tmpdir} from 'node:os';
 import {join} from 'node:path';
 import test, {type ExecutionContext} from 'ava';
@@ -35,14 +37,13 @@ const hasReports = profileOf(mailVersion()).minor >= 10 && libtlsrptOf(configura
 const cleanup: Array<() => unknown> = [];
 const lab = makeLab();
 const peers = new Peers({teardown: run => cleanup.push(run)}, lab);
-const daemons = new Map<'ours' | 'stock', Daemon>();
+type Where = 'ours' | 'jailed' | 'stock';
+const daemons = new Map<Where, Daemon>();
 test.before(async () => {
-	for (const which of ['ours', 'stock'] as const) {
-		daemons.set(
-			which,
-			await Daemon.start(which, {main: {max_use: '100000', smtp_tls_CAfile: lab.path('root.cert')}}),
-		);
-	}
+	const main = {max_use: '100000', smtp_tls_CAfile: lab.path('root.cert')};
+	daemons.set('ours', await Daemon.start('ours', {main}));
+	daemons.set('jailed', await Daemon.start('ours', {main, chroot: 'y'}));
+	daemons.set('stock', await Daemon.start('stock', {main}));
 });
 test.after.always(async () => {
 	await Promise.all(cleanup.map(run => run()));
@@ -186,23 +187,27 @@ const cases: ReadonlyArray<
 	},
 ];
 
-function both(): readonly [ours: Daemon, stock: Daemon] {
-	const [ours, stock] = [daemons.get('ours'), daemons.get('stock')];
-	if (ours === undefined || stock === undefined) {
-		throw new Error('no daemons');
+function daemonOf(where: Where): Daemon {
+	const daemon = daemons.get(where);
+	if (daemon === undefined) {
+		throw new Error(`no daemon ${where}`);
 	}
 
-	return [ours, stock];
+	return daemon;
 }
 
 if (hasReports) {
 	for (const {code, start, ...item} of cases) {
 		const title = code === undefined ? 'no report' : `a report of ${code}`;
 		test.serial(`${item.id}: ${title}`, async t => {
-			const [ours, stock] = both();
 			const full = {...item, start: {tlsrpt: wanted(), ...start}};
-			const expected = await collected(t, stock, async () => await put(t, stock, peers, lab, full));
-			t.deepEqual(await collected(t, ours, async () => await put(t, ours, peers, lab, full)), expected);
+			const seen = async (where: Where) => {
+				const daemon = daemonOf(where);
+				return await collected(t, daemon, async () => await put(t, daemon, peers, lab, full));
+			};
+			const expected = await seen('stock');
+			t.deepEqual(await seen('ours'), expected);
+			t.deepEqual(await seen('jailed'), expected, 'in a jail');
 			t.is(expected.reports.length, code === undefined ? 0 : 1);
 			if (code !== undefined) {
 				t.true(expected.reports[0]?.includes(`"failure-details":[{"c":${code},`), expected.reports[0]);
@@ -220,14 +225,25 @@ if (hasReports) {
 			});
 			return {lines: outcome.map(line => line.replaceAll(String(port), 'PORT')), found};
 		};
-		const [ours, stock] = both();
-		const expected = await reports(stock);
-		t.deepEqual(await reports(ours), expected);
+		const expected = await reports(daemonOf('stock'));
+		t.deepEqual(await reports(daemonOf('ours')), expected);
+		t.deepEqual(await reports(daemonOf('jailed')), expected, 'in a jail');
 		t.true(expected.found[0]?.includes('"f": "tls-handshake-failure"'), expected.found[0]);
+	});
+
+	test.serial('all of that by processes whose system calls are filtered, inside and outside of a jail', t => {
+		const SECCOMP_MODE_FILTER = 2;
+		for (const where of ['ours', 'jailed'] as const) {
+			const {pid, sandbox} = daemonOf(where);
+			const status = readFileSync(`/proc/${pid}/status`, 'utf8');
+			t.is(Number(/^Seccomp:\s+(\d)$/m.exec(status)?.[1]), SECCOMP_MODE_FILTER);
+			t.is(readlinkSync(`/proc/${pid}/root`), where === 'jailed' ? sandbox.queueDirectory : '/');
+		}
 	});
 } else {
 	test.serial('without libtlsrpt a request has no word for reports, and is served', async t => {
-		for (const daemon of both()) {
+		for (const where of ['ours', 'jailed', 'stock'] as const) {
+			const daemon = daemonOf(where);
 			const [, settings] = daemon.messages('[127.0.0.1]:25');
 			t.false(Buffer.from(settings).includes('tlsrpt'));
 			const {status} = await put(t, daemon, peers, lab, {id: 'plain', ...verify, server: 'good'});
