@@ -55,6 +55,9 @@ const words: ReadonlyMap<string, number> = new Map([
 	['ssl-session-packet-dump', TLS_LOG_TLSPKTS | TLS_LOG_ALLPKTS],
 ]);
 
+/* Once per process. */
+let warnedOfTrace = false;
+
 /**
  * The mask of a log level.
  *
@@ -72,6 +75,12 @@ export function logMask(parameter: string, level: string, behavior: Behavior): n
 		}
 
 		mask |= bits;
+	}
+
+	if ((mask & TLS_LOG_TRACE) !== 0 && !warnedOfTrace) {
+		/* What stock says where its OpenSSL cannot trace. */
+		warning(`${parameter}: ignoring "trace" log level: this program writes no protocol traces`);
+		warnedOfTrace = true;
 	}
 
 	return mask;

@@ -49,8 +49,16 @@ export class Daemon implements AsyncDisposable {
 		this.profile = profile;
 	}
 
-	/** Starts one. Whoever connects first has it start a process. */
-	static async start(which: Which, options: SandboxOptions = {}): Promise<Daemon> {
+	/**
+	 * Starts one. Whoever connects first has it start a process.
+	 *
+	 * @param release - of its clients.
+	 */
+	static async start(
+		which: Which,
+		options: SandboxOptions = {},
+		release: string = mailVersion(),
+	): Promise<Daemon> {
 		await using stack = new AsyncDisposableStack();
 		const sandbox = stack.use(
 			await Sandbox.create({
@@ -62,7 +70,7 @@ export class Daemon implements AsyncDisposable {
 		);
 		await sandbox.start();
 		stack.move();
-		return new Daemon(sandbox, profileOf(mailVersion()));
+		return new Daemon(sandbox, profileOf(release));
 	}
 
 	async connect(service = 'tlsproxy'): Promise<LocalClient> {

@@ -53,7 +53,7 @@ export async function meet(
 			sessionTimeout: 30 as Seconds,
 			serverId: 'smtpd',
 		},
-		item.settings,
+		{own: item.settings},
 	);
 	const called = await calling;
 	/* Behind the answer there is nothing left of the handshake. */

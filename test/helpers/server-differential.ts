@@ -14,7 +14,7 @@ import {demandsOf} from '../../src/server-role.ts';
 import type {Fd, Seconds} from '../../src/units.ts';
 import {parseContext, type TlsContext} from '../../src/wire/context.ts';
 import {printRequest, type Request} from '../../src/wire/request.ts';
-import {printServerSettings, type ServerSettings} from '../../src/wire/server.ts';
+import {printServerSettings, type ServerSettings, type ServerStart} from '../../src/wire/server.ts';
 import type {LocalClient} from './client.ts';
 import {type Daemon, statusOf} from './daemon.ts';
 import {comparable, type Lines} from './differential.ts';
@@ -33,6 +33,8 @@ export interface ServerCase {
 	readonly again?: {readonly client?: string; readonly serverId?: string};
 	readonly serverId?: string;
 	readonly request?: Partial<Request>;
+	/** What else the request says of the connection, where the release has that in requests. */
+	readonly start?: Partial<ServerStart>;
 }
 
 /** What can be seen of one visit of a client. */
@@ -119,13 +121,10 @@ export async function visitService(
 		serverId,
 		...item.request,
 	};
-	const {status, context} = await handOver(
-		daemon,
-		client,
-		remote,
-		request,
-		withFiles(item.settings ?? {}, lab),
-	);
+	const {status, context} = await handOver(daemon, client, remote, request, {
+		own: withFiles(item.settings ?? {}, lab),
+		start: item.start,
+	});
 	let fromClient = '';
 	if (status === 1 && !client.ended) {
 		await client.send('220 hello\r\n');
@@ -154,18 +153,22 @@ export async function visitService(
 /**
  * Hands the connection of a remote client over; it is the daemon's then, or closed.
  *
- * @param own - parameters of the service, besides main.cf.
+ * @param wish - parameters of the service, besides main.cf, and what else the request says of the connection.
  */
 export async function handOver(
 	daemon: Daemon,
 	client: LocalClient,
 	remote: Socket,
 	request: Request,
-	own: Readonly<Record<string, string>> = {},
+	wish: {
+		readonly own?: Readonly<Record<string, string>> | undefined;
+		readonly start?: Partial<ServerStart> | undefined;
+	} = {},
 ): Promise<{readonly status: number; readonly context: TlsContext | undefined}> {
 	await client.send(printRequest(request, daemon.profile));
 	if (daemon.profile.serverSettings) {
-		await client.send(printServerSettings(await settingsOf(daemon, own, request), daemon.profile));
+		const {start, ...settings} = await settingsOf(daemon, wish.own ?? {}, request);
+		await client.send(printServerSettings({...settings, start: {...start, ...wish.start}}, daemon.profile));
 	}
 
 	const status = statusOf(await client.list());
