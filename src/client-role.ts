@@ -217,9 +217,12 @@ function scopeOf({params, init}: CommonSettings): string {
 
 /* Source: pre_jail_init_client(), postfix src/tlsproxy/tlsproxy.c. */
 function isEnabled(configuration: Configuration): boolean {
-	const [levelName, policyName] = configuration.has('tlsproxy_client_security_level')
-		? (['tlsproxy_client_security_level', 'tlsproxy_client_policy_maps'] as const)
-		: (['tlsproxy_client_level', 'tlsproxy_client_policy'] as const);
+	const levelName = configuration.has('tlsproxy_client_security_level')
+		? 'tlsproxy_client_security_level'
+		: 'tlsproxy_client_level';
+	const policyName = configuration.has('tlsproxy_client_policy_maps')
+		? 'tlsproxy_client_policy_maps'
+		: 'tlsproxy_client_policy';
 	const level = configuration.string(levelName).toLowerCase();
 	if (
 		level === ''

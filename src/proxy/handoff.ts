@@ -233,6 +233,17 @@ export class Handoff {
 		);
 	}
 
+	/** Logs that a time limit has passed before all of it had come. */
+	complainOfSilence(): void {
+		warning(requestProblemLine(this.missing, 'Connection timed out'));
+		const {greeting, release} = this.#profile;
+		if (!greeting && !this.begun) {
+			warning(
+				`clients of Postfix 3.6 or later wait to be greeted; those of Postfix ${release}, which mail_version says is installed, do not: after an upgrade, run "postfix reload"`,
+			);
+		}
+	}
+
 	#complain(reason: PeerError): Progress {
 		if (reason instanceof BadFlagsError) {
 			this.#names = reason;

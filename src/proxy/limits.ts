@@ -18,12 +18,23 @@
 /*--*/
 
 import {type Milliseconds, type Seconds, toMilliseconds} from '../units.ts';
+import type {Profile} from '../wire/release.ts';
 import type {Request} from '../wire/request.ts';
 
-/** Time for a client to say anything, and to hang up or pass a descriptor. Source: tlsproxy.c. */
+/** Time for a client that is to be greeted to say anything, and for all to hang up or pass a descriptor. Source: tlsproxy.c. */
 export const SETUP_LIMIT = 100_000 as Milliseconds;
 /** Time for a request, once it has begun. Source: tlsproxy.c, TLSP_INIT_TIMEOUT. */
 export const REQUEST_LIMIT = 5000 as Milliseconds;
+/**
+ * Time for a client to say something.
+ *
+ * One that speaks first has its request at hand when it connects. One that does not begin is of another
+ * release: it waits to be greeted, and has no time limit for that.
+ */
+export function firstWordLimit({greeting}: Profile): Milliseconds {
+	return greeting ? SETUP_LIMIT : REQUEST_LIMIT;
+}
+
 /** What is added to the session time limit of the request. Source: tlsproxy.c. */
 const SESSION_GRACE = 10 as Seconds;
 

@@ -28,14 +28,8 @@ import {greeting, printStatus, type Request} from '../wire/request.ts';
 import {flowOf} from './flow.ts';
 import {Handoff, type Order} from './handoff.ts';
 import type {SessionHost} from './host.ts';
-import {handshakeLimit, REQUEST_LIMIT, SETUP_LIMIT, sessionLimit} from './limits.ts';
-import {
-	contextProblemLine,
-	descriptorProblemLine,
-	faultLine,
-	requestProblemLine,
-	timeoutLine,
-} from './log-lines.ts';
+import {firstWordLimit, handshakeLimit, REQUEST_LIMIT, SETUP_LIMIT, sessionLimit} from './limits.ts';
+import {contextProblemLine, descriptorProblemLine, faultLine, timeoutLine} from './log-lines.ts';
 import {CIPHERTEXT_ENDED, MORE, PLAINTEXT_ENDED, Pump} from './pump.ts';
 import {type Action, type Event, next, type State} from './state.ts';
 
@@ -80,7 +74,7 @@ export class Session implements Task {
 
 	#begin(): void {
 		this.#watch(this.#plaintext, (readable, writable) => this.#plaintextReady(readable, writable));
-		this.#deadline.arm(SETUP_LIMIT);
+		this.#deadline.arm(firstWordLimit(this.#host.profile));
 		const hello = greeting(this.#host.profile);
 		if (hello !== undefined && writeStream(this.#plaintext, hello, hello.length) !== hello.length) {
 			warning('write protocol attribute: Broken pipe');
@@ -381,7 +375,7 @@ export class Session implements Task {
 
 	#expired(): void {
 		if (this.#state === 'awaiting-request') {
-			warning(requestProblemLine(this.#handoff.missing, 'Connection timed out'));
+			this.#handoff.complainOfSilence();
 		} else if (this.#connection !== undefined) {
 			warning(timeoutLine(this.#request?.remoteEndpoint ?? ''));
 		}

@@ -48,6 +48,8 @@ export interface Behavior {
 	readonly resumedHasSignatures: boolean;
 	/** Of several tickets on one connection only the first is kept. */
 	readonly firstTicketOnly: boolean;
+	/** Of a resumed session it is told that it was in a ticket only where it was, and not where it is now. */
+	readonly openedTicketsOnly: boolean;
 	/** tls_legacy_public_key_fingerprints has a meaning. */
 	readonly legacyFingerprints: boolean;
 	/** A server name is taken note of in any case, and its certificate is looked for when one is needed. */
@@ -81,6 +83,7 @@ export function behaviorOf({minor, patch}: PatchLevel): Behavior {
 		mismatchIsTrusted: minor > 10 || (minor === 10 && patch >= 4),
 		resumedHasSignatures: minor < 6 || patch < (unsignedResumption[minor] ?? 0),
 		firstTicketOnly: minor >= 11,
+		openedTicketsOnly: minor >= 11,
 		legacyFingerprints: minor < 9,
 		lateCertificates: minor >= 12,
 		logsPerConnection: minor >= 12,

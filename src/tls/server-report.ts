@@ -52,7 +52,8 @@ export function serverReport(connection: ServerConnection): TlsContext {
 	connection.endDump();
 	const reused = SSL_session_reused(ssl) === 1;
 	if (reused && (logMask & TLS_LOG_CACHE) !== 0) {
-		info(`${namaddr}: Reusing old session${resumption.ticketed ? ' (RFC 5077 session ticket)' : ''}`);
+		const ticketed = resumption.opened || (resumption.issued && !notes.behavior.openedTicketsOnly);
+		info(`${namaddr}: Reusing old session${ticketed ? ' (RFC 5077 session ticket)' : ''}`);
 	}
 
 	const certificate = SSL_get0_peer_certificate(ssl);

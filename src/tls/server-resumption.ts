@@ -92,7 +92,8 @@ export class ServerResumption {
 	#open = 0;
 	#done: (() => void) | undefined;
 	#issues: TicketKey | undefined;
-	#ticketed = false;
+	#issued = false;
+	#opened = false;
 
 	constructor(terms: ResumptionTerms, names: ResumptionNames) {
 		this.#terms = terms;
@@ -104,9 +105,14 @@ export class ServerResumption {
 		return this.#terms.cipher;
 	}
 
-	/** Whether a ticket was issued or opened. */
-	get ticketed(): boolean {
-		return this.#ticketed;
+	/** Whether a ticket was issued. */
+	get issued(): boolean {
+		return this.#issued;
+	}
+
+	/** Whether a ticket was opened. */
+	get opened(): boolean {
+		return this.#opened;
 	}
 
 	/** Waits for the answers to what the hello has raised; `done` is called at once or later. */
@@ -178,7 +184,8 @@ export class ServerResumption {
 
 	#ticket(what: 'Issuing' | 'Decrypting', key: TicketKey | undefined): TicketKey | undefined {
 		if (key !== undefined) {
-			this.#ticketed = true;
+			this.#issued ||= what === 'Issuing';
+			this.#opened ||= what === 'Decrypting';
 			this.#log(`${this.#names.namaddr}: ${what} session ticket, key expiration: ${key.expires}`);
 		}
 

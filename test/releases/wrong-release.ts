@@ -63,6 +63,49 @@ for (const other of [
 	}
 }
 
+/*
+ * Where one of both would wait for the other to speak first, or speaks when it should
+ * wait, neither must wait for long: smtp(8) has no time limit for the greeting.
+ */
+for (const other of ['3.4.29', '3.5.25', '3.7.11', '3.11.7']) {
+	if (profileOf(other).greeting === own.greeting) {
+		continue;
+	}
+
+	test(`clients of Postfix ${own.release} soon hear the end of a program that was told ${other}`, async t => {
+		/* What the other release has and the installed one has not, or the other way round. */
+		const older = {tlsproxy_client_level: 'may', tlsproxy_client_policy: 'static:x'};
+		await using daemon = await Daemon.start('ours', {
+			main: {mail_version: other, ...(own.greeting ? {compatibility_level: '2'} : {})},
+			copies: {other: own.greeting ? older : {}},
+		});
+		const client = await LocalClient.connect(join(daemon.sandbox.queueDirectory, 'private', 'other'));
+		t.teardown(() => client[Symbol.dispose]());
+		if (own.greeting) {
+			/* What stock's client does: it has nothing to say before it is greeted. */
+			t.is(await client.list(), undefined);
+			const lines = await daemon.lines();
+			t.true(
+				lines.some(line => line.startsWith('warning: clients of Postfix 3.6 or later wait to be greeted')),
+				lines.join('\n'),
+			);
+			t.true(lines.some(line => line.includes(`Postfix ${other}, which mail_version says is installed`)));
+		} else {
+			for (const message of daemon.messages('[127.0.0.1]:25')) {
+				await client.send(message);
+			}
+
+			/* It wants a status, and what it gets cannot be taken for one. */
+			t.deepEqual(await client.list(), [['protocol', 'tlsproxy_protocol']]);
+			client.socket.end();
+			const end = 'DISCONNECT [127.0.0.1]:25';
+			t.true(await daemon.sandbox.waitFor(async () => (await daemon.lines()).includes(end)));
+		}
+
+		t.false((await daemon.lines()).some(line => line.includes('connection established')));
+	});
+}
+
 /* A client that speaks first does not hear the greeting of the newest. */
 if (own.greeting) {
 	test('a release that nobody knows yet is taken for the newest, with a warning; requests that do not fit end it', async t => {

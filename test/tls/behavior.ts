@@ -42,5 +42,6 @@ test(since, 'exchangeIsGroup', true, [10, 0]);
 test(since, 'mismatchIsTrusted', true, [10, 4]);
 test(since, 'resumedHasSignatures', false, [6, 17], [7, 13], [8, 8], [9, 2]);
 test(since, 'firstTicketOnly', true, [11, 0]);
+test(since, 'openedTicketsOnly', true, [11, 0]);
 test(since, 'lateCertificates', true, [12, 0]);
 test(since, 'logsPerConnection', true, [12, 0]);
