@@ -51,6 +51,9 @@ export type Order = {readonly request: Request} & (
 /** How the log calls a hand-off. */
 export type Names = Pick<Request, 'remoteEndpoint' | 'serverId'>;
 
+/* Some settings of this process's clients were what they should be. */
+let understood = false;
+
 /** Collects one hand-off. */
 export class Handoff {
 	readonly #profile: Profile;
@@ -190,6 +193,7 @@ export class Handoff {
 			request.role === 'client'
 				? {request, role: 'client', settings: this.#parser.parse(list, this.#common)}
 				: {request, role: 'server', settings: parseServerSettings(list, this.#profile)};
+		understood = true;
 	}
 
 	/* CONNECT is logged as soon as the request list is complete, whatever follows. */
@@ -223,9 +227,14 @@ export class Handoff {
 	#complainOfRelease(): void {
 		const {known, name, release} = this.#profile;
 		if (!known) {
-			fatal(
-				`requests of Postfix ${release} are not those of ${name}, the newest release that this program knows: it needs a newer version`,
-			);
+			const line = `requests of Postfix ${release} are not those of ${name}, the newest release that this program knows: it needs a newer version`;
+			/* Sessions that were understood shall not suffer from one that is not. */
+			if (!understood) {
+				fatal(line);
+			}
+
+			warning(line);
+			return;
 		}
 
 		warning(

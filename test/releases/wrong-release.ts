@@ -5,9 +5,12 @@
 import {join} from 'node:path';
 import test, {type ExecutionContext} from 'ava';
 import {mailVersion} from '../../postfix/lib/instance.ts';
+import {printClientSettings} from '../../src/wire/client.ts';
 import {profileOf} from '../../src/wire/release.ts';
-import {LocalClient} from '../helpers/client.ts';
-import {Daemon} from '../helpers/daemon.ts';
+import {LocalClient, recordedSettings} from '../helpers/client.ts';
+import {Daemon, statusOf} from '../helpers/daemon.ts';
+import {connectTo} from '../helpers/openssl.ts';
+import {tcpPeer} from '../helpers/peer.ts';
 
 const own = profileOf(mailVersion());
 
@@ -107,11 +110,12 @@ for (const other of ['3.4.29', '3.5.25', '3.7.11', '3.11.7']) {
 }
 
 /* A client that speaks first does not hear the greeting of the newest. */
-if (own.greeting) {
-	test('a release that nobody knows yet is taken for the newest, with a warning; requests that do not fit end it', async t => {
-		const {answer, lines} = await answerOf(t, '3.99.1');
+const newer = own.greeting ? ['3.13.0', '3.99.1', '4.0.0'] : [];
+for (const told of newer) {
+	test(`${told}, which nobody knows yet, is taken for the newest, with a warning; requests that do not fit end it`, async t => {
+		const {answer, lines} = await answerOf(t, told);
 		t.is(
-			lines.filter(line => line.startsWith('warning: Postfix 3.99.1 is newer than any release')).length,
+			lines.filter(line => line.startsWith(`warning: Postfix ${told} is newer than any release`)).length,
 			1,
 		);
 		if (own.format === '3.12') {
@@ -119,9 +123,37 @@ if (own.greeting) {
 		} else {
 			t.is(answer, '');
 			t.true(
-				lines.some(line => line.startsWith('fatal: requests of Postfix 3.99.1 are not those of p3.12')),
+				lines.some(line => line.startsWith(`fatal: requests of Postfix ${told} are not those of p3.12`)),
 				lines.join('\n'),
 			);
 		}
+	});
+}
+
+if (own.greeting && own.format !== '3.12') {
+	test('where requests of a release that nobody knows have fitted, those that do not end alone', async t => {
+		const told = '3.13.0';
+		await using daemon = await Daemon.start('ours', {main: {mail_version: told}}, told);
+		const server = await tcpPeer(t, () => undefined);
+		const first = await daemon.greeted(t);
+		const [request, settings] = daemon.messages(`[127.0.0.1]:${server}`, {
+			params: {tls_eecdh_auto_curves: 'prime256v1', tls_ffdhe_auto_groups: ''},
+		});
+		await first.send(request);
+		await first.send(settings);
+		t.is(statusOf(await first.list()), 1);
+		/* Another, of the release that is installed. */
+		const second = await daemon.greeted(t);
+		await second.send(request);
+		await second.send(printClientSettings(recordedSettings(own), own));
+		t.is(String(await second.rest()), '');
+		const line = `warning: requests of Postfix ${told} are not those of p3.12, the newest release`;
+		t.true((await daemon.lines()).some(text => text.startsWith(line)));
+		/* The first goes on. */
+		const fd = connectTo(t, server);
+		first.pass(fd.value);
+		fd[Symbol.dispose]();
+		t.false(first.ended);
+		t.false((await daemon.lines()).some(text => text.startsWith('fatal: ')));
 	});
 }
