@@ -215,15 +215,13 @@ export class SniRequest {
 			return {result: SSL_TLSEXT_ERR_OK};
 		}
 
-		switch (this.#choose(ssl, name)) {
-			case 'chosen':
-				this.#name = name;
-				return {result: SSL_TLSEXT_ERR_OK};
-			case 'default':
-				return {result: SSL_TLSEXT_ERR_NOACK};
-			case 'failed':
-				return failure;
+		const choice = this.#choose(ssl, name);
+		if (choice === 'chosen') {
+			this.#name = name;
+			return {result: SSL_TLSEXT_ERR_OK};
 		}
+
+		return choice === 'default' ? {result: SSL_TLSEXT_ERR_NOACK} : failure;
 	}
 
 	/** A certificate is needed: whether the handshake can go on. For the callback. */
