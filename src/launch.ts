@@ -26,7 +26,6 @@
 /*	seccomp(3), filter(3), prctl(2)
 /*--*/
 
-import {spawnSync} from 'node:child_process';
 import {join} from 'node:path';
 import {
 	clearCloseOnExec,
@@ -86,6 +85,8 @@ function canWriteAndExecute(): boolean {
 }
 
 function seccompIsAllowed(): boolean {
+	/* Loading it costs as much as all else that is done here, and is hardly ever needed. */
+	const {spawnSync} = process.getBuiltinModule('node:child_process');
 	const {status} = spawnSync(process.execPath, [JITLESS, import.meta.filename], {
 		env: {...process.env, [TRIAL]: 'seccomp'},
 		stdio: 'ignore',
