@@ -1,5 +1,5 @@
 import {execFileSync} from 'node:child_process';
-import {mkdirSync, mkdtempSync, rmSync, writeFileSync} from 'node:fs';
+import {mkdirSync, mkdtempSync, rmSync, utimesSync, writeFileSync} from 'node:fs';
 import {tmpdir} from 'node:os';
 import {join} from 'node:path';
 import test, {type ExecutionContext} from 'ava';
@@ -118,6 +118,22 @@ test.serial('a file that is not there costs its entry', async t => {
 	t.is(found(t, tables, 'b.example'), 'first\n');
 	t.is(log.length, 1);
 	t.regex(log[0] ?? '', /holes, a\.example: open .*nosuch: No such file or directory: skipping this entry$/);
+});
+
+test.serial('what postmap(1) warns of is logged, table by table', async t => {
+	const log = collectLog();
+	const [twice, alone] = [file('twice', `a.example ${one}\n`.repeat(2)), file('alone', 'b.example\n')];
+	/* Postfix reads again what is younger than a second. */
+	for (const path of [twice, alone]) {
+		utimesSync(path, 1, 1);
+	}
+
+	const tables = await read(`texthash:${twice} texthash:${alone}`);
+	t.is(found(t, tables, 'a.example'), 'first\n');
+	t.deepEqual(log, [
+		`warning: ${twice}, line 2: duplicate entry: "a.example"`,
+		`warning: ${alone}, line 1: expected format: key whitespace value -- ignoring this line`,
+	]);
 });
 
 for (const name of [`static:${one}`, `regexp:${one}`, 'proxy:static:x', `unionmap:{texthash:${source}}`]) {
