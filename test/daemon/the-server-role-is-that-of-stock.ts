@@ -114,26 +114,7 @@ interface Difference {
 	readonly lines: readonly string[];
 }
 
-/* What the library of an installation says otherwise, and what its Postfix does. */
 const {minor, quietRefusal, serviceSessions} = profileOf(mailVersion());
-const callbackFailedAt = (line: number) =>
-	`error:0A0000EA:SSL routines::callback failed:../ssl/statem/extensions.c:${line}:`;
-const said = {
-	'1.1': {
-		group: 'X25519',
-		curve: 'P-256',
-		callbackFailed:
-			'error:1422E0EA:SSL routines:final_server_name:callback failed:../ssl/statem/extensions.c:1011:',
-	},
-	'3.0': {group: 'X25519', curve: 'prime256v1', callbackFailed: callbackFailedAt(964)},
-	'3.5': {group: 'x25519', curve: 'prime256v1', callbackFailed: callbackFailedAt(1019)},
-	'3.6': {group: 'X25519MLKEM768', curve: 'prime256v1', callbackFailed: callbackFailedAt(1020)},
-}[library];
-if (said === undefined) {
-	throw new Error(`nobody has looked at OpenSSL ${library} yet`);
-}
-
-const {group, curve, callbackFailed} = said;
 const didNotBegin = quietRefusal ? [] : ['TLS handshake failed for service=smtpd peer=[PEER]'];
 const refusal = (table: string): Difference => ({
 	reason: 'tables are read before the jail, and this type cannot be',
@@ -155,12 +136,13 @@ const lookupFailed = (table: string, reason: string): Difference => ({
 		`warning: ${table} is unavailable. ${reason}`,
 		`warning: ${table} lookup error for "one.example.org"`,
 		'warning: tls_server_sni_maps: one.example.org map lookup problem',
-		`warning: TLS library problem: ${callbackFailed}`,
+		'warning: TLS library problem: callback failed',
 		'TLS handshake failed for service=smtpd peer=[PEER]',
 		'DISCONNECT [PEER]',
 	],
 });
-const modern = `TLSv1.3 with cipher TLS_AES_256_GCM_SHA384 (256/256 bits) key-exchange ${group} server-signature`;
+const modern =
+	'TLSv1.3 with cipher TLS_AES_256_GCM_SHA384 (256/256 bits) key-exchange GROUP server-signature';
 const established = (rest: string) => [
 	`Anonymous TLS connection established from [PEER]${rest}`,
 	'DISCONNECT [PEER]',
@@ -193,7 +175,7 @@ const differences: Readonly<Record<string, Difference>> = {
 		lines: [
 			`warning: ${noSuchDatabase}`,
 			'CONNECT from [PEER]',
-			...established(`: ${modern} ECDSA (${curve}) server-digest SHA256`),
+			...established(`: ${modern} ECDSA (CURVE) server-digest SHA256`),
 		],
 	},
 	'M-unknowntype': lookupFailed('nosuch:sni', 'unsupported dictionary type: nosuch'),
@@ -227,7 +209,7 @@ const differences: Readonly<Record<string, Difference>> = {
 			'warning: texthash:textmap, bad.example.org: open nosuch: No such file or directory: skipping this entry',
 			'CONNECT from [PEER]',
 			'TLS SNI bad.example.org from [PEER] not matched, using default chain',
-			...established(`: ${modern} ECDSA (${curve}) server-digest SHA256`),
+			...established(`: ${modern} ECDSA (CURVE) server-digest SHA256`),
 		],
 	},
 	'M-notbase64': {
@@ -238,7 +220,7 @@ const differences: Readonly<Record<string, Difference>> = {
 			'CONNECT from [PEER]',
 			'warning: table hash:plainmap: key one.example.org: malformed BASE64 value: not-base64!',
 			'warning: tls_server_sni_maps: one.example.org map lookup problem',
-			`warning: TLS library problem: ${callbackFailed}`,
+			'warning: TLS library problem: callback failed',
 			'TLS handshake failed for service=smtpd peer=[PEER]',
 			'DISCONNECT [PEER]',
 		],
@@ -260,6 +242,14 @@ const differences: Readonly<Record<string, Difference>> = {
 			}),
 };
 
+/* What the library chooses, and calls things, is compared where nothing differs. */
+function ofAnyLibrary(line: string): string {
+	return line
+		.replace(/key-exchange \S+/, 'key-exchange GROUP')
+		.replace(/ECDSA \([\w-]+\)/, 'ECDSA (CURVE)')
+		.replace(/error:\w+:SSL routines:\w*:callback failed:.*$/, 'callback failed');
+}
+
 for (const item of cases) {
 	const difference = differences[item.id];
 	const settings = Object.entries(item.settings ?? {}).map(([name, value]) => `${name}=${value}`);
@@ -273,7 +263,7 @@ for (const item of cases) {
 		test.serial(`${title} - ${difference.reason}`, async t => {
 			const [outcome] = await visit(t, ours, lab, item);
 			t.is(outcome?.status, difference.status);
-			t.deepEqual(outcome?.lines, difference.lines);
+			t.deepEqual(outcome?.lines.map(ofAnyLibrary), difference.lines);
 		});
 	}
 }
