@@ -94,11 +94,10 @@ test('a worker that is stopped does not keep a supervisor that gets SIGTERM', as
 
 for (const signal of ['SIGKILL', 'SIGSEGV', 'SIGTERM'] as const) {
 	test(`a worker that ends by ${signal}: the supervisor ends with status 1`, async t => {
+		const port = await echoPeer(t);
 		const service = new Service(t, daemon, 'ours');
 		const started = service.start();
-		const client = await service.greeted(t);
-		/* Before 3.6 nobody is greeted. */
-		t.true(await daemon.sandbox.waitFor(() => started.workers().length === 1));
+		const client = await service.session(t, port);
 		process.kill(started.worker, signal);
 		t.is(await started.end(), 1);
 		t.is(String(await client.rest()), '');
