@@ -46,8 +46,7 @@ const main = {
 };
 
 const daemons: Daemon[] = [];
-const steps = (lines: readonly string[]): number =>
-	lines.filter(line => line.startsWith('SSL_accept:')).length;
+lines.filter(line => line.startsWith('SSL_accept:')).length;
 
 test.before(async () => {
 	const told = {main: {...main, mail_version: release}, copies: services};
