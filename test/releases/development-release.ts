@@ -46,7 +46,6 @@ const main = {
 };
 
 const daemons: Daemon[] = [];
-lines.filter(line => line.startsWith('SSL_accept:')).length;
 
 test.before(async () => {
 	const told = {main: {...main, mail_version: release}, copies: services};
