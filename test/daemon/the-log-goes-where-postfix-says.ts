@@ -80,6 +80,8 @@ test('json_log adds records to a file of root, from a process in the jail, and t
 	await finish(session);
 	const last = `DISCONNECT [127.0.0.1]:${port}`;
 	const lines = await started.linesUpTo(last);
+	/* A line is in the log before its record is in the file. */
+	t.true(await daemon.sandbox.waitFor(() => readFileSync(file, 'utf8').includes(last)));
 	t.like(statSync(file), {uid: 0, mode: 0o100600});
 	const records = readFileSync(file, 'utf8')
 		.trimEnd()
