@@ -14,10 +14,12 @@ import {tcpPeer} from '../helpers/peer.ts';
 
 const own = profileOf(mailVersion());
 
+/* Defaults that are empty in newer releases, which older ones do not start with. */
+const notEmpty = {tls_export_cipherlist: 'DEFAULT', tls_low_cipherlist: 'DEFAULT'};
+
 /** What comes back of a request from a client of the installed release, and what the log says. */
 async function answerOf(t: ExecutionContext, forced: string) {
-	/* Defaults that are empty in newer releases, which older ones do not start with. */
-	const main = {mail_version: forced, tls_export_cipherlist: 'DEFAULT', tls_low_cipherlist: 'DEFAULT'};
+	const main = {mail_version: forced, ...notEmpty};
 	await using daemon = await Daemon.start('ours', {main});
 	const client = await LocalClient.connect(join(daemon.sandbox.queueDirectory, 'private', 'tlsproxy'));
 	t.teardown(() => client[Symbol.dispose]());
@@ -79,7 +81,7 @@ for (const other of ['3.4.29', '3.5.25', '3.7.11', '3.11.7']) {
 		/* What the other release has and the installed one has not, or the other way round. */
 		const older = {tlsproxy_client_level: 'may', tlsproxy_client_policy: 'static:x'};
 		await using daemon = await Daemon.start('ours', {
-			main: {mail_version: other, ...(own.greeting ? {compatibility_level: '2'} : {})},
+			main: {mail_version: other, ...notEmpty, ...(own.greeting ? {compatibility_level: '2'} : {})},
 			copies: {other: own.greeting ? older : {}},
 		});
 		const client = await LocalClient.connect(join(daemon.sandbox.queueDirectory, 'private', 'other'));
@@ -87,12 +89,15 @@ for (const other of ['3.4.29', '3.5.25', '3.7.11', '3.11.7']) {
 		if (own.greeting) {
 			/* What stock's client does: it has nothing to say before it is greeted. */
 			t.is(await client.list(), undefined);
-			const lines = await daemon.lines();
-			t.true(
-				lines.some(line => line.startsWith('warning: clients of Postfix 3.6 or later wait to be greeted')),
-				lines.join('\n'),
-			);
-			t.true(lines.some(line => line.includes(`Postfix ${other}, which mail_version says is installed`)));
+			for (const words of [
+				'warning: clients of Postfix 3.6 or later wait to be greeted',
+				`Postfix ${other}, which mail_version says is installed`,
+			]) {
+				t.true(
+					await daemon.sandbox.waitFor(async () => (await daemon.lines()).some(line => line.includes(words))),
+					(await daemon.lines()).join('\n'),
+				);
+			}
 		} else {
 			for (const message of daemon.messages('[127.0.0.1]:25')) {
 				await client.send(message);
