@@ -121,6 +121,8 @@ for (const [name, service, status] of [
 
 /* Log levels. */
 
+const steps = (lines: readonly string[]) => lines.filter(line => line.startsWith('SSL_accept:')).length;
+
 for (const [level, said] of [
 	['0', 0],
 	['1', 1],
