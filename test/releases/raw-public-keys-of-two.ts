@@ -55,14 +55,8 @@ let ours: Pair;
 let stock: Pair;
 test.before(async () => {
 	/* A log of its own for each, so that no story is mixed with the other. */
-	const [first, second, third, fourth] = await Promise.all([
-		start('ours'),
-		start('ours'),
-		start('stock'),
-		start('stock'),
-	]);
-	ours = {client: first, server: second};
-	stock = {client: third, server: fourth};
+	ours = {client: await start('ours'), server: await start('ours')};
+	stock = {client: await start('stock'), server: await start('stock')};
 });
 test.after.always(async () => {
 	const daemons = [ours.client, ours.server, stock.client, stock.server];
