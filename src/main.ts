@@ -124,7 +124,9 @@
 /* .IP "\fBtls_wildcard_matches_multiple_labels (yes)\fR"
 /*	Whether "*.example.com" in a certificate is a.b.example.com, too.
 /* .IP "\fBtls_legacy_public_key_fingerprints (no)\fR"
-/*	Compared only. Fingerprints of public keys are always the right ones.
+/*	Fingerprints of public keys, for Postfix before 3.9: of the key
+/*	alone, as Postfix 2.9.0 to 2.9.5 made them. From 3.9 on it has no
+/*	effect, as with stock.
 /* .IP "\fBtls_fast_shutdown_enable (yes)\fR"
 /*	Compared only. A connection is always closed without waiting for the
 /*	other side to say goodbye.
@@ -135,7 +137,8 @@
 /*	client asks for. The tables are read as a whole when a process
 /*	starts, those of type proxy too; changes are seen by the next one.
 /* .IP "\fBtls_trust_server_ccerts (no)\fR"
-/*	Compared only: "no" applies. Postfix 3.12 and later.
+/*	Accept certificates of clients that are for servers only. Postfix
+/*	3.12 and later.
 /* .IP "\fBtls_trace_rate_limit (1)\fR"
 /*	Not used: this program writes no traces. Postfix 3.12 and later.
 /* .IP "\fBtlsmgr_service_name (tlsmgr)\fR"
