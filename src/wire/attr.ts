@@ -115,7 +115,7 @@ export function printList(list: AttributeList): Uint8Array {
 	}
 
 	texts.push('', '');
-	return Buffer.from(list.length === 0 ? '\0' : texts.join('\0'), 'latin1');
+	return Buffer.from(texts.join('\0'), 'latin1');
 }
 
 /** A list as lines of text, for comparison. */

@@ -141,13 +141,6 @@ export interface ClientSettings {
 	readonly start: ClientStart;
 }
 
-/** @throws {PeerError} when the list is not what a client of this release sends. */
-export function parseClientSettings(list: AttributeList, {format}: Profile): ClientSettings {
-	const reader = new AttributeReader(list, format);
-	const common = scanCommon(reader);
-	return {...common, start: scanStart(reader)};
-}
-
 /** What settings begin with: what all connections of a client have in common. */
 export type CommonSettings = Pick<ClientSettings, 'params' | 'init'>;
 
@@ -166,7 +159,7 @@ function scanStart(reader: AttributeReader): ClientStart {
 
 /** The beginning of a list of settings, as bytes and as what they mean. */
 interface Beginning {
-	readonly bytes: Buffer;
+	readonly bytes: Uint8Array;
 	readonly common: CommonSettings;
 }
 
@@ -196,7 +189,7 @@ export class ClientSettingsParser {
 	 */
 	recognize(bytes: Buffer): {readonly common: CommonSettings; readonly taken: number} | undefined {
 		for (const {bytes: known, common} of this.#beginnings) {
-			if (bytes.length >= known.length && known.equals(bytes.subarray(0, known.length))) {
+			if (bytes.length >= known.length && bytes.subarray(0, known.length).equals(known)) {
 				return {common, taken: known.length};
 			}
 		}
@@ -219,18 +212,14 @@ export class ClientSettingsParser {
 		const found = scanCommon(reader);
 		const beginning = list.slice(0, reader.taken);
 		const start = scanStart(reader);
-		this.#keep({bytes: bytesOf(beginning), common: found});
+		/* As they were sent: the list goes on. */
+		this.#keep({bytes: printList(beginning).subarray(0, -1), common: found});
 		return {...found, start};
 	}
 
 	#keep(beginning: Beginning): void {
 		this.#beginnings = [beginning, ...this.#beginnings].slice(0, BEGINNINGS);
 	}
-}
-
-/* The attributes as they were sent, without the end of a list. */
-function bytesOf(list: AttributeList): Buffer {
-	return Buffer.from(list.map(([name, value]) => `${name}\0${value}\0`).join(''), 'latin1');
 }
 
 /** The bytes of the settings, as a client sends them. */

@@ -8,7 +8,7 @@ import {connect, type Socket} from 'node:net';
 import {sendDescriptors} from '../../src/ffi/message.ts';
 import type {Fd} from '../../src/units.ts';
 import {AttributeFramer, type AttributeList} from '../../src/wire/attr.ts';
-import {type ClientSettings, parseClientSettings} from '../../src/wire/client.ts';
+import {type ClientSettings, ClientSettingsParser} from '../../src/wire/client.ts';
 import {type Profile, profileOf} from '../../src/wire/release.ts';
 
 /** Time for an answer, in milliseconds. Whoever waits for ever keeps all other tests waiting too. */
@@ -152,5 +152,5 @@ export function recordedSettings(profile: Profile): ClientSettings {
 		throw new Error(`${file} has no list where the manifest says`);
 	}
 
-	return parseClientSettings(framed.list, profile);
+	return new ClientSettingsParser(profile).parse(framed.list);
 }

@@ -4,7 +4,6 @@
  * and gets requests as they were recorded of it; what is expected was seen of
  * 3.12-20260821. Where that is installed, the same goes to its tlsproxy(8).
  */
-import {chmodSync} from 'node:fs';
 import test, {type ExecutionContext} from 'ava';
 import {mailVersion} from '../../postfix/lib/instance.ts';
 import type {Seconds} from '../../src/units.ts';
@@ -24,7 +23,6 @@ const groups = {tls_eecdh_auto_curves: 'X25519 prime256v1', tls_ffdhe_auto_group
 const cleanup: Array<() => unknown> = [];
 const lab = makeLab();
 lab.write('sni', `one.example.org ${lab.path('ed.pem')}\n`);
-chmodSync(lab.directory, 0o755);
 const peers = new Peers({teardown: run => cleanup.push(run)}, lab);
 
 const services: Readonly<Record<string, Readonly<Record<string, string>>>> = {

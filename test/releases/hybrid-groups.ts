@@ -3,14 +3,12 @@
  * (3.11) and OpenSSL (3.5) have it, on request where OpenSSL has it and Postfix knows
  * groups by their names (3.10); in both roles, and told as by stock.
  */
-import {chmodSync} from 'node:fs';
 import test, {type ExecutionContext} from 'ava';
 import {mailVersion} from '../../postfix/lib/instance.ts';
 import {OpenSSL_version_num} from '../../src/ffi/libcrypto.ts';
 import {profileOf} from '../../src/wire/release.ts';
-import {Daemon, type Which} from '../helpers/daemon.ts';
-import {type Case, Peers, put} from '../helpers/differential.ts';
-import {makeLab} from '../helpers/lab.ts';
+import {Both} from '../helpers/both.ts';
+import {type Case, put} from '../helpers/differential.ts';
 import {meet} from '../helpers/meeting.ts';
 import {visitService} from '../helpers/server-differential.ts';
 
@@ -27,35 +25,21 @@ const services: Readonly<Record<string, Readonly<Record<string, string>>>> = {
 	mistyped: {tls_eecdh_auto_curves: 'X25519MLKEM767 X448'},
 };
 
-const cleanup: Array<() => unknown> = [];
-const lab = makeLab();
-chmodSync(lab.directory, 0o755);
-const peers = new Peers({teardown: run => cleanup.push(run)}, lab);
-
-async function start(which: Which): Promise<Daemon> {
-	return await Daemon.start(which, {
-		main: {
-			max_use: '100000',
+const both = new Both();
+const {lab, peers} = both;
+test.before(async () => {
+	await both.start(
+		{
 			max_idle: '3s',
 			smtp_tls_CAfile: lab.path('root.cert'),
 			smtpd_tls_security_level: 'may',
 			smtpd_tls_chain_files: lab.path('good.pem'),
 			smtpd_tls_loglevel: '1',
 		},
-		copies: services,
-	});
-}
-
-let ours: Daemon;
-let stock: Daemon;
-test.before(async () => {
-	[ours, stock] = await Promise.all([start('ours'), start('stock')]);
+		{copies: services},
+	);
 });
-test.after.always(async () => {
-	await Promise.all(cleanup.map(run => run()));
-	await Promise.all([ours[Symbol.asyncDispose](), stock[Symbol.asyncDispose]()]);
-	lab[Symbol.dispose]();
-});
+test.after.always(async () => await both[Symbol.asyncDispose]());
 
 /* That the log says what the report does. */
 function saysSo(t: ExecutionContext, lines: readonly string[], hybrid: boolean): void {
@@ -70,8 +54,8 @@ for (const service of ['tlsproxy', ...Object.keys(services)]) {
 
 	test.serial(`${service}: from a client comes ${title}`, async t => {
 		const item = {id: service, client: '', settings: services[service] ?? {}};
-		const expected = await visitService(t, stock, lab, item, service);
-		t.deepEqual(await visitService(t, ours, lab, item, service), expected);
+		const expected = await visitService(t, both.stock, lab, item, service);
+		t.deepEqual(await visitService(t, both.ours, lab, item, service), expected);
 		t.is(expected.context?.key_exchange === HYBRID, hybrid, expected.context?.key_exchange);
 		saysSo(t, expected.lines, hybrid);
 	});
@@ -88,8 +72,8 @@ for (const [id, words, hybrid] of [
 ] as const) {
 	test.serial(`${id}: ${hybrid ? HYBRID : 'an older group, or none'}`, async t => {
 		const item: Case = {id, level: 'encrypt', server: 'good', arguments: words};
-		const expected = await put(t, stock, peers, lab, item);
-		t.deepEqual(await put(t, ours, peers, lab, item), expected);
+		const expected = await put(t, both.stock, peers, lab, item);
+		t.deepEqual(await put(t, both.ours, peers, lab, item), expected);
 		t.is(expected.context?.key_exchange === HYBRID, hybrid, expected.context?.key_exchange);
 		if (expected.context !== undefined) {
 			saysSo(t, expected.lines, hybrid);
@@ -98,13 +82,13 @@ for (const [id, words, hybrid] of [
 }
 
 for (const [title, client, server] of [
-	['ours and stock', () => ours, () => stock],
-	['stock and ours', () => stock, () => ours],
+	['ours and stock', () => both.ours, () => both.stock],
+	['stock and ours', () => both.stock, () => both.ours],
 ] as const) {
 	test.serial(`${title} meet: ${byDefault ? HYBRID : 'an older group'}`, async t => {
 		const item = {id: 'meeting', level: 'encrypt', service: 'tlsproxy', init: {CAfile: ''}} as const;
-		const both = await meet(t, client(), server(), lab, item);
-		for (const {context, lines} of [both.client, both.server]) {
+		const stories = await meet(t, client(), server(), lab, item);
+		for (const {context, lines} of [stories.client, stories.server]) {
 			t.is(context?.key_exchange === HYBRID, byDefault, context?.key_exchange);
 			saysSo(t, lines, byDefault);
 		}

@@ -4,51 +4,33 @@
  * those before 3.6 compare with them, too.
  */
 import {createHash} from 'node:crypto';
-import {chmodSync} from 'node:fs';
 import test from 'ava';
 import {mailVersion} from '../../postfix/lib/instance.ts';
 import {behaviorOf} from '../../src/tls/behavior.ts';
 import {profileOf} from '../../src/wire/release.ts';
-import {Daemon, type Which} from '../helpers/daemon.ts';
-import {type Case, Peers, put} from '../helpers/differential.ts';
-import {makeLab} from '../helpers/lab.ts';
+import {Both} from '../helpers/both.ts';
+import {type Case, put} from '../helpers/differential.ts';
 import {openssl} from '../helpers/openssl.ts';
 import {visit} from '../helpers/server-differential.ts';
 
 const profile = profileOf(mailVersion());
 const {legacyFingerprints} = behaviorOf(profile);
 
-const cleanup: Array<() => unknown> = [];
-const lab = makeLab();
-chmodSync(lab.directory, 0o755);
-const peers = new Peers({teardown: run => cleanup.push(run)}, lab);
-
-async function start(which: Which): Promise<Daemon> {
-	return await Daemon.start(which, {
-		main: {
-			max_use: '100000',
-			tls_legacy_public_key_fingerprints: 'yes',
-			smtp_tls_CAfile: lab.path('root.cert'),
-			smtpd_tls_CAfile: lab.path('root.cert'),
-			smtpd_tls_security_level: 'may',
-			smtpd_tls_chain_files: lab.path('good.pem'),
-			smtpd_tls_ask_ccert: 'yes',
-			smtpd_tls_fingerprint_digest: 'sha256',
-			smtpd_tls_loglevel: 'summary,peercert',
-		},
-	});
-}
-
-let ours: Daemon;
-let stock: Daemon;
+const both = new Both();
+const {lab, peers} = both;
 test.before(async () => {
-	[ours, stock] = await Promise.all([start('ours'), start('stock')]);
+	await both.start({
+		tls_legacy_public_key_fingerprints: 'yes',
+		smtp_tls_CAfile: lab.path('root.cert'),
+		smtpd_tls_CAfile: lab.path('root.cert'),
+		smtpd_tls_security_level: 'may',
+		smtpd_tls_chain_files: lab.path('good.pem'),
+		smtpd_tls_ask_ccert: 'yes',
+		smtpd_tls_fingerprint_digest: 'sha256',
+		smtpd_tls_loglevel: 'summary,peercert',
+	});
 });
-test.after.always(async () => {
-	await Promise.all(cleanup.map(run => run()));
-	await Promise.all([ours[Symbol.asyncDispose](), stock[Symbol.asyncDispose]()]);
-	lab[Symbol.dispose]();
-});
+test.after.always(async () => await both[Symbol.asyncDispose]());
 
 /* An RSA key alone is what openssl(1) calls RSAPublicKey. */
 function fingerprintOf(name: string, bare: boolean): string {
@@ -71,8 +53,8 @@ const told: Pick<Case, 'params' | 'init'> = {
 for (const server of ['good', 'goodec', 'ed'] as const) {
 	test.serial(`a server with ${server}: as with stock`, async t => {
 		const item: Case = {...told, id: server, level: 'encrypt', server, start: {mdalg: 'sha256'}};
-		const expected = await put(t, stock, peers, lab, item);
-		t.deepEqual(await put(t, ours, peers, lab, item), expected);
+		const expected = await put(t, both.stock, peers, lab, item);
+		t.deepEqual(await put(t, both.ours, peers, lab, item), expected);
 		if (server === 'good') {
 			t.is(expected.context?.peer_pubkey_fingerprint, fingerprintOf('good', legacyFingerprints));
 		}
@@ -81,8 +63,8 @@ for (const server of ['good', 'goodec', 'ed'] as const) {
 
 test.serial('a client with a certificate: as with stock', async t => {
 	const item = {id: 'client', client: '-cert %client.cert -key %client.key'};
-	const visits = await visit(t, stock, lab, item);
-	t.deepEqual(await visit(t, ours, lab, item), visits);
+	const visits = await visit(t, both.stock, lab, item);
+	t.deepEqual(await visit(t, both.ours, lab, item), visits);
 	t.is(visits[0]?.context?.peer_pubkey_fingerprint, fingerprintOf('client', legacyFingerprints));
 });
 
@@ -108,8 +90,8 @@ if (profile.digestLists) {
 				},
 			};
 			const MATCHED = 8;
-			const expected = await put(t, stock, peers, lab, item);
-			t.deepEqual(await put(t, ours, peers, lab, item), expected);
+			const expected = await put(t, both.stock, peers, lab, item);
+			t.deepEqual(await put(t, both.ours, peers, lab, item), expected);
 			t.is((expected.context?.peer_status ?? 0) & MATCHED, bare ? MATCHED : 0);
 		});
 	}

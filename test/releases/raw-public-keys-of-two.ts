@@ -2,7 +2,6 @@
  * Raw public keys when the server is one of Postfix's too: our client and our server,
  * and each with stock's, come to what stock's come to with each other.
  */
-import {chmodSync} from 'node:fs';
 import test from 'ava';
 import {mailVersion} from '../../postfix/lib/instance.ts';
 import {OpenSSL_version_num} from '../../src/ffi/libcrypto.ts';
@@ -16,7 +15,6 @@ import {visit, visitService} from '../helpers/server-differential.ts';
 const hasRawKeys = profileOf(mailVersion()).minor >= 9 && OpenSSL_version_num() >= 0x30_20_00_00;
 
 const lab = makeLab();
-chmodSync(lab.directory, 0o755);
 
 /* What a server does with the keys of clients; its own it offers to whoever takes them. */
 const services: Readonly<Record<string, Readonly<Record<string, string>>>> = hasRawKeys

@@ -6,26 +6,15 @@ import test from 'ava';
 import {mailVersion} from '../../postfix/lib/instance.ts';
 import {OpenSSL_version_num} from '../../src/ffi/libcrypto.ts';
 import {profileOf} from '../../src/wire/release.ts';
-import {Daemon} from '../helpers/daemon.ts';
-import {type Case, Peers, put} from '../helpers/differential.ts';
-import {makeLab} from '../helpers/lab.ts';
+import {Both} from '../helpers/both.ts';
+import {type Case, put} from '../helpers/differential.ts';
 
 const hasRawKeys = profileOf(mailVersion()).minor >= 9 && OpenSSL_version_num() >= 0x30_20_00_00;
 
-const cleanup: Array<() => unknown> = [];
-const lab = makeLab();
-const peers = new Peers({teardown: run => cleanup.push(run)}, lab);
-let ours: Daemon;
-let stock: Daemon;
-test.before(async () => {
-	const main = {max_use: '100000', smtp_tls_CAfile: lab.path('root.cert')};
-	[ours, stock] = await Promise.all([Daemon.start('ours', {main}), Daemon.start('stock', {main})]);
-});
-test.after.always(async () => {
-	await Promise.all(cleanup.map(run => run()));
-	await Promise.all([ours[Symbol.asyncDispose](), stock[Symbol.asyncDispose]()]);
-	lab[Symbol.dispose]();
-});
+const both = new Both();
+const {lab, peers} = both;
+test.before(async () => await both.start({smtp_tls_CAfile: lab.path('root.cert')}));
+test.after.always(async () => await both[Symbol.asyncDispose]());
 
 const RPK = 32;
 const raw = {
@@ -173,8 +162,8 @@ const cases: ReadonlyArray<Case & {readonly status: number}> = [
 if (hasRawKeys) {
 	for (const {status, ...item} of cases) {
 		test.serial(`${item.id}: ${item.level}, server ${item.server}`, async t => {
-			const expected = await put(t, stock, peers, lab, item);
-			t.deepEqual(await put(t, ours, peers, lab, item), expected);
+			const expected = await put(t, both.stock, peers, lab, item);
+			t.deepEqual(await put(t, both.ours, peers, lab, item), expected);
 			t.is(expected.context?.peer_status, status);
 		});
 	}
@@ -183,8 +172,8 @@ if (hasRawKeys) {
 		const item: Case = {id: 'plain', level: 'may', server: 'good', start: {enable_rpk: 1}};
 		const CLIENT_CERT_TYPE = '19 ';
 		const SERVER_CERT_TYPE = '20 ';
-		const expected = await put(t, stock, peers, lab, item);
-		t.deepEqual(await put(t, ours, peers, lab, item), expected);
+		const expected = await put(t, both.stock, peers, lab, item);
+		t.deepEqual(await put(t, both.ours, peers, lab, item), expected);
 		t.false(
 			expected.hello?.extensions.some(
 				text => text.startsWith(CLIENT_CERT_TYPE) || text.startsWith(SERVER_CERT_TYPE),

@@ -2,46 +2,28 @@
  * What 3.11 changed about tickets: of those that a server gives only the first is
  * kept, and a session is called one of a ticket only if it was in one.
  */
-import {chmodSync} from 'node:fs';
 import test from 'ava';
 import {mailVersion} from '../../postfix/lib/instance.ts';
 import {profileOf} from '../../src/wire/release.ts';
-import {Daemon, type Which} from '../helpers/daemon.ts';
-import {type Case, Peers, put} from '../helpers/differential.ts';
-import {makeLab} from '../helpers/lab.ts';
+import {Both} from '../helpers/both.ts';
+import {type Case, put} from '../helpers/differential.ts';
 import {visit} from '../helpers/server-differential.ts';
 
 const late = profileOf(mailVersion()).minor >= 11;
 
-const cleanup: Array<() => unknown> = [];
-const lab = makeLab();
-chmodSync(lab.directory, 0o755);
-const peers = new Peers({teardown: run => cleanup.push(run)}, lab);
-
-async function start(which: Which): Promise<Daemon> {
-	return await Daemon.start(which, {
-		main: {
-			max_use: '100000',
-			smtp_tls_CAfile: lab.path('root.cert'),
-			smtp_tls_session_cache_database: 'btree:${data_directory}/smtp_scache',
-			smtpd_tls_security_level: 'may',
-			smtpd_tls_chain_files: lab.path('good.pem'),
-			smtpd_tls_session_cache_database: 'btree:${data_directory}/smtpd_scache',
-			smtpd_tls_loglevel: 'summary,cache',
-		},
-	});
-}
-
-let ours: Daemon;
-let stock: Daemon;
+const both = new Both();
+const {lab, peers} = both;
 test.before(async () => {
-	[ours, stock] = await Promise.all([start('ours'), start('stock')]);
+	await both.start({
+		smtp_tls_CAfile: lab.path('root.cert'),
+		smtp_tls_session_cache_database: 'btree:${data_directory}/smtp_scache',
+		smtpd_tls_security_level: 'may',
+		smtpd_tls_chain_files: lab.path('good.pem'),
+		smtpd_tls_session_cache_database: 'btree:${data_directory}/smtpd_scache',
+		smtpd_tls_loglevel: 'summary,cache',
+	});
 });
-test.after.always(async () => {
-	await Promise.all(cleanup.map(run => run()));
-	await Promise.all([ours[Symbol.asyncDispose](), stock[Symbol.asyncDispose]()]);
-	lab[Symbol.dispose]();
-});
+test.after.always(async () => await both[Symbol.asyncDispose]());
 
 /* A session that the server has kept, and that goes into a ticket when the client takes one. */
 const TICKET = ' (RFC 5077 session ticket)';
@@ -53,8 +35,8 @@ for (const [id, first, second, ticketed] of [
 ] as const) {
 	test.serial(`a session that was ${id}: as with stock`, async t => {
 		const item = {id: id.replaceAll(/\W/g, ''), client: first, again: {client: second}};
-		const visits = await visit(t, stock, lab, item);
-		t.deepEqual(await visit(t, ours, lab, item), visits);
+		const visits = await visit(t, both.stock, lab, item);
+		t.deepEqual(await visit(t, both.ours, lab, item), visits);
 		const reused = visits[1]?.lines.filter(line => line.startsWith('[PEER]: Reusing old session'));
 		t.deepEqual(reused, [`[PEER]: Reusing old session${ticketed ? TICKET : ''}`]);
 	});
@@ -71,9 +53,9 @@ for (const count of [1, 2, 4]) {
 			/* Its default depends on the release, and is in our names of sessions. */
 			init: {log_level: 'summary,cache', mdalg: 'sha256'},
 		};
-		const expected = await put(t, stock, peers, lab, item);
-		t.deepEqual(await put(t, ours, peers, lab, item), expected);
-		for (const daemon of [ours, stock]) {
+		const expected = await put(t, both.stock, peers, lab, item);
+		t.deepEqual(await put(t, both.ours, peers, lab, item), expected);
+		for (const daemon of [both.ours, both.stock]) {
 			const saved = (await daemon.lines()).filter(line => line.startsWith(`save session smtp&${item.id}&`));
 			t.is(saved.length, kept);
 		}

@@ -6,7 +6,7 @@
 import {readdirSync, readFileSync} from 'node:fs';
 import test from 'ava';
 import {AttributeFramer, type AttributeList} from '../../src/wire/attr.ts';
-import {parseClientSettings, printClientSettings} from '../../src/wire/client.ts';
+import {ClientSettingsParser, printClientSettings} from '../../src/wire/client.ts';
 import {parseContext, printContext} from '../../src/wire/context.ts';
 import {profileOf} from '../../src/wire/release.ts';
 import {greeting, parseRequest, printRequest, printStatus} from '../../src/wire/request.ts';
@@ -74,7 +74,7 @@ for (const {title, profile, recorded, bytes} of sessions) {
 		test(`settings decode and encode to the same bytes: ${title}`, t => {
 			const wire = bytes(recorded.to_proxy.file, settings);
 			if (recorded.role === 'client') {
-				const parsed = parseClientSettings(listOf(wire), profile);
+				const parsed = new ClientSettingsParser(profile).parse(listOf(wire));
 				t.like(parsed.params, recorded.decoded.settings?.['client_params'] as object);
 				t.like(parsed.init, recorded.decoded.settings?.['client_init'] as object);
 				t.deepEqual(Buffer.from(printClientSettings(parsed, profile)), wire);

@@ -169,8 +169,25 @@ export interface Load {
  * @returns how long it took, in seconds.
  */
 export async function handshakes(target: Target, {count, atOnce}: Load): Promise<number> {
-	const {promise, resolve, reject} = Promise.withResolvers<void>();
 	const started = performance.now();
+	await handOffs(target, {count, atOnce}, handOff => handOff.close());
+	return (performance.now() - started) / 1000;
+}
+
+/** Hands off connections that stay. */
+export async function establish(target: Target, load: Load): Promise<readonly HandOff[]> {
+	const established: HandOff[] = [];
+	await handOffs(target, load, handOff => established.push(handOff));
+	return established;
+}
+
+/* So many, so many of them at once; what becomes of each is the business of others. */
+async function handOffs(
+	target: Target,
+	{count, atOnce}: Load,
+	ready: (handOff: HandOff) => unknown,
+): Promise<void> {
+	const {promise, resolve, reject} = Promise.withResolvers<void>();
 	let begun = 0;
 	let done = 0;
 	const begin = (): void => {
@@ -179,7 +196,7 @@ export async function handshakes(target: Target, {count, atOnce}: Load): Promise
 			HandOff.begin(
 				target,
 				handOff => {
-					handOff.close();
+					ready(handOff);
 					done++;
 					if (done === count) {
 						/* The reactor was called by nobody whom promises know. */
@@ -197,37 +214,6 @@ export async function handshakes(target: Target, {count, atOnce}: Load): Promise
 	}
 
 	await promise;
-	return (performance.now() - started) / 1000;
-}
-
-/** Hands off connections that stay. */
-export async function establish(target: Target, {count, atOnce}: Load): Promise<readonly HandOff[]> {
-	const {promise, resolve, reject} = Promise.withResolvers<void>();
-	const established: HandOff[] = [];
-	let begun = 0;
-	const begin = (): void => {
-		if (begun < count) {
-			begun++;
-			HandOff.begin(
-				target,
-				handOff => {
-					established.push(handOff);
-					if (established.length === count) {
-						setImmediate(resolve);
-					} else {
-						begin();
-					}
-				},
-				why => reject(new Error(why)),
-			);
-		}
-	};
-	for (let index = 0; index < Math.min(atOnce, count); index++) {
-		begin();
-	}
-
-	await promise;
-	return established;
 }
 
 /** Tells the server of an established hand-off what it is for: peer-process.ts. */
