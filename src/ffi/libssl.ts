@@ -303,6 +303,8 @@ export const SSL_read: (ssl: Ssl, buffer: Address, size: number) => number = lib
 export const SSL_write: (ssl: Ssl, buffer: Address | Uint8Array, size: number) => number = libssl.func(
 	'int SSL_write(void *ssl, const void *buf, int num)',
 );
+/** Gives back the memory of records, unless some of it is in use: then the result is 0. */
+export const SSL_free_buffers: (ssl: Ssl) => number = libssl.func('int SSL_free_buffers(void *ssl)');
 export const SSL_shutdown: (ssl: Ssl) => number = libssl.func('int SSL_shutdown(void *ssl)');
 export const SSL_get_error: (ssl: Ssl, result: number) => number = libssl.func(
 	'int SSL_get_error(const void *ssl, int ret)',

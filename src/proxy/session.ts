@@ -323,6 +323,7 @@ export class Session implements Task {
 		}
 
 		const context = this.#connection.report();
+		this.#handoff.settle();
 		if (this.#request?.sendContext === true) {
 			this.#pump?.prepend(printContext(context, this.#host.profile));
 		}

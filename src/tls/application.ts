@@ -42,7 +42,8 @@ import {
 } from '../ffi/libssl.ts';
 import {warning} from '../log.ts';
 import {Owned, Release} from '../owned.ts';
-import type {Opener} from './connection.ts';
+import type {Fd} from '../units.ts';
+import type {Connection, Opener} from './connection.ts';
 import {infoCallback} from './debug.ts';
 import {printErrors} from './library.ts';
 import {TLS_LOG_DEBUG} from './log-mask.ts';
@@ -137,12 +138,19 @@ export class Application implements Disposable {
 }
 
 class HeldOpener implements Opener {
-	readonly open: Opener['open'];
+	/* Has all that was asked for, which nobody needs for as long as the session lasts. */
+	#open: Opener['open'] | undefined;
 	readonly #held: Disposable;
 
 	constructor(held: Disposable, open: Opener['open']) {
 		this.#held = held;
-		this.open = open;
+		this.#open = open;
+	}
+
+	open(fd: Fd): Connection | undefined {
+		const open = this.#open;
+		this.#open = undefined;
+		return open?.(fd);
 	}
 
 	[Symbol.dispose](): void {

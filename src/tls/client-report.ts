@@ -25,7 +25,7 @@ import {type X509, X509_get0_pubkey, X509_V_OK} from '../ffi/x509.ts';
 import {info} from '../log.ts';
 import type {TlsContext} from '../wire/context.ts';
 import type {Behavior} from './behavior.ts';
-import type {ClientConnection} from './client.ts';
+import type {ClientCase} from './client.ts';
 import {
 	TLS_LOG_CACHE,
 	TLS_LOG_CERTMATCH,
@@ -54,36 +54,35 @@ import {logVerifyError, X509_V_ERR_HOSTNAME_MISMATCH} from './verify.ts';
  *
  * Source: tls_client_post_connect(), postfix src/tls/tls_client.c.
  */
-export function clientReport(connection: ClientConnection): TlsContext {
-	const {level, notes, ssl} = connection;
+export function clientReport(about: ClientCase): TlsContext {
+	const {level, notes, ssl} = about;
 	const {logMask} = notes;
-	connection.endDump();
 	const reused = SSL_session_reused(ssl) === 1;
 	if (reused && (logMask & TLS_LOG_CACHE) !== 0) {
 		info(`${notes.namaddr}: Reusing old session`);
 	}
 
-	const {behavior} = connection.application;
+	const {behavior} = about.application;
 	const certificate = SSL_get0_peer_certificate(ssl);
 	const rawKey = certificate === null && behavior.rawPublicKeys ? peerRawKey(ssl) : null;
-	const names = namesOf(certificate, rawKey, connection.fingerprinting, notes.namaddr);
+	const names = namesOf(certificate, rawKey, about.fingerprinting, notes.namaddr);
 	if (rawKey !== null && (logMask & CREDENTIALS) !== 0) {
-		info(`${connection.start.namaddr}: raw public key fingerprint=${names.peer_pubkey_fingerprint}`);
+		info(`${about.start.namaddr}: raw public key fingerprint=${names.peer_pubkey_fingerprint}`);
 	}
 
 	const own =
 		behavior.ownVerification && certificate !== null
-			? ownVerdict(connection, certificate, names.peer_CN)
+			? ownVerdict(about, certificate, names.peer_CN)
 			: undefined;
-	const verdict = own ?? verdictOn(connection, certificate, rawKey);
+	const verdict = own ?? verdictOn(about, certificate, rawKey);
 	if (own === undefined && verdict.matched && (logMask & CREDENTIALS) !== 0) {
-		logMatch(connection, certificate);
+		logMatch(about, certificate);
 	}
 
 	const peer_CN =
 		own?.name ?? (names.peer_CN === '' && own === undefined ? nameOf(ssl, certificate) : names.peer_CN);
 	if (certificate !== null || rawKey !== null) {
-		explain(connection, own?.trusted ?? verdict.matched, reused, rawKey !== null);
+		explain(about, own?.trusted ?? verdict.matched, reused, rawKey !== null);
 	}
 
 	if (certificate !== null && (logMask & CREDENTIALS) !== 0) {
@@ -122,7 +121,7 @@ const CREDENTIALS = TLS_LOG_CERTMATCH | TLS_LOG_VERBOSE | TLS_LOG_PEERCERT;
  * where the policy could not be applied it must not count whatever it is.
  */
 function verdictOn(
-	{application, level, notes, ssl}: ClientConnection,
+	{application, level, notes, ssl}: ClientCase,
 	certificate: X509 | null,
 	rawKey: EvpPkey | null,
 ): {readonly trusted: boolean; readonly matched: boolean} {
@@ -144,7 +143,7 @@ function verdictOn(
 
 /* Problems are told when a session is new, before it is kept: later there is only a hint. */
 function explain(
-	{application, notes, start}: ClientConnection,
+	{application, notes, start}: ClientCase,
 	good: boolean,
 	reused: boolean,
 	raw: boolean,
@@ -172,7 +171,7 @@ function credentialLine(
 }
 
 /* How a peer has proved itself. Source: tls_dane_log(), postfix src/tls/tls_dane.c. */
-function logMatch({level, notes, ssl}: ClientConnection, certificate: X509 | null): void {
+function logMatch({level, notes, ssl}: ClientCase, certificate: X509 | null): void {
 	const peername = certificate === null ? null : SSL_get0_peername(ssl);
 	if (peername !== null && peername !== '') {
 		info(`${notes.namaddr}: matched peername: ${peername}`);

@@ -15,6 +15,7 @@
 /*	connection(3), postfix src/tls/tls_client.c, tls_client_start()
 /*--*/
 
+import {Panic} from '../errors.ts';
 import {OpenSSL_version_num} from '../ffi/libcrypto.ts';
 import {
 	SSL_connect,
@@ -65,45 +66,48 @@ import {type ProtocolRange, parseProtocols} from './settings.ts';
 import {FailureReporter} from './tlsrpt.ts';
 import {takeNotes, type VerifyNotes, verifyCallback} from './verify.ts';
 
-/** A connection to a server. */
-export class ClientConnection extends Connection {
+/** What the handshake with a server is about, and what is found. */
+export interface ClientCase {
 	readonly application: ClientApplication;
+	readonly ssl: Ssl;
 	readonly start: ClientStart;
 	readonly notes: VerifyNotes;
 	/** Security level in effect. */
 	readonly level: number;
 	readonly fingerprinting: Fingerprinting;
+}
+
+/** A connection to a server. */
+export class ClientConnection extends Connection {
+	/* Given up with the report: a request has kilobytes, and a session may last for hours. */
+	#case: ClientCase | undefined;
+	readonly #noting: Disposable;
 	/** How its sessions are kept; undefined when they are not. */
-	readonly resumption: Resumption | undefined;
+	readonly #resumption: Resumption | undefined;
 	/* A session was offered, and the handshake is not through. */
 	#offers = false;
 
+	/** @param noting - disposed with the report. `resources` have it too. */
 	constructor(
-		application: ClientApplication,
-		start: ClientStart,
-		notes: VerifyNotes,
-		level: number,
-		fingerprinting: Fingerprinting,
-		resumption: Resumption | undefined,
 		ssl: Owned<Ssl>,
+		about: ClientCase,
+		noting: Disposable,
+		resumption: Resumption | undefined,
 		resources: Disposable,
 	) {
 		super(ssl, resources);
-		this.application = application;
-		this.start = start;
-		this.notes = notes;
-		this.level = level;
-		this.fingerprinting = fingerprinting;
-		this.resumption = resumption;
+		this.#case = about;
+		this.#noting = noting;
+		this.#resumption = resumption;
 	}
 
 	get logMask(): number {
-		return this.notes.logMask;
+		return this.#case?.notes.logMask ?? 0;
 	}
 
 	/* OpenSSL cannot wait for the answer, so it comes before the handshake. */
 	lookUp(done: () => void): void {
-		const {resumption} = this;
+		const resumption = this.#resumption;
 		if (resumption === undefined) {
 			done();
 			return;
@@ -119,7 +123,16 @@ export class ClientConnection extends Connection {
 	}
 
 	report(): TlsContext {
-		return clientReport(this);
+		const about = this.#case;
+		if (about === undefined) {
+			throw new Panic('a second report');
+		}
+
+		this.endDump();
+		const context = clientReport(about);
+		this.#noting[Symbol.dispose]();
+		this.#case = undefined;
+		return context;
 	}
 
 	/* There will be no report that smtp(8) could learn it from. */
@@ -130,7 +143,7 @@ export class ClientConnection extends Connection {
 		}
 
 		if (result === END || result === FAILED) {
-			this.notes.reporter?.report('validation_failure', 'tls-handshake-failure');
+			this.#case?.notes.reporter?.report('validation_failure', 'tls-handshake-failure');
 		}
 
 		return result;
@@ -138,9 +151,9 @@ export class ClientConnection extends Connection {
 
 	/* A time limit ends a handshake, too. */
 	override [Symbol.dispose](): void {
-		if (this.#offers && this.resumption !== undefined) {
+		if (this.#offers && this.#resumption !== undefined) {
 			this.#offers = false;
-			forgetSession(this.resumption);
+			forgetSession(this.#resumption);
 		}
 
 		super[Symbol.dispose]();
@@ -225,7 +238,7 @@ export function openClientConnection(
 		return undefined;
 	}
 
-	stack.use(takeNotes(made, notes));
+	const noting = stack.use(takeNotes(made, notes));
 	const parts = {ciphers, disabled: disabled >>> 0, sni, ...policy};
 	const resumption =
 		/* That a failure is forced is not in the name of a session. */
@@ -238,13 +251,10 @@ export function openClientConnection(
 
 	const bareKeys = behavior.legacyFingerprints && params.tls_legacy_public_key_fingerprints === 1;
 	return new ClientConnection(
-		application,
-		start,
-		notes,
-		policy.level,
-		{digest, bareKeys},
-		resumption,
 		ssl,
+		{application, ssl: made, start, notes, level: policy.level, fingerprinting: {digest, bareKeys}},
+		noting,
+		resumption,
 		stack.move(),
 	);
 }

@@ -27,6 +27,10 @@
 /*	would be then is not what has been reported of it, and its wishes
 /*	would be read in one call, however many they are. Mail servers do
 /*	not renegotiate, and TLS 1.3 has no such thing.
+/*
+/*	For such a message OpenSSL also provides memory for an answer, and
+/*	keeps it until something is written: 16 kilobytes, for as long as
+/*	an idle connection lasts. It is asked to give them back.
 /* SEE ALSO
 /*	client(3) and server(3), how one is prepared;
 /*	postfix src/tls/tls_bio_ops.c
@@ -42,6 +46,7 @@ import {
 	SSL_ERROR_SSL,
 	SSL_ERROR_WANT_READ,
 	SSL_ERROR_WANT_WRITE,
+	SSL_free_buffers,
 	SSL_get_error,
 	SSL_get_rbio,
 	SSL_MODE_AUTO_RETRY,
@@ -71,7 +76,7 @@ export const DONE = 1;
 /** All that a connection is made with, but for the descriptor of its peer. Disposal gives it back. */
 export interface Opener extends Disposable {
 	/**
-	 * Prepares the connection.
+	 * Prepares the connection. To be called once.
 	 *
 	 * @param fd - the peer's descriptor, non-blocking; borrowed, it has to outlive the connection.
 	 * @returns undefined when that is not possible; the reason has been logged.
@@ -98,7 +103,7 @@ export abstract class Connection implements Disposable {
 		this.#inbox = Inbox.open(ssl.value);
 	}
 
-	/** Bits of tls/log-mask that let lines about this connection through. */
+	/** Bits of tls/log-mask that let lines about this connection through. Until the report. */
 	abstract readonly logMask: number;
 
 	/**
@@ -108,7 +113,7 @@ export abstract class Connection implements Disposable {
 	 */
 	abstract lookUp(done: () => void): void;
 
-	/** Logs the outcome of a complete handshake, and says what it is. */
+	/** Logs the outcome of a complete handshake, and says what it is. To be called once. */
 	abstract report(): TlsContext;
 
 	/** Whether answers to {@link lookUp} come too late. */
@@ -168,7 +173,7 @@ export abstract class Connection implements Disposable {
 		if (this.#inbox !== undefined) {
 			const outcome = this.#outcome(result);
 			this.#leaveInbox();
-			return outcome === WANT_READ ? AGAIN : outcome;
+			return outcome === WANT_READ ? this.#again() : outcome;
 		}
 
 		/*
@@ -178,7 +183,7 @@ export abstract class Connection implements Disposable {
 		 */
 		const blocked = callbacksRun() === callbacks ? errno() === EAGAIN : !this.#hasReceived();
 		const outcome = this.#outcome(result);
-		return outcome === WANT_READ && !blocked ? AGAIN : outcome;
+		return outcome === WANT_READ && !blocked ? this.#again() : outcome;
 	}
 
 	/**
@@ -203,6 +208,12 @@ export abstract class Connection implements Disposable {
 	[Symbol.dispose](): void {
 		this.#disposed = true;
 		this.#resources[Symbol.dispose]();
+	}
+
+	/* There was a message, and no data. */
+	#again(): typeof AGAIN {
+		SSL_free_buffers(this.#ssl.value);
+		return AGAIN;
 	}
 
 	/* Whether there were bytes since the last time. */

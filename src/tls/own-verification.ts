@@ -23,7 +23,7 @@ import {SSL_get_verify_result, type Ssl} from '../ffi/libssl.ts';
 import {derOfCertificate, type X509, X509_get0_pubkey, X509_V_OK} from '../ffi/x509.ts';
 import {info, warning} from '../log.ts';
 import type {ClientStart} from '../wire/client.ts';
-import type {ClientConnection} from './client.ts';
+import type {ClientCase} from './client.ts';
 import {printErrors} from './library.ts';
 import {TLS_LOG_CERTMATCH, TLS_LOG_VERBOSE} from './log-mask.ts';
 import {certificateFingerprint, keyFingerprint} from './peer.ts';
@@ -100,10 +100,10 @@ export interface OwnVerdict {
 }
 
 /** Looks at the certificate of a complete handshake. Source: verify_extract_print(), verify_extract_name(). */
-export function ownVerdict(connection: ClientConnection, certificate: X509, commonName: string): OwnVerdict {
-	const {level, notes, ssl} = connection;
-	logAnchor(connection);
-	const byDigest = matchesDigest(connection, certificate);
+export function ownVerdict(about: ClientCase, certificate: X509, commonName: string): OwnVerdict {
+	const {level, notes, ssl} = about;
+	logAnchor(about);
+	const byDigest = matchesDigest(about, certificate);
 	const trusted = byDigest || (!notes.mustFail && SSL_get_verify_result(ssl) === X509_V_OK);
 	const mustMatchName = !byDigest && trusted && level >= TLS_LEV_HALF_DANE;
 	const tellAll = (notes.logMask & TLS_LOG_CERTMATCH) !== 0;
@@ -111,7 +111,7 @@ export function ownVerdict(connection: ClientConnection, certificate: X509, comm
 		return {trusted, matched: byDigest, hasDnsNames: false, name: undefined};
 	}
 
-	const found = compareNames(connection, certificate, commonName, tellAll);
+	const found = compareNames(about, certificate, commonName, tellAll);
 	return {
 		trusted,
 		matched: byDigest || (mustMatchName && found.matched),
@@ -121,7 +121,7 @@ export function ownVerdict(connection: ClientConnection, certificate: X509, comm
 }
 
 /* Whether the certificate itself, or its key, is one that the client knows. Source: tls_dane_match(). */
-function matchesDigest({fingerprinting, notes, start}: ClientConnection, certificate: X509): boolean {
+function matchesDigest({fingerprinting, notes, start}: ClientCase, certificate: X509): boolean {
 	const hasKey = X509_get0_pubkey(certificate) !== null;
 	for (const {mdalg = '', certs = [], pkeys = []} of start.dane?.ee ?? []) {
 		const digest = EVP_get_digestbyname(mdalg);
@@ -153,7 +153,7 @@ function matchesDigest({fingerprinting, notes, start}: ClientConnection, certifi
 }
 
 /* By which anchor the chain is trusted. */
-function logAnchor({notes, ssl}: ClientConnection): void {
+function logAnchor({notes, ssl}: ClientCase): void {
 	if (
 		(notes.logMask & (TLS_LOG_VERBOSE | TLS_LOG_CERTMATCH)) === 0 ||
 		SSL_get_verify_result(ssl) !== X509_V_OK
@@ -181,12 +181,12 @@ function logAnchor({notes, ssl}: ClientConnection): void {
 }
 
 function compareNames(
-	connection: ClientConnection,
+	about: ClientCase,
 	certificate: X509,
 	commonName: string,
 	tellAll: boolean,
 ): {readonly matched: boolean; readonly hasDnsNames: boolean; readonly name: string | undefined} {
-	const {application, notes, start} = connection;
+	const {application, notes, start} = about;
 	const anyDepth = application.params.tls_wildcard_matches_multiple_labels !== 0;
 	const verbose = tellAll || (notes.logMask & TLS_LOG_VERBOSE) !== 0;
 	const dnsNames = dnsNamesOf(certificate);

@@ -79,15 +79,23 @@ export function parseRequest(list: AttributeList, profile: Profile): Request {
 	const second = scan(tail, reader, 'request');
 	reader.finish('request');
 	return {
-		remoteEndpoint: first.remote_endpoint,
+		remoteEndpoint: detached(first.remote_endpoint),
 		role: roleFromFlags(first.flags, first.remote_endpoint, second.serverid),
 		sendContext: (first.flags & TLS_PROXY_FLAG_SEND_CONTEXT) !== 0,
 		/* Releases before the bit had a meaning ignore it. */
 		probeOnly: profile.serverSettings && (first.flags & TLS_PROXY_FLAG_PROBE_ONLY) !== 0,
 		handshakeTimeout: first.timeout as Seconds,
 		sessionTimeout: second.timeout as Seconds,
-		serverId: second.serverid,
+		serverId: detached(second.serverid),
 	};
+}
+
+/*
+ * A text that was cut from a list keeps the memory of the whole list, and a session
+ * needs these for as long as it lasts.
+ */
+function detached(text: WireText): WireText {
+	return Buffer.from(text, 'latin1').toString('latin1');
 }
 
 /** The bytes of a request, as a client sends them. */
