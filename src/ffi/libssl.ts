@@ -288,6 +288,9 @@ export function SSL_get_peer_signature_nid(ssl: Ssl): number | undefined {
 export const SSL_set_security_level: (ssl: Ssl, level: number) => void = libssl.func(
 	'void SSL_set_security_level(void *ssl, int level)',
 );
+export const SSL_get_security_level: (ssl: Ssl) => number = libssl.func(
+	'int SSL_get_security_level(const void *ssl)',
+);
 export const SSL_set_verify: (ssl: Ssl, mode: number, callback: VerifyCallback | null) => void = libssl.func(
 	'void SSL_set_verify(void *ssl, int mode, void *cb)',
 );

@@ -12,7 +12,7 @@
 
 import koffi from 'koffi';
 import {type Address, allocate} from './libc.ts';
-import {type EvpPkey, encodeDer, type Pointer} from './libcrypto.ts';
+import {type EvpMd, type EvpPkey, encodeDer, type Pointer} from './libcrypto.ts';
 import {libcrypto} from './openssl.ts';
 
 export type X509 = Pointer<'X509'>;
@@ -70,6 +70,12 @@ export const X509_STORE_CTX_get0_cert: (ctx: X509StoreCtx) => X509 | null = libc
 export const X509_verify_cert: (ctx: X509StoreCtx) => number = libcrypto.func(
 	'int X509_verify_cert(void *ctx)',
 );
+const X509_STORE_CTX_get0_untrusted: (ctx: X509StoreCtx) => StackOfX509 | null = libcrypto.func(
+	'void *X509_STORE_CTX_get0_untrusted(const void *ctx)',
+);
+const X509_STORE_CTX_get0_chain: (ctx: X509StoreCtx) => StackOfX509 | null = libcrypto.func(
+	'void *X509_STORE_CTX_get0_chain(const void *ctx)',
+);
 const X509_STORE_CTX_get0_param: (ctx: X509StoreCtx) => Address = libcrypto.func(
 	'void *X509_STORE_CTX_get0_param(const void *ctx)',
 );
@@ -78,6 +84,9 @@ const X509_VERIFY_PARAM_set_purpose: (param: Address, purpose: number) => number
 );
 const X509_VERIFY_PARAM_set_trust: (param: Address, trust: number) => number = libcrypto.func(
 	'int X509_VERIFY_PARAM_set_trust(void *param, int trust)',
+);
+const X509_VERIFY_PARAM_get0_peername: (param: Address) => string | null = libcrypto.func(
+	'const char *X509_VERIFY_PARAM_get0_peername(const void *param)',
 );
 const X509_get_extended_key_usage: (certificate: X509) => number = libcrypto.func(
 	'uint32_t X509_get_extended_key_usage(void *x)',
@@ -98,6 +107,11 @@ export function verifyAsServer(ctx: X509StoreCtx): void {
 	const param = X509_STORE_CTX_get0_param(ctx);
 	X509_VERIFY_PARAM_set_purpose(param, X509_PURPOSE_SSL_SERVER);
 	X509_VERIFY_PARAM_set_trust(param, X509_TRUST_SSL_SERVER);
+}
+
+/** Which of the names that were asked for a verified certificate has; null: nobody asked. */
+export function verifiedName(ctx: X509StoreCtx): string | null {
+	return X509_VERIFY_PARAM_get0_peername(X509_STORE_CTX_get0_param(ctx));
 }
 
 export const X509_verify_cert_error_string: (code: number) => string = libcrypto.func(
@@ -182,3 +196,78 @@ export const OPENSSL_sk_push: (stack: StackOfX509, item: X509) => number = libcr
 );
 /** Releases the stack only: the items stay with their owner. */
 export const OPENSSL_sk_free: (stack: StackOfX509) => void = libcrypto.func('void OPENSSL_sk_free(void *st)');
+const OPENSSL_sk_num: (stack: StackOfX509) => number = libcrypto.func('int OPENSSL_sk_num(const void *st)');
+const OPENSSL_sk_value: (stack: StackOfX509, index: number) => X509 = libcrypto.func(
+	'void *OPENSSL_sk_value(const void *st, int i)',
+);
+
+/* Chains */
+
+const EVP_sha256: () => EvpMd = libcrypto.func('void *EVP_sha256(void)');
+const X509_digest: (certificate: X509, md: EvpMd, out: Address, length: null) => number = libcrypto.func(
+	'int X509_digest(const void *data, void *type, void *md, void *len)',
+);
+const DIGEST_SIZE = 32;
+/** Longer chains have no digest. */
+const CHAIN_LIMIT = 10;
+const digests = allocate(CHAIN_LIMIT * DIGEST_SIZE);
+const digestText = Buffer.from(digests.bytes.buffer, digests.bytes.byteOffset, digests.bytes.length);
+const digestAddresses = Array.from(
+	{length: CHAIN_LIMIT},
+	(_, index) => (digests.address + BigInt(index * DIGEST_SIZE)) as Address,
+);
+let sha256: EvpMd | undefined;
+
+/**
+ * The SHA-256 digests of the certificates that a peer has presented, one behind the other, as binary text.
+ *
+ * @returns undefined when there is none, or too many.
+ */
+export function digestsOfPresented(ctx: X509StoreCtx): string | undefined {
+	const presented = X509_STORE_CTX_get0_untrusted(ctx);
+	const count = presented === null ? 0 : OPENSSL_sk_num(presented);
+	if (presented === null || count <= 0 || count > CHAIN_LIMIT) {
+		return undefined;
+	}
+
+	sha256 ??= EVP_sha256();
+	for (const [index, address] of digestAddresses.entries()) {
+		if (index === count) {
+			break;
+		}
+
+		if (X509_digest(OPENSSL_sk_value(presented, index), sha256, address, null) !== 1) {
+			return undefined;
+		}
+	}
+
+	return digestText.toString('latin1', 0, count * DIGEST_SIZE);
+}
+
+const X509_get0_notAfter: (certificate: X509) => Address = libcrypto.func(
+	'void *X509_get0_notAfter(const void *x)',
+);
+const ASN1_TIME_diff: (days: Address, seconds: Address, from: null, to: Address) => number = libcrypto.func(
+	'int ASN1_TIME_diff(void *pday, void *psec, const void *from, const void *to)',
+);
+const difference = allocate(8);
+const DAY = 86_400;
+
+/** How long all certificates of a verified chain will be valid, in seconds; negative when that cannot be told. */
+export function validityOfVerified(ctx: X509StoreCtx): number {
+	const chain = X509_STORE_CTX_get0_chain(ctx);
+	const count = chain === null ? 0 : OPENSSL_sk_num(chain);
+	if (chain === null || count <= 0) {
+		return -1;
+	}
+
+	return Math.min(...Array.from({length: count}, (_, index) => secondsLeft(OPENSSL_sk_value(chain, index))));
+}
+
+function secondsLeft(certificate: X509): number {
+	const {address, view} = difference;
+	const seconds = (address + 4n) as Address;
+	return ASN1_TIME_diff(address, seconds, null, X509_get0_notAfter(certificate)) === 1
+		? view.getInt32(0, true) * DAY + view.getInt32(4, true)
+		: -1;
+}

@@ -21,7 +21,7 @@ import {
 	type SslCtx,
 	TLS_client_method,
 } from '../ffi/libssl.ts';
-import {SSL_CTX_set_min_proto_version} from '../ffi/server.ts';
+import {SSL_CTX_set_cert_verify_callback, SSL_CTX_set_min_proto_version} from '../ffi/server.ts';
 import {info} from '../log.ts';
 import type {Owned} from '../owned.ts';
 import type {Seconds} from '../units.ts';
@@ -36,6 +36,8 @@ import {prepareDane} from './policy.ts';
 import {offerClientKeys} from './raw-keys.ts';
 import {enableResumption} from './resumption.ts';
 import {contextOptions} from './settings.ts';
+import {Verdicts} from './verdicts.ts';
+import {rememberedChains} from './verify.ts';
 
 /** How sessions of an application are kept. */
 export interface SessionPolicy {
@@ -52,6 +54,8 @@ export class ClientApplication extends Application {
 	readonly behavior: Behavior;
 	/** How its sessions are kept; undefined when they are not. */
 	readonly resumes: SessionPolicy | undefined;
+	/** Chains that servers have presented. */
+	readonly verdicts: Verdicts = new Verdicts();
 
 	constructor(
 		ctx: Owned<SslCtx>,
@@ -131,6 +135,7 @@ export function clientApplication(
 		offerClientKeys(made);
 	}
 
+	SSL_CTX_set_cert_verify_callback(made, rememberedChains, null);
 	setGroups(made, params, behavior);
 	if (sessions !== undefined) {
 		enableResumption(made, sessions.timeout);

@@ -18,7 +18,6 @@ import {
 	SSL_get0_peer_certificate,
 	SSL_get0_peername,
 	SSL_session_reused,
-	type Ssl,
 } from '../ffi/libssl.ts';
 import {peerRawKey} from '../ffi/raw-key.ts';
 import {type X509, X509_get0_pubkey, X509_V_OK} from '../ffi/x509.ts';
@@ -80,7 +79,7 @@ export function clientReport(about: ClientCase): TlsContext {
 	}
 
 	const peer_CN =
-		own?.name ?? (names.peer_CN === '' && own === undefined ? nameOf(ssl, certificate) : names.peer_CN);
+		own?.name ?? (names.peer_CN === '' && own === undefined ? nameOf(about, certificate) : names.peer_CN);
 	if (certificate !== null || rawKey !== null) {
 		explain(about, own?.trusted ?? verdict.matched, reused, rawKey !== null);
 	}
@@ -172,8 +171,8 @@ function credentialLine(
 
 /* How a peer has proved itself. Source: tls_dane_log(), postfix src/tls/tls_dane.c. */
 function logMatch({level, notes, ssl}: ClientCase, certificate: X509 | null): void {
-	const peername = certificate === null ? null : SSL_get0_peername(ssl);
-	if (peername !== null && peername !== '') {
+	const peername = nameOf({notes, ssl}, certificate);
+	if (peername !== '') {
 		info(`${notes.namaddr}: matched peername: ${peername}`);
 	}
 
@@ -201,6 +200,6 @@ function logMatch({level, notes, ssl}: ClientCase, certificate: X509 | null): vo
 }
 
 /* A certificate without a common name is called by the name that has matched. */
-function nameOf(ssl: Ssl, certificate: X509 | null): string {
-	return certificate === null ? '' : (SSL_get0_peername(ssl) ?? '');
+function nameOf({notes, ssl}: Pick<ClientCase, 'notes' | 'ssl'>, certificate: X509 | null): string {
+	return certificate === null ? '' : (notes.peername ?? SSL_get0_peername(ssl) ?? '');
 }

@@ -26,7 +26,6 @@ import {
 	SSL_set_min_proto_version,
 	SSL_set_options,
 	SSL_set_security_level,
-	SSL_set_tlsext_host_name,
 	SSL_set_verify,
 	SSL_VERIFY_NONE,
 	type Ssl,
@@ -44,16 +43,10 @@ import type {ClientApplication} from './client-application.ts';
 import {clientReport} from './client-report.ts';
 import {attach, Connection, DONE} from './connection.ts';
 import {printErrors} from './library.ts';
-import {
-	connectionLogMask,
-	TLS_LOG_CACHE,
-	TLS_LOG_DEBUG,
-	TLS_LOG_UNTRUSTED,
-	TLS_LOG_VERBOSE,
-} from './log-mask.ts';
+import {connectionLogMask, TLS_LOG_CACHE, TLS_LOG_UNTRUSTED, TLS_LOG_VERBOSE} from './log-mask.ts';
 import {applyOwnPolicy, explainsDistrust} from './own-verification.ts';
 import type {Fingerprinting} from './peer.ts';
-import {type AppliedPolicy, applyPolicy, asciiName, isDaneLevel, mustMatch} from './policy.ts';
+import {type AppliedPolicy, applyPolicy, isDaneLevel, mustMatch} from './policy.ts';
 import {
 	forgetSession,
 	keepSessions,
@@ -61,6 +54,7 @@ import {
 	type Resumption,
 	type SessionKeeper,
 } from './resumption.ts';
+import {setServerName} from './server-name.ts';
 import {type SessionKeyParts, sessionKey} from './session-key.ts';
 import {type ProtocolRange, parseProtocols} from './settings.ts';
 import {FailureReporter} from './tlsrpt.ts';
@@ -212,10 +206,10 @@ export function openClientConnection(
 	}
 
 	/* DNS-based authentication needs TLS: SSLv3 has no extension for the name. */
-	const disabled =
-		range.disabled | (behavior.protocolLimits && isDaneLevel(start.tls_level) ? SSL_OP_NO_SSLv3 : 0);
+	const dane = isDaneLevel(start.tls_level);
+	const disabled = range.disabled | (behavior.protocolLimits && dane ? SSL_OP_NO_SSLv3 : 0);
 	setProtocols(made, {...range, disabled: disabled >>> 0}, name, behavior);
-	const sni = setServerName(behavior, made, start, {name, logMask});
+	const sni = setServerName(behavior, made, start, {name, logMask, dane});
 	if (sni === undefined) {
 		return undefined;
 	}
@@ -301,6 +295,7 @@ function prepareNotes(
 		mustFail: unapplied,
 		reporter,
 		name,
+		names,
 		logMask: asked,
 	}: AppliedPolicy & Pick<VerifyNotes, 'reporter' | 'logMask'> & {readonly name: string},
 ): VerifyNotes {
@@ -322,6 +317,12 @@ function prepareNotes(
 		forcedFailure,
 		reporter,
 		behavior,
+		experience:
+			/* What is verified is logged step by step, if asked for. */
+			names === undefined || mustFail || (logMask & TLS_LOG_VERBOSE) !== 0
+				? undefined
+				: {verdicts: application.verdicts, names},
+		peername: undefined,
 		error: undefined,
 	};
 }
@@ -349,55 +350,4 @@ function limitComplaint(word: 'minimum' | 'maximum', version: number): string {
 	return version === 0
 		? `error clearing ${word} TLS version`
 		: `error setting ${word} TLS version to: 0x${version.toString(16).padStart(4, '0')}`;
-}
-
-/** Bytes of a server name. Source: TLSEXT_MAXLEN_host_name, openssl/tls1.h. */
-const SNI_LIMIT = 255;
-
-/* The name that is sent, empty for none; undefined when it cannot be sent. */
-function setServerName(
-	{ownVerification}: Behavior,
-	ssl: Ssl,
-	start: ClientStart,
-	{name, logMask}: {readonly name: string; readonly logMask: number},
-): string | undefined {
-	const dane = isDaneLevel(start.tls_level);
-	const wanted = dane ? (start.dane?.domain ?? '') : configuredName(start);
-	const sni = ownVerification ? wanted : asciiName(wanted);
-	if (sni === '' && !dane) {
-		return sni;
-	}
-
-	if (sni.length > SNI_LIMIT) {
-		if (ownVerification) {
-			return '';
-		}
-
-		warning(`${name}: ignoring too long SNI hostname: ${sni.slice(0, 100)}`);
-		return undefined;
-	}
-
-	/* A name that is not converted has a character for each byte. */
-	const text = ownVerification ? Buffer.from(sni, 'latin1').toString() : sni;
-	if (SSL_set_tlsext_host_name(ssl, text) !== 1) {
-		warning(`${name}: error setting SNI hostname to: ${sni}`);
-		return undefined;
-	}
-
-	if ((logMask & TLS_LOG_DEBUG) !== 0) {
-		info(`${name}: SNI hostname: ${sni}`);
-	}
-
-	return sni;
-}
-
-function configuredName({sni, host, nexthop}: ClientStart): string {
-	switch (sni) {
-		case 'hostname':
-			return host;
-		case 'nexthop':
-			return nexthop;
-		default:
-			return sni;
-	}
 }

@@ -27,7 +27,8 @@ import type {ClientCase} from './client.ts';
 import {printErrors} from './library.ts';
 import {TLS_LOG_CERTMATCH, TLS_LOG_VERBOSE} from './log-mask.ts';
 import {certificateFingerprint, keyFingerprint} from './peer.ts';
-import {type AppliedPolicy, asciiName, isDaneLevel, TLS_LEV_HALF_DANE} from './policy.ts';
+import {type AppliedPolicy, isDaneLevel, TLS_LEV_HALF_DANE} from './policy.ts';
+import {asciiName} from './server-name.ts';
 
 type DigestList = NonNullable<NonNullable<ClientStart['dane']>['ta']>[number];
 
@@ -50,7 +51,7 @@ export function explainsDistrust({tls_level: level, dane}: ClientStart): boolean
  */
 export function applyOwnPolicy(ssl: Ssl, start: ClientStart, name: string): AppliedPolicy | undefined {
 	const anchors = start.dane?.ta ?? [];
-	const policy: AppliedPolicy = {level: start.tls_level, mustFail: false};
+	const policy: AppliedPolicy = {level: start.tls_level, mustFail: false, names: undefined};
 	if (anchors.length === 0) {
 		return policy;
 	}

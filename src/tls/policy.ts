@@ -16,8 +16,6 @@
 /*	postfix src/tls/tls_dane.c, src/tls/tls_client.c
 /*--*/
 
-import {isUtf8} from 'node:buffer';
-import {domainToASCII} from 'node:url';
 import {
 	addTlsa,
 	DANE_FLAG_NO_DANE_EE_NAMECHECKS,
@@ -37,6 +35,7 @@ import type {ClientStart} from '../wire/client.ts';
 import type {Behavior} from './behavior.ts';
 import {printErrors} from './library.ts';
 import {acceptServerKey} from './raw-keys.ts';
+import {asciiName} from './server-name.ts';
 import {wordsOf} from './settings.ts';
 import type {FailureReporter} from './tlsrpt.ts';
 
@@ -69,6 +68,8 @@ export interface AppliedPolicy {
 	readonly level: number;
 	/** Nothing the peer presents may count as a match. */
 	readonly mustFail: boolean;
+	/** Which names a certificate may have, when nothing else counts but the context; undefined with TLSA records. */
+	readonly names: readonly string[] | undefined;
 }
 
 /**
@@ -197,18 +198,19 @@ export function applyPolicy(
 		return undefined;
 	}
 
-	const mustFail = authority.names && !addNames(ssl, start, name);
+	const names = authority.names ? addNames(ssl, start, name) : [];
+	const mustFail = authority.names && names.length === 0;
 	if (rawPublicKeys && start.enable_rpk === 1 && level <= TLS_LEV_FPRINT) {
 		acceptServerKey(ssl);
 	}
 
 	if (records.length === 0) {
-		return {level, mustFail};
+		return {level, mustFail, names: authority.dane === undefined ? names : undefined};
 	}
 
 	const usable = addRecords(ssl, records, name);
 	if (usable === undefined) {
-		return {level, mustFail: true};
+		return {level, mustFail: true, names: undefined};
 	}
 
 	/* Only a record of a server's own key can do without a certificate. */
@@ -216,7 +218,7 @@ export function applyPolicy(
 		acceptServerKey(ssl);
 	}
 
-	return usable.length > 0 ? {level, mustFail} : unusable(level, name, reporter);
+	return usable.length > 0 ? {level, mustFail, names: undefined} : unusable(level, name, reporter);
 }
 
 /* Clients send the list from its end: the log has the records in the client's own order. */
@@ -313,7 +315,7 @@ function unusable(level: number, name: string, reporter: FailureReporter | undef
 			reporter?.report('tlsa_invalid', 'all-TLSA-records-unusable');
 			warning(`${name}: all TLSA records unusable, fallback to unauthenticated TLS`);
 			/* Nothing has to match at that level. */
-			return {level: TLS_LEV_ENCRYPT, mustFail: false};
+			return {level: TLS_LEV_ENCRYPT, mustFail: false, names: undefined};
 		case TLS_LEV_DANE_ONLY:
 			reporter?.report('tlsa_invalid', 'all-TLSA-records-unusable');
 			warning(`${name}: all TLSA records unusable`);
@@ -327,30 +329,30 @@ function unusable(level: number, name: string, reporter: FailureReporter | undef
 			warning(`${name}: all trust anchors unusable`);
 	}
 
-	return {level, mustFail: true};
+	return {level, mustFail: true, names: undefined};
 }
 
-/* Reference identities. False when there is none, and nobody could match. */
-function addNames(ssl: Ssl, start: ClientStart, name: string): boolean {
+/* Reference identities, as far as OpenSSL takes them. Without any nobody could match. */
+function addNames(ssl: Ssl, start: ClientStart, name: string): readonly string[] {
 	SSL_set_hostflags(ssl, X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS);
-	let added = 0;
+	const added: string[] = [];
 	for (const pattern of start.matchargv) {
 		const identity = identityOf(pattern, start);
 		if (identity === '.') {
 			warning(`${name}: ignoring invalid match name: "."`);
 		} else if (SSL_add1_host(ssl, identity) === 1) {
-			added++;
+			added.push(identity);
 		} else {
 			warning(`${name}: error loading match name: "${identity}"`);
 			printErrors();
 		}
 	}
 
-	if (added === 0) {
+	if (added.length === 0) {
 		warning(`${name}: could not configure peer name checks`);
 	}
 
-	return added > 0;
+	return added;
 }
 
 function identityOf(pattern: string, start: ClientStart): string {
@@ -364,34 +366,6 @@ function identityOf(pattern: string, start: ClientStart): string {
 		default:
 			return asciiName(pattern);
 	}
-}
-
-const PLAIN_NAME = /^[\u0021-\u007E]*$/;
-
-/** A name in its ASCII form, with the dot in front that means `any name below`; as it is when there is none. */
-export function asciiName(wire: string): string {
-	if (PLAIN_NAME.test(wire)) {
-		return wire;
-	}
-
-	const bytes = Buffer.from(wire, 'latin1');
-	if (!isUtf8(bytes)) {
-		warning(
-			`midna_domain_to_ascii_create: Problem translating domain "${wire.slice(0, 100)}" to ASCII form: malformed UTF-8`,
-		);
-		return wire;
-	}
-
-	const text = bytes.toString();
-	/* Full stops of other scripts. Source: RFC 3490, section 3.1. */
-	const dotted = text.replace(/^[\u3002\uFF0E\uFF61]/, '.');
-	if (PLAIN_NAME.test(dotted)) {
-		return dotted;
-	}
-
-	const [, dot = '', name = ''] = /^(\.?)(.*)$/.exec(dotted) ?? [];
-	const ascii = domainToASCII(name);
-	return ascii === '' ? text : dot + ascii;
 }
 
 function hex(bytes: Uint8Array): string {

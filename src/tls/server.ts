@@ -155,6 +155,8 @@ export function openServerConnection(
 		forcedFailure: '',
 		reporter: undefined,
 		behavior,
+		experience: undefined,
+		peername: undefined,
 		error: undefined,
 	};
 	stack.use(takeNotes(made, notes));

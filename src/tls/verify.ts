@@ -18,13 +18,17 @@ import {registerChainCallback, registerVerifyCallback} from '../ffi/callback.ts'
 import {
 	type ChainCallback,
 	SSL_get_ex_data_X509_STORE_CTX_idx,
+	SSL_get_security_level,
 	type Ssl,
 	type VerifyCallback,
 } from '../ffi/libssl.ts';
 import {verifiedRawKey} from '../ffi/raw-key.ts';
 import {
+	digestsOfPresented,
 	isForServersOnly,
 	oneline,
+	validityOfVerified,
+	verifiedName,
 	verifyAsServer,
 	type X509,
 	X509_get_issuer_name,
@@ -35,6 +39,7 @@ import {
 	X509_STORE_CTX_get_ex_data,
 	X509_STORE_CTX_get0_cert,
 	X509_STORE_CTX_set_error,
+	X509_V_OK,
 	X509_verify_cert,
 	X509_verify_cert_error_string,
 	type X509StoreCtx,
@@ -44,6 +49,7 @@ import {Release} from '../owned.ts';
 import type {Behavior} from './behavior.ts';
 import {TLS_LOG_VERBOSE} from './log-mask.ts';
 import {type FailureReporter, forcedFailure} from './tlsrpt.ts';
+import type {Verdicts} from './verdicts.ts';
 
 /** What one verification has shown. */
 export interface VerifyNotes {
@@ -60,8 +66,20 @@ export interface VerifyNotes {
 	/** Who is told of failures. */
 	readonly reporter: FailureReporter | undefined;
 	readonly behavior: Behavior;
+	/** What is known of other chains, and what this connection asks of one; undefined: it has to be verified. */
+	readonly experience: Experience | undefined;
+	/** Which of the names the certificate has, when that was known; undefined: OpenSSL knows. */
+	peername: string | undefined;
 	/** The error to explain; undefined when there was none. */
 	error: {readonly code: number; readonly depth: number; readonly issuer: string} | undefined;
+}
+
+/** What the verdict on a chain follows from, but for the chain itself and the date. */
+interface Experience {
+	/** Of its context. */
+	readonly verdicts: Verdicts;
+	/** The names that a certificate may have; none: it need not have any. */
+	readonly names: readonly string[];
 }
 
 const notesOf = new Map<Ssl, VerifyNotes>();
@@ -104,16 +122,56 @@ export const serverCertificates: ChainCallback = registerChainCallback(ctx => {
 	return X509_verify_cert(ctx);
 });
 
+/**
+ * For SSL_CTX_set_cert_verify_callback(): a chain that was found good is not verified again, as long as that
+ * could come to nothing else. Registered for the life of the process.
+ */
+export const rememberedChains: ChainCallback = registerChainCallback(ctx => {
+	const ssl = connectionOf(ctx);
+	const notes = notesOf.get(ssl);
+	const name = notes?.experience && verdictName(ssl, notes.experience, ctx);
+	if (notes?.experience === undefined || name === undefined) {
+		return X509_verify_cert(ctx);
+	}
+
+	const {verdicts} = notes.experience;
+	const now = Date.now();
+	const known = verdicts.find(name, now);
+	if (known !== undefined) {
+		notes.peername = known.peername;
+		X509_STORE_CTX_set_error(ctx, X509_V_OK);
+		return 1;
+	}
+
+	const result = X509_verify_cert(ctx);
+	/* The callback for single certificates lets OpenSSL go on behind an error. */
+	if (result === 1 && X509_STORE_CTX_get_error(ctx) === X509_V_OK && notes.error === undefined) {
+		const expires = now + validityOfVerified(ctx) * 1000;
+		verdicts.keep(name, {peername: verifiedName(ctx) ?? undefined}, now, expires);
+	}
+
+	return result;
+});
+
+/* NUL is in no name, since clients end names with it. */
+function verdictName(ssl: Ssl, {names}: Experience, ctx: X509StoreCtx): string | undefined {
+	const digests = digestsOfPresented(ctx);
+	return digests && [SSL_get_security_level(ssl), ...names, digests].join('\0');
+}
+
 let sslIndex: number | undefined;
+
+function connectionOf(ctx: X509StoreCtx): Ssl {
+	sslIndex ??= SSL_get_ex_data_X509_STORE_CTX_idx();
+	return X509_STORE_CTX_get_ex_data(ctx, sslIndex) as Ssl;
+}
 
 function note(ok: number, ctx: X509StoreCtx): number {
 	if (ok !== 0 && attentive === 0) {
 		return 1;
 	}
 
-	sslIndex ??= SSL_get_ex_data_X509_STORE_CTX_idx();
-	const ssl = X509_STORE_CTX_get_ex_data(ctx, sslIndex);
-	const notes = ssl === null ? undefined : notesOf.get(ssl as Ssl);
+	const notes = notesOf.get(connectionOf(ctx));
 	if (notes === undefined) {
 		return 1;
 	}
