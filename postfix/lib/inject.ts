@@ -45,6 +45,8 @@ async function stream(port: number, queue: Iterator<Outgoing>, onTaken: () => vo
 	const socket = connect(port, '127.0.0.1');
 	try {
 		await once(socket, 'connect');
+		/* Or a message waits until the server has acknowledged what came before, 40 milliseconds later. */
+		socket.setNoDelay();
 		const replies = createInterface({input: socket, crlfDelay: Infinity})[Symbol.asyncIterator]();
 		const expect = async (code: string): Promise<void> => {
 			for (;;) {

@@ -25,6 +25,8 @@ export interface SinkOptions {
 	readonly auth: ReadonlyArray<'PLAIN' | 'LOGIN'>;
 	/** Time that the server takes over each message before it accepts it, in milliseconds. */
 	readonly delay: number;
+	/** Connections at a time; one more is told 421, as servers do that have such a limit. Default: any number. */
+	readonly maxConnections?: number;
 }
 
 /** Names as node:tls has them. */
@@ -71,6 +73,8 @@ export interface SinkCounts {
 	readonly handshakes: number;
 	readonly resumptions: number;
 	readonly failedHandshakes: number;
+	/** Connections that were told 421; they are not among the others. */
+	readonly refusals: number;
 	readonly encryptedMessages: number;
 	readonly clearMessages: number;
 }

@@ -8,6 +8,10 @@
 /*	of its own so that neither its handshakes nor its garbage collector
 /*	disturb who measures. sink.ts starts it and talks to it; when that
 /*	end goes away, so does this one, unless it was detached.
+/*
+/*	The library waits 100 milliseconds before it greets, to find out
+/*	who talks early. Nobody here does, and whoever pays for a connection
+/*	per message would pay for that too: the sink greets at once.
 /*--*/
 
 import {createHash} from 'node:crypto';
@@ -15,6 +19,7 @@ import {readFileSync} from 'node:fs';
 import {setTimeout as sleep} from 'node:timers/promises';
 import {TLSSocket} from 'node:tls';
 import {SMTPServer, type SMTPServerDataStream, type SMTPServerSession} from 'smtp-server';
+import {SMTPConnection} from 'smtp-server/lib/smtp-connection.js';
 import type {
 	SinkConnection,
 	SinkCounts,
@@ -33,6 +38,8 @@ interface Seen extends Writable<Omit<SinkConnection, 'users'>> {
 let connections: Seen[] = [];
 let messages: SinkMessage[] = [];
 let failedHandshakes = 0;
+/** Connections that TCP has made, refused ones among them. */
+let accepted = 0;
 let detached = false;
 let delay = 0;
 const bySession = new Map<string, Seen>();
@@ -53,6 +60,7 @@ process.on('message', (request: SinkRequest) => {
 			connections = [];
 			messages = [];
 			failedHandshakes = 0;
+			accepted = 0;
 			reply({name: 'done', serial: request.serial});
 			break;
 		case 'detach':
@@ -74,6 +82,23 @@ function reply(message: SinkReply): void {
 	process.send?.(message, undefined, undefined, () => undefined);
 }
 
+const {init, connectionReady} = SMTPConnection.prototype;
+const greeted = new WeakSet<SMTPConnection>();
+
+/* A connection that was refused by then is being closed, and the library looks at that first. */
+SMTPConnection.prototype.init = function greetAtOnce(this: SMTPConnection): void {
+	init.call(this);
+	this.connectionReady();
+};
+
+/* It is called once more when the time has passed. */
+SMTPConnection.prototype.connectionReady = function greetOnce(this: SMTPConnection): void {
+	if (!greeted.has(this)) {
+		greeted.add(this);
+		connectionReady.call(this);
+	}
+};
+
 function start(options: SinkOptions): void {
 	delay = options.delay;
 	const server = new SMTPServer({
@@ -81,6 +106,7 @@ function start(options: SinkOptions): void {
 		banner: 'sink',
 		lmtp: options.lmtp ?? false,
 		disableReverseLookup: true,
+		...(options.maxConnections === undefined ? {} : {maxClients: options.maxConnections}),
 		authMethods: [...options.auth],
 		authOptional: true,
 		disabledCommands: [
@@ -141,6 +167,9 @@ function start(options: SinkOptions): void {
 		if (/SSL|TLS/i.test(`${error.code} ${error.message}`)) {
 			failedHandshakes++;
 		}
+	});
+	server.server.on('connection', () => {
+		accepted++;
 	});
 	server.listen(options.port, '127.0.0.1', () => {
 		const address = server.server.address();
@@ -230,6 +259,7 @@ function counts(): SinkCounts {
 		handshakes: connections.filter(connection => connection.encrypted).length,
 		resumptions: connections.filter(connection => connection.resumed).length,
 		failedHandshakes,
+		refusals: accepted - connections.length,
 		encryptedMessages: messages.filter(message => message.encrypted).length,
 		clearMessages: messages.filter(message => !message.encrypted).length,
 	};

@@ -1,10 +1,11 @@
 /*
  * The process of a Relay: what comes on one side leaves on the other half a round
- * trip later. A connection takes a round trip to be established, as TCP does: the
- * kernel of this host needs none.
+ * trip later. The server sees a connection one and a half round trips after it was
+ * asked for, when the last of TCP's three packets would come: the kernel of this host
+ * has no way.
  */
 import {connect, createServer, type Socket} from 'node:net';
-import type {RelayOptions} from './relay.ts';
+import type {RelayRequest} from './relay.ts';
 
 function carry(from: Socket, to: Socket, delay: number): void {
 	from.on('data', (bytes: Buffer) => {
@@ -19,17 +20,14 @@ function carry(from: Socket, to: Socket, delay: number): void {
 	});
 }
 
-process.on('message', ({port, roundTrip}: RelayOptions) => {
+process.on('message', ({from, to, roundTrip}: RelayRequest) => {
 	const server = createServer({allowHalfOpen: true, noDelay: true}, client => {
 		setTimeout(() => {
-			const upstream = connect({port, host: '127.0.0.1', allowHalfOpen: true, noDelay: true});
+			const upstream = connect({port: to, host: '127.0.0.1', allowHalfOpen: true, noDelay: true});
 			carry(client, upstream, roundTrip / 2);
 			carry(upstream, client, roundTrip / 2);
-		}, roundTrip);
+		}, roundTrip * 1.5);
 	});
-	server.listen(0, '127.0.0.1', () => {
-		const address = server.address();
-		process.send?.(typeof address === 'object' && address !== null ? address.port : 0);
-	});
+	server.listen(from, '127.0.0.1', () => process.send?.('listening'));
 });
 process.on('disconnect', () => process.exit(0));

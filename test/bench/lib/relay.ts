@@ -5,27 +5,28 @@ import {fork} from 'node:child_process';
 import {once} from 'node:events';
 import {join} from 'node:path';
 
-/** Where to, and how far that is. */
-export interface RelayOptions {
-	readonly port: number;
+/** From where, where to, and how far that is. */
+export interface RelayRequest {
+	readonly from: number;
+	readonly to: number;
 	/** Milliseconds. */
 	readonly roundTrip: number;
 }
 
 /** A running relay, a process of its own. Disposal ends it. */
 export interface Relay extends Disposable {
-	readonly port: number;
+	readonly pid: number;
 }
 
-export async function startRelay(options: RelayOptions): Promise<Relay> {
+export async function startRelay(request: RelayRequest): Promise<Relay> {
 	const child = fork(join(import.meta.dirname, 'relay-process.ts'), [], {
 		execArgv: [],
 		stdio: ['ignore', 'ignore', 'inherit', 'ipc'],
 	});
-	child.send(options);
-	const [port] = (await once(child, 'message')) as [number];
+	child.send(request);
+	await once(child, 'message');
 	return {
-		port,
+		pid: child.pid ?? 0,
 		[Symbol.dispose]() {
 			child.kill('SIGKILL');
 		},
