@@ -22,8 +22,8 @@ export interface Group {
 }
 
 /**
- * Where there is nothing to do but to wait, one delivery does not disturb another. It was compared:
- * the figures are those of one after the other.
+ * Where there is little to do but to wait, one delivery does not disturb another. On 2 cores, at 20 ms and one
+ * at a time, 5.2, 14.1 and 14.2 messages per second in turn were 5.2, 14.5 and 14.5 at the same time.
  */
 function mostlyWaits({roundTrip, streams}: Conditions): boolean {
 	return roundTrip >= 100 || (roundTrip >= 20 && streams === 1);

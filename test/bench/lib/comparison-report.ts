@@ -18,6 +18,11 @@ export interface Surroundings {
 	readonly seconds: number;
 }
 
+/** Nothing where nothing was delivered. */
+function two(value: number): string {
+	return Number.isFinite(value) ? value.toFixed(2) : '-';
+}
+
 /** The median of a figure. */
 function of(outcome: Outcome, pick: (sample: Sample) => number): number {
 	return median(outcome.samples.map(pick));
@@ -45,7 +50,7 @@ function groupsOf(outcomes: readonly Outcome[]): ReadonlyArray<readonly Outcome[
 function speedText(outcome: Outcome | undefined): string {
 	return outcome === undefined || outcome.samples.length === 0
 		? '-'
-		: `${figure(of(outcome, ({perSecond}) => perSecond))} (${of(outcome, ({cpu}) => cpu).toFixed(2)})`;
+		: `${figure(of(outcome, ({perSecond}) => perSecond))} (${two(of(outcome, ({cpu}) => cpu))})`;
 }
 
 /** Messages per second, and CPU: the ways beside each other. */
@@ -71,10 +76,10 @@ const DETAILS: ReadonlyArray<readonly [title: string, text: (outcome: Outcome) =
 		'resumed',
 		outcome => percent(of(outcome, ({resumptions, handshakeCount}) => resumptions / handshakeCount)),
 	],
-	['CPU s per 1,000', outcome => of(outcome, ({cpu}) => cpu).toFixed(2)],
+	['CPU s per 1,000', outcome => two(of(outcome, ({cpu}) => cpu))],
 	['by program', byProgram],
-	['receiver CPU', outcome => of(outcome, ({sinkCpu}) => sinkCpu).toFixed(2)],
-	['relay CPU', outcome => of(outcome, ({relayCpu}) => relayCpu).toFixed(2)],
+	['receiver CPU', outcome => two(of(outcome, ({sinkCpu}) => sinkCpu))],
+	['relay CPU', outcome => two(of(outcome, ({relayCpu}) => relayCpu))],
 	['memory MB', outcome => figure(of(outcome, ({memory}) => memory))],
 	['of it tlsproxy', outcome => figure(of(outcome, ({proxyMemory}) => proxyMemory))],
 	['queue s', outcome => figure(of(outcome, ({queued}) => queued))],
