@@ -12,7 +12,14 @@
 
 import koffi from 'koffi';
 import {type Address, allocate} from './libc.ts';
-import {type EvpMd, type EvpPkey, encodeDer, type Pointer} from './libcrypto.ts';
+import {
+	EVP_get_digestbyname,
+	type EvpMd,
+	type EvpPkey,
+	encodeDer,
+	nonNull,
+	type Pointer,
+} from './libcrypto.ts';
 import {libcrypto} from './openssl.ts';
 
 export type X509 = Pointer<'X509'>;
@@ -203,7 +210,6 @@ const OPENSSL_sk_value: (stack: StackOfX509, index: number) => X509 = libcrypto.
 
 /* Chains */
 
-const EVP_sha256: () => EvpMd = libcrypto.func('void *EVP_sha256(void)');
 const X509_digest: (certificate: X509, md: EvpMd, out: Address, length: null) => number = libcrypto.func(
 	'int X509_digest(const void *data, void *type, void *md, void *len)',
 );
@@ -230,18 +236,11 @@ export function digestsOfPresented(ctx: X509StoreCtx): string | undefined {
 		return undefined;
 	}
 
-	sha256 ??= EVP_sha256();
-	for (const [index, address] of digestAddresses.entries()) {
-		if (index === count) {
-			break;
-		}
-
-		if (X509_digest(OPENSSL_sk_value(presented, index), sha256, address, null) !== 1) {
-			return undefined;
-		}
-	}
-
-	return digestText.toString('latin1', 0, count * DIGEST_SIZE);
+	const md = (sha256 ??= nonNull(EVP_get_digestbyname('sha256'), 'EVP_get_digestbyname'));
+	const done = digestAddresses
+		.slice(0, count)
+		.every((address, index) => X509_digest(OPENSSL_sk_value(presented, index), md, address, null) === 1);
+	return done ? digestText.toString('latin1', 0, count * DIGEST_SIZE) : undefined;
 }
 
 const X509_get0_notAfter: (certificate: X509) => Address = libcrypto.func(

@@ -116,13 +116,12 @@ export class ClientConnection extends Connection {
 		});
 	}
 
-	report(): TlsContext {
+	protected conclude(): TlsContext {
 		const about = this.#case;
 		if (about === undefined) {
 			throw new Panic('a second report');
 		}
 
-		this.endDump();
 		const context = clientReport(about);
 		this.#noting[Symbol.dispose]();
 		this.#case = undefined;

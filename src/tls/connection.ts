@@ -113,8 +113,8 @@ export abstract class Connection implements Disposable {
 	 */
 	abstract lookUp(done: () => void): void;
 
-	/** Logs the outcome of a complete handshake, and says what it is. To be called once. */
-	abstract report(): TlsContext;
+	/** What {@link report} logs and says, which depends on the role. */
+	protected abstract conclude(): TlsContext;
 
 	/** Whether answers to {@link lookUp} come too late. */
 	protected get disposed(): boolean {
@@ -127,6 +127,12 @@ export abstract class Connection implements Disposable {
 	/** Borrowed. */
 	get ssl(): Ssl {
 		return this.#ssl.value;
+	}
+
+	/** Logs the outcome of a complete handshake, and says what it is. To be called once. */
+	report(): TlsContext {
+		this.endDump();
+		return this.conclude();
 	}
 
 	/** Only the handshake is to be logged octet by octet, unless the log level asks for all. */

@@ -49,7 +49,6 @@ import {logVerifyError} from './verify.ts';
 export function serverReport(connection: ServerConnection): TlsContext {
 	const {notes, resumption, ssl} = connection;
 	const {logMask, namaddr} = notes;
-	connection.endDump();
 	const reused = SSL_session_reused(ssl) === 1;
 	if (reused && (logMask & TLS_LOG_CACHE) !== 0) {
 		const ticketed = resumption.opened || (resumption.issued && !notes.behavior.openedTicketsOnly);

@@ -79,7 +79,7 @@ export class ServerConnection extends Connection {
 		this.resumption.lookUp(done);
 	}
 
-	report(): TlsContext {
+	protected conclude(): TlsContext {
 		return serverReport(this);
 	}
 

@@ -153,10 +153,10 @@ export const rememberedChains: ChainCallback = registerChainCallback(ctx => {
 	return result;
 });
 
-/* NUL is in no name, since clients end names with it. */
+/* NUL is in no name, since clients end names with it; how many there are tells where the digests begin. */
 function verdictName(ssl: Ssl, {names}: Experience, ctx: X509StoreCtx): string | undefined {
 	const digests = digestsOfPresented(ctx);
-	return digests && [SSL_get_security_level(ssl), ...names, digests].join('\0');
+	return digests && [SSL_get_security_level(ssl), names.length, ...names, digests].join('\0');
 }
 
 let sslIndex: number | undefined;
