@@ -26,9 +26,7 @@ export function processesOf(session: number): readonly ProcessEntry[] {
 		.filter(name => /^\d+$/.test(name))
 		.flatMap(name => {
 			try {
-				/* The second field, in parentheses, can have anything in it. Behind it: state, parent, group, session. */
-				const stat = readFileSync(`/proc/${name}/stat`, 'utf8');
-				const [state, , , owner] = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
+				const [state, , , owner] = fieldsOf(readFileSync(`/proc/${name}/stat`, 'utf8'));
 				if (Number(owner) !== session || state === 'Z' || state === 'X') {
 					return [];
 				}
@@ -39,6 +37,17 @@ export function processesOf(session: number): readonly ProcessEntry[] {
 				return [];
 			}
 		});
+}
+
+/** Clock ticks per second in proc(5): USER_HZ, the same on all machines that Debian supports. */
+export const TICKS = 100;
+
+/**
+ * Fields of /proc/PID/stat, from the third: state, parent, group, session. The second is the name, in
+ * parentheses, and can have anything in it.
+ */
+export function fieldsOf(stat: string): readonly string[] {
+	return stat.slice(stat.lastIndexOf(')') + 2).split(' ');
 }
 
 /**

@@ -25,7 +25,7 @@ export interface SinkOptions {
 	readonly auth: ReadonlyArray<'PLAIN' | 'LOGIN'>;
 	/** Time that the server takes over each message before it accepts it, in milliseconds. */
 	readonly delay: number;
-	/** Connections at a time; one more is told 421, as servers do that have such a limit. Default: any number. */
+	/** Connections at a time; one more is refused, with 421, as servers do that have such a limit. Default: no limit. */
 	readonly maxConnections?: number;
 }
 
@@ -73,7 +73,7 @@ export interface SinkCounts {
 	readonly handshakes: number;
 	readonly resumptions: number;
 	readonly failedHandshakes: number;
-	/** Connections that were told 421; they are not among the others. */
+	/** Connections that were refused; they are not among the others. */
 	readonly refusals: number;
 	readonly encryptedMessages: number;
 	readonly clearMessages: number;

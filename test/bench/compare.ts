@@ -6,7 +6,7 @@ import {mkdtempSync, rmSync} from 'node:fs';
 import {tmpdir} from 'node:os';
 import {join} from 'node:path';
 import {parseArgs} from 'node:util';
-import {makeCertificates} from '../../postfix/lib/certificates.ts';
+import {type Certificates, makeCertificates} from '../../postfix/lib/certificates.ts';
 import {freePort} from '../../postfix/lib/sandbox.ts';
 import {SINK_NAME} from '../helpers/postfix.ts';
 import {type Choice, combinations, variants} from './lib/combinations.ts';
@@ -122,11 +122,7 @@ function say(text: string): void {
 }
 
 /* Before anything else runs. */
-async function surroundings(): Promise<Omit<Surroundings, 'seconds'>> {
-	using stack = new DisposableStack();
-	const directory = mkdtempSync(join(tmpdir(), 'tlsproxy-compare-'));
-	stack.defer(() => rmSync(directory, {recursive: true, force: true}));
-	const certificates = await makeCertificates(directory, SINK_NAME);
+async function surroundings(certificates: Certificates): Promise<Omit<Surroundings, 'seconds'>> {
 	const open = async (roundTrip: number): Promise<Receiver> =>
 		await Receiver.start(certificates, {tls: 'TLSv1.3', roundTrip}, await freePort());
 	await using near = await open(0);
@@ -145,8 +141,12 @@ async function surroundings(): Promise<Omit<Surroundings, 'seconds'>> {
 
 const on = machine();
 const started = performance.now();
-const around = await surroundings();
-const outcomes = await measure(groups, {
+using stack = new DisposableStack();
+const directory = mkdtempSync(join(tmpdir(), 'tlsproxy-compare-'));
+stack.defer(() => rmSync(directory, {recursive: true, force: true}));
+const certificates = await makeCertificates(directory, SINK_NAME);
+const around = await surroundings(certificates);
+const outcomes = await measure(groups, certificates, {
 	rounds: ({tls, handshakes}) =>
 		rounds ?? (tls === 'TLSv1.3' && handshakes === 'full' && !values.settings && !values.short ? 3 : 1),
 	seconds: number('seconds', values.seconds, 0.1),
@@ -158,4 +158,5 @@ for (const path of writeReport(values.out, values.settings ? 'compare-settings' 
 	say(path);
 }
 
+stack.dispose();
 process.exit(outcomes.some(({failure}) => failure !== undefined) ? 1 : 0);

@@ -12,7 +12,7 @@ import {AGAIN, WANT_READ, WANT_WRITE} from '../../src/step.ts';
 import {behaviorOf} from '../../src/tls/behavior.ts';
 import {openClientConnection} from '../../src/tls/client.ts';
 import {type ClientApplication, clientApplication} from '../../src/tls/client-application.ts';
-import type {Connection} from '../../src/tls/connection.ts';
+import {type Connection, DONE} from '../../src/tls/connection.ts';
 import {Keyring} from '../../src/tls/keyring.ts';
 import type {Fd} from '../../src/units.ts';
 import type {ClientInit, ClientParams, ClientStart} from '../../src/wire/client.ts';
@@ -306,6 +306,14 @@ export function connectionTo(
 	}
 
 	t.teardown(() => connection[Symbol.dispose]());
+	return connection;
+}
+
+/** The same, behind its handshake. */
+export async function connectedTo(...to: Parameters<typeof connectionTo>): Promise<Connection> {
+	const [t] = to;
+	const connection = connectionTo(...to);
+	t.is(await finish(() => connection.handshake()), DONE);
 	return connection;
 }
 

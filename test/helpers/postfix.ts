@@ -4,7 +4,7 @@
  */
 import {mkdirSync} from 'node:fs';
 import {join} from 'node:path';
-import {makeCertificates} from '../../postfix/lib/certificates.ts';
+import {type Certificates, makeCertificates} from '../../postfix/lib/certificates.ts';
 import {inject, type Outgoing} from '../../postfix/lib/inject.ts';
 import {Sandbox, type SandboxOptions} from '../../postfix/lib/sandbox.ts';
 import {Sink} from '../../postfix/lib/sink.ts';
@@ -18,7 +18,7 @@ export class Pair implements AsyncDisposable {
 	readonly sandbox: Sandbox;
 	readonly sink: Sink;
 	/** CA certificate and the like of the sink. */
-	readonly certificates: Awaited<ReturnType<typeof makeCertificates>>;
+	readonly certificates: Certificates;
 
 	private constructor(sandbox: Sandbox, sink: Sink, certificates: Pair['certificates']) {
 		this.sandbox = sandbox;

@@ -1,18 +1,11 @@
 import {spawn} from 'node:child_process';
 import {once} from 'node:events';
+import {setTimeout as delay} from 'node:timers/promises';
 import test, {type ExecutionContext} from 'ava';
 import koffi from 'koffi';
 import {allocate} from '../../src/ffi/libc.ts';
 import {AGAIN, WANT_READ} from '../../src/step.ts';
-import {type Connection, DONE} from '../../src/tls/connection.ts';
-import {
-	applicationFor,
-	CertificateStore,
-	collectLog,
-	connectionTo,
-	ecdsa,
-	finish,
-} from '../helpers/openssl.ts';
+import {applicationFor, CertificateStore, collectLog, connectedTo, ecdsa} from '../helpers/openssl.ts';
 
 const store = new CertificateStore();
 test.after.always(() => store[Symbol.dispose]());
@@ -53,15 +46,14 @@ const allocated: () => number = (() => {
 
 /** A connection whose peer has sent all that it will. */
 async function idle(t: ExecutionContext, port: number, application: ReturnType<typeof applicationFor>) {
-	const connection: Connection = connectionTo(t, port, application);
-	t.is(await finish(() => connection.handshake()), DONE);
+	const connection = await connectedTo(t, port, application);
 	connection.report();
 	let messages = 0;
 	while (messages < 2) {
 		const result = connection.read(block.address, RECORD);
 		messages += result === AGAIN ? 1 : 0;
 		if (result === WANT_READ) {
-			await new Promise(resolve => setTimeout(resolve, 1));
+			await delay(1);
 		}
 	}
 }

@@ -7,6 +7,7 @@ import {
 	applicationFor,
 	CertificateStore,
 	collectLog,
+	connectedTo,
 	connectionTo,
 	ecdsa,
 	finish,
@@ -41,9 +42,7 @@ async function server(t: ExecutionContext, version: number, add: (tls: RawTls) =
 }
 
 async function connected(t: ExecutionContext, port: number): Promise<Connection> {
-	const connection = connectionTo(t, port, applicationFor(t));
-	t.is(await finish(() => connection.handshake()), DONE);
-	return connection;
+	return await connectedTo(t, port, applicationFor(t));
 }
 
 /** All that comes up to a size. */

@@ -1,7 +1,6 @@
 import {setTimeout as delay} from 'node:timers/promises';
 import test, {type ExecutionContext} from 'ava';
 import type {ClientApplication} from '../../src/tls/client-application.ts';
-import {DONE} from '../../src/tls/connection.ts';
 import {TLS_CERT_FLAG_MATCHED, TLS_CERT_FLAG_SECURED, TLS_CERT_FLAG_TRUSTED} from '../../src/tls/report.ts';
 import {type Verdict, Verdicts} from '../../src/tls/verdicts.ts';
 import type {ClientStart} from '../../src/wire/client.ts';
@@ -10,8 +9,7 @@ import {
 	applicationFor,
 	CertificateStore,
 	collectLog,
-	connectionTo,
-	finish,
+	connectedTo,
 	type PeerServer,
 	sServer,
 } from '../helpers/openssl.ts';
@@ -76,12 +74,11 @@ async function visit(
 	{application}: Witness,
 	start: Partial<ClientStart> = {},
 ): Promise<TlsContext> {
-	const connection = connectionTo(t, port, application, {
+	const connection = await connectedTo(t, port, application, {
 		tls_level: SECURE,
 		matchargv: ['hostname'],
 		...start,
 	});
-	t.is(await finish(() => connection.handshake()), DONE);
 	const context = connection.report();
 	/* openssl(1) serves one after the other. */
 	connection.shutdown();

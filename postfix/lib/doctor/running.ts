@@ -18,11 +18,9 @@
 
 import {existsSync, readdirSync, readFileSync, readlinkSync, statSync} from 'node:fs';
 import {basename, dirname, join} from 'node:path';
+import {fieldsOf, TICKS} from '../processes.ts';
 import {proxiesOf} from './service.ts';
 import {type Finding, isDisabled, type View} from './view.ts';
-
-/** Clock ticks per second in proc(5): USER_HZ, the same on all machines that Debian supports. */
-const TICKS = 100;
 
 interface Daemon {
 	readonly pid: number;
@@ -152,11 +150,6 @@ function daemonsOf(master: number): readonly Daemon[] {
 				},
 			];
 		});
-}
-
-/* Behind the name, which is in parentheses and can have anything in it: state, parent, ... */
-function fieldsOf(stat: string): readonly string[] {
-	return stat.slice(stat.lastIndexOf(')') + 2).split(' ');
 }
 
 /* Whole seconds: start times are not more exact than the time of boot. */

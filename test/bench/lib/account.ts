@@ -4,15 +4,12 @@
  * an account of his own, and all are descendants of master(8).
  */
 import {readFileSync} from 'node:fs';
-import type {ProcessEntry} from '../../../postfix/lib/processes.ts';
+import {fieldsOf, type ProcessEntry, TICKS} from '../../../postfix/lib/processes.ts';
 import type {Sandbox} from '../../../postfix/lib/sandbox.ts';
 import {cpuSeconds} from './process.ts';
 
-/** Ticks of proc(5) in a second: the kernel's ABI, whatever its clock. Source: USER_HZ in linux/asm-generic/param.h. */
-const TICKS = 100;
-
 /** The program that a process of Postfix runs. */
-export function programOf({args}: ProcessEntry): string {
+function programOf({args}: ProcessEntry): string {
 	if (args.some(word => word.endsWith('/lib/main.js'))) {
 		return 'tlsproxy';
 	}
@@ -28,9 +25,8 @@ export function programOf({args}: ProcessEntry): string {
 /** CPU seconds of the children that a process has waited for, with theirs; in steps of 10 ms. */
 function waitedFor(pid: number): number {
 	try {
-		const stat = readFileSync(`/proc/${pid}/stat`, 'utf8');
-		/* Fields are counted from one, and these come behind the name in parentheses, which is the second. */
-		const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
+		const fields = fieldsOf(readFileSync(`/proc/${pid}/stat`, 'utf8'));
+		/* Numbers of proc(5), which counts from one. */
 		const [user = Number.NaN, system = Number.NaN] = [16, 17].map(number => Number(fields[number - 3]));
 		return (user + system) / TICKS;
 	} catch {

@@ -71,7 +71,7 @@ const DETAILS: ReadonlyArray<readonly [title: string, text: (outcome: Outcome) =
 		({samples}) => (samples.length < 2 ? '-' : percent(spread(samples.map(({perSecond}) => perSecond)))),
 	],
 	['messages', outcome => String(of(outcome, ({messages}) => messages))],
-	['handshakes per 1,000', outcome => figure(of(outcome, sample => perThousand(sample, 'handshakeCount')))],
+	['handshakes per 1,000', outcome => figure(of(outcome, handshakesPerThousand))],
 	[
 		'resumed',
 		outcome => percent(of(outcome, ({resumptions, handshakeCount}) => resumptions / handshakeCount)),
@@ -91,8 +91,8 @@ const DETAILS: ReadonlyArray<readonly [title: string, text: (outcome: Outcome) =
 	],
 ];
 
-function perThousand(sample: Sample, name: 'handshakeCount' | 'connections'): number {
-	return (sample[name] * 1000) / (sample.messages - sample.deferred);
+function handshakesPerThousand({handshakeCount, messages, deferred}: Sample): number {
+	return (handshakeCount * 1000) / (messages - deferred);
 }
 
 function byProgram(outcome: Outcome): string {

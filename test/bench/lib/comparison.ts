@@ -2,12 +2,8 @@
  * Groups of measurements, one after the other: starts senders and receivers, warms
  * them up, and takes samples in turns.
  */
-import {mkdtempSync, rmSync} from 'node:fs';
-import {tmpdir} from 'node:os';
-import {join} from 'node:path';
-import {makeCertificates} from '../../../postfix/lib/certificates.ts';
+import type {Certificates} from '../../../postfix/lib/certificates.ts';
 import {freePort} from '../../../postfix/lib/sandbox.ts';
-import {SINK_NAME} from '../../helpers/postfix.ts';
 import {type Group, settings} from './combinations.ts';
 import {type Conditions, deliver, type Sample} from './delivery.ts';
 import {Receiver} from './receiver.ts';
@@ -47,12 +43,17 @@ const WARMING = 1000;
 /** Most messages of a sample. */
 const MOST = 8000;
 
-/** Measures everything. What fails is in its outcome, and the others go on. */
-export async function measure(groups: readonly Group[], extent: Extent): Promise<readonly Outcome[]> {
+/**
+ * Measures everything. What fails is in its outcome, and the others go on.
+ *
+ * @param certificates - of the host SINK_NAME.
+ */
+export async function measure(
+	groups: readonly Group[],
+	certificates: Certificates,
+	extent: Extent,
+): Promise<readonly Outcome[]> {
 	await using stack = new AsyncDisposableStack();
-	const directory = mkdtempSync(join(tmpdir(), 'tlsproxy-compare-'));
-	stack.defer(() => rmSync(directory, {recursive: true, force: true}));
-	const certificates = await makeCertificates(directory, SINK_NAME);
 	const warming: Destination = {domain: 'warming.example', port: await freePort(), streams: 20};
 	const all: Member[][] = [];
 	for (const {members, conditions} of groups) {

@@ -3,9 +3,9 @@
  * a receiver, and what that takes is counted.
  */
 import type {TlsVersion} from '../../../postfix/lib/sink-messages.ts';
-import {Account, programOf} from './account.ts';
+import {Account} from './account.ts';
 import {median} from './measure.ts';
-import {memoryOf} from './process.ts';
+import {memoryOf, processesOf} from './process.ts';
 import type {Receiver} from './receiver.ts';
 import type {Destination, Sender} from './sender.ts';
 
@@ -131,7 +131,6 @@ export async function deliver(
 
 	const perThousand = (used: number): number => (used * 1000) / sent;
 	const delays = delaysIn(log);
-	const processes = sandbox.processes();
 	return {
 		messages,
 		seconds,
@@ -147,10 +146,8 @@ export async function deliver(
 		),
 		sinkCpu: perThousand(after.sink - before.sink),
 		relayCpu: perThousand(after.relay - before.relay),
-		memory: memoryOf(processes).pss / 2 ** 20,
-		proxyMemory:
-			memoryOf(processes.filter(entry => ['tlsproxy', 'supervisor'].includes(programOf(entry)))).pss /
-			2 ** 20,
+		memory: memoryOf(sandbox.processes()).pss / 2 ** 20,
+		proxyMemory: memoryOf(processesOf(sandbox, 'tlsproxy')).pss / 2 ** 20,
 		queued: median(delays.map(([queued = 0]) => queued)),
 		connecting: median(delays.map(([, connecting = 0]) => connecting)),
 		sending: median(delays.map(([, , sending = 0]) => sending)),

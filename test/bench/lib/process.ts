@@ -2,22 +2,17 @@
  * What processes use: CPU time and memory, from proc(5).
  */
 import {readdirSync, readFileSync} from 'node:fs';
+import {type ProcessEntry, runsProgram} from '../../../postfix/lib/processes.ts';
 import type {Sandbox} from '../../../postfix/lib/sandbox.ts';
 
-/** A process of a service. */
-export interface Process {
-	readonly pid: number;
-	readonly args: readonly string[];
-}
-
 /** Processes of an instance that belong to a program: its own, and with ours what it starts. */
-export function processesOf(sandbox: Sandbox, name: string): readonly Process[] {
+export function processesOf(sandbox: Sandbox, name: string): readonly ProcessEntry[] {
 	return sandbox
 		.processes()
 		.filter(
-			({args}) =>
-				args.slice(0, 2).some(word => word.split('/').at(-1) === name) ||
-				(name === 'tlsproxy' && args.some(word => word.endsWith('/lib/main.js'))),
+			entry =>
+				runsProgram(entry, name) ||
+				(name === 'tlsproxy' && entry.args.some(word => word.endsWith('/lib/main.js'))),
 		);
 }
 
@@ -43,7 +38,7 @@ export interface MemoryUse {
 }
 
 /** Memory of processes, together. */
-export function memoryOf(processes: readonly Process[]): MemoryUse {
+export function memoryOf(processes: readonly ProcessEntry[]): MemoryUse {
 	let pss = 0;
 	let own = 0;
 	for (const {pid} of processes) {

@@ -1,7 +1,7 @@
 /*
  * Who receives the mail: a sink, and the way to it.
  */
-import {makeCertificates} from '../../../postfix/lib/certificates.ts';
+import type {Certificates} from '../../../postfix/lib/certificates.ts';
 import {freePort} from '../../../postfix/lib/sandbox.ts';
 import {Sink} from '../../../postfix/lib/sink.ts';
 import type {TlsVersion} from '../../../postfix/lib/sink-messages.ts';
@@ -38,7 +38,7 @@ export class Receiver implements AsyncDisposable {
 	 * @param port - where clients are to connect to.
 	 */
 	static async start(
-		certificates: Awaited<ReturnType<typeof makeCertificates>>,
+		certificates: Certificates,
 		{tls, roundTrip, maxConnections}: Reception,
 		port: number,
 	): Promise<Receiver> {

@@ -7,11 +7,12 @@ import {tmpdir} from 'node:os';
 import {join} from 'node:path';
 import {setTimeout as sleep} from 'node:timers/promises';
 import {makeCertificates} from '../../../postfix/lib/certificates.ts';
+import type {ProcessEntry} from '../../../postfix/lib/processes.ts';
 import type {SandboxOptions} from '../../../postfix/lib/sandbox.ts';
 import {Daemon, type Which, type Wish} from '../../helpers/daemon.ts';
 import {handshakes, type Load, type Target} from './driver.ts';
 import {Peer} from './peer.ts';
-import {cpuSeconds, type Process, processesOf} from './process.ts';
+import {cpuSeconds, processesOf} from './process.ts';
 
 /** Kinds of servers. */
 export type PeerKind = 'ecdsa' | 'rsa';
@@ -121,7 +122,7 @@ export class Service implements AsyncDisposable {
 	}
 
 	/** All processes of the service, whatever they are there for. */
-	processes(): readonly Process[] {
+	processes(): readonly ProcessEntry[] {
 		return processesOf(this.daemon.sandbox, 'tlsproxy');
 	}
 
