@@ -28,6 +28,7 @@ import {parseArgs} from 'node:util';
 import {makeCertificates} from './certificates.ts';
 import {requireRoot, runCommand} from './command-line.ts';
 import {inject, type Outgoing} from './inject.ts';
+import {removeOnSignal} from './interruption.ts';
 import {Refusal} from './master-cf.ts';
 import {commandLine} from './processes.ts';
 import {Sandbox} from './sandbox.ts';
@@ -91,11 +92,10 @@ function options(): {
 
 async function demonstrate(keep: boolean, stock: boolean): Promise<void> {
 	await using stack = new AsyncDisposableStack();
-	const interrupted = removeOnSignal(stack);
+	const interrupted = removeOnSignal('quickstart', () => stack.disposeAsync());
 	try {
 		await compare(stack, keep, stock);
 	} catch (reason) {
-		/* Whatever fails now fails because its ground is being removed; the process ends when that is done. */
 		await interrupted();
 		throw reason;
 	}
@@ -159,38 +159,6 @@ async function acquire<T extends AsyncDisposable>(
 	}
 
 	return made;
-}
-
-/*
- * The first signal removes everything; until that is done, others are ignored,
- * so that an impatient user does not leave daemons behind. The result waits
- * for the end of the process if there was a signal, and for nothing if not.
- */
-function removeOnSignal(stack: AsyncDisposableStack): () => Promise<void> {
-	let removal: Promise<void> | undefined;
-	const remove = async (status: number): Promise<void> => {
-		console.error('\nquickstart: interrupted, removing everything');
-		try {
-			await stack.disposeAsync();
-			process.exit(status);
-		} catch (reason) {
-			console.error(`quickstart: fatal: ${String(reason)}`);
-			process.exit(1);
-		}
-	};
-	for (const [name, status] of [
-		['SIGINT', 130],
-		['SIGTERM', 143],
-		['SIGHUP', 129],
-	] as const) {
-		process.on(name, () => {
-			removal ??= remove(status);
-		});
-	}
-
-	return async () => {
-		await removal;
-	};
 }
 
 /*

@@ -19,8 +19,8 @@
 /*	Error: Postfix did not do what it was told; with its own words.
 /*--*/
 
-import {chownSync, lstatSync, mkdirSync, readFileSync, rmSync} from 'node:fs';
-import {chmod, mkdtemp, readdir, readFile, rm, writeFile} from 'node:fs/promises';
+import {chownSync, lstatSync, mkdirSync, mkdtempSync, readFileSync, rmSync} from 'node:fs';
+import {chmod, readdir, readFile, rm, writeFile} from 'node:fs/promises';
 import {createServer} from 'node:net';
 import {tmpdir} from 'node:os';
 import {dirname, join} from 'node:path';
@@ -91,6 +91,11 @@ const SERVICES: Readonly<Record<string, string>> = {
 	postlog: 'unix-dgram n - n - 1 postlogd',
 };
 
+/** Those of this process that are made and not stopped yet. */
+const standing = new Set<Sandbox>();
+/** Whoever removes all of them does not want to see another. */
+let noMore = false;
+
 /** A private Postfix instance. Disposal stops and removes it. */
 export class Sandbox implements AsyncDisposable {
 	readonly directory: string;
@@ -110,16 +115,29 @@ export class Sandbox implements AsyncDisposable {
 
 	/** Makes an instance; start() runs it. */
 	static async create(options: SandboxOptions = {}): Promise<Sandbox> {
-		const directory = await mkdtemp(join(tmpdir(), 'postfix-sandbox-'));
-		const sandbox = new Sandbox(directory, await freePort(), options.keep ?? false, options.resolver);
+		const port = await freePort();
+		if (noMore) {
+			throw new Error('all sandboxes are being removed');
+		}
+
+		const directory = mkdtempSync(join(tmpdir(), 'postfix-sandbox-'));
+		const sandbox = new Sandbox(directory, port, options.keep ?? false, options.resolver);
+		standing.add(sandbox);
 		try {
 			await sandbox.#populate(options);
 		} catch (reason) {
+			standing.delete(sandbox);
 			rmSync(directory, {recursive: true, force: true});
 			throw reason;
 		}
 
 		return sandbox;
+	}
+
+	/** Stops all that this process has made, for a command that is interrupted. There will not be others. */
+	static async stopAll(): Promise<void> {
+		noMore = true;
+		await Promise.all(Array.from(standing, sandbox => sandbox.stop()));
 	}
 
 	/**
@@ -171,6 +189,7 @@ export class Sandbox implements AsyncDisposable {
 	/** Ends all processes of the instance, within ten seconds, and removes the directory unless it is to be kept. */
 	async stop(): Promise<void> {
 		this.#stopped = !this.#keep;
+		standing.delete(this);
 		/* A start that is under way may be about to write the lock file. */
 		await this.#starting?.catch(() => undefined);
 		const master = this.#master();

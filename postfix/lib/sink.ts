@@ -120,7 +120,13 @@ export class Sink implements AsyncDisposable {
 		const serial = ++this.#serial;
 		const answer = Promise.withResolvers<SinkCounts | SinkReport | undefined>();
 		this.#waiting.set(serial, answer);
-		this.#child.send({name, serial} satisfies SinkRequest);
+		/* Between its end and our learning of it, it is the call that fails. */
+		this.#child.send({name, serial} satisfies SinkRequest, error => {
+			if (error !== null) {
+				this.#waiting.delete(serial);
+				answer.reject(error);
+			}
+		});
 		return await answer.promise;
 	}
 }

@@ -7,10 +7,11 @@ import {tmpdir} from 'node:os';
 import {join} from 'node:path';
 import {parseArgs} from 'node:util';
 import {type Certificates, makeCertificates} from '../../postfix/lib/certificates.ts';
-import {freePort} from '../../postfix/lib/sandbox.ts';
+import {removeOnSignal} from '../../postfix/lib/interruption.ts';
+import {freePort, Sandbox} from '../../postfix/lib/sandbox.ts';
 import {SINK_NAME} from '../helpers/postfix.ts';
 import {type Choice, combinations, variants} from './lib/combinations.ts';
-import {measure} from './lib/comparison.ts';
+import {type Extent, measure, type Outcome} from './lib/comparison.ts';
 import {reportOf, type Surroundings} from './lib/comparison-report.ts';
 import {Receiver} from './lib/receiver.ts';
 import {connectionSpeed, messageSpeed, roundTripOf} from './lib/receiver-speed.ts';
@@ -144,14 +145,28 @@ const started = performance.now();
 using stack = new DisposableStack();
 const directory = mkdtempSync(join(tmpdir(), 'tlsproxy-compare-'));
 stack.defer(() => rmSync(directory, {recursive: true, force: true}));
-const certificates = await makeCertificates(directory, SINK_NAME);
-const around = await surroundings(certificates);
-const outcomes = await measure(groups, certificates, {
+/* Sinks and relays end when the channel to this process does. */
+const interrupted = removeOnSignal('compare', async () => {
+	await Sandbox.stopAll();
+	stack.dispose();
+});
+
+async function measureAll(): Promise<readonly [Omit<Surroundings, 'seconds'>, readonly Outcome[]]> {
+	try {
+		const certificates = await makeCertificates(directory, SINK_NAME);
+		return [await surroundings(certificates), await measure(groups, certificates, extent)];
+	} finally {
+		await interrupted();
+	}
+}
+
+const extent: Extent = {
 	rounds: ({tls, handshakes}) =>
 		rounds ?? (tls === 'TLSv1.3' && handshakes === 'full' && !values.settings && !values.short ? 3 : 1),
 	seconds: number('seconds', values.seconds, 0.1),
 	say,
-});
+};
+const [around, outcomes] = await measureAll();
 const report = reportOf(on, outcomes, {...around, seconds: (performance.now() - started) / 1000});
 process.stdout.write(markdown(report));
 for (const path of writeReport(values.out, values.settings ? 'compare-settings' : 'compare', report)) {

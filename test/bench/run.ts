@@ -2,6 +2,8 @@
  * Stock tlsproxy(8) and ours, side by side. See `--help`.
  */
 import {parseArgs} from 'node:util';
+import {removeOnSignal} from '../../postfix/lib/interruption.ts';
+import {Sandbox} from '../../postfix/lib/sandbox.ts';
 import {bareClient} from './bare-client.ts';
 import {bulk} from './bulk.ts';
 import {capacity} from './capacity.ts';
@@ -56,6 +58,10 @@ const short = values.short === true;
 const samples = Number(values.samples ?? (short ? 3 : 7));
 const on = machine();
 using authority = await Authority.make();
+const interrupted = removeOnSignal('bench', async () => {
+	await Sandbox.stopAll();
+	authority[Symbol.dispose]();
+});
 const measures: Measure[] = [];
 const failures: string[] = [];
 for (const operation of operations.filter(
@@ -71,6 +77,7 @@ for (const operation of operations.filter(
 			})),
 		);
 	} catch (reason) {
+		await interrupted();
 		/* The others are worth having. */
 		failures.push(`${operation.name}: ${reason instanceof Error ? reason.message : String(reason)}`);
 		process.stderr.write(`${operation.name}: ${String(reason)}\n`);
