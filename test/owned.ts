@@ -1,7 +1,7 @@
 import test from 'ava';
 import fc from 'fast-check';
 import {Panic} from '../src/errors.ts';
-import {Owned} from '../src/owned.ts';
+import {Owned, Resources} from '../src/owned.ts';
 
 const released = {instanceOf: Panic, message: 'use of a released handle'};
 
@@ -89,3 +89,118 @@ test('Owned releases exactly once in any order of moves and disposals', t => {
 		}),
 	);
 });
+
+/** Something that says in a log that it is released, and what it throws then. */
+function thing(log: string[], name: string, reason?: unknown): Disposable {
+	return {
+		[Symbol.dispose]() {
+			log.push(name);
+			if (reason !== undefined) {
+				throw reason;
+			}
+		},
+	};
+}
+
+const gone = {instanceOf: Panic, message: 'use of released resources'};
+
+test('Resources are released once, the last one first', t => {
+	const log: string[] = [];
+	const resources = new Resources();
+	const first = thing(log, 'first');
+	t.is(resources.use(first), first);
+	resources.use(thing(log, 'second'));
+	resources.use(thing(log, 'third'));
+	resources[Symbol.dispose]();
+	resources[Symbol.dispose]();
+	t.deepEqual(log, ['third', 'second', 'first']);
+});
+
+test('Resources take nothing more when they are released, nor while they are', t => {
+	const log: string[] = [];
+	const resources = new Resources();
+	resources.use({
+		[Symbol.dispose]: () => void t.throws(() => resources.use(thing(log, 'while')), gone),
+	});
+	resources[Symbol.dispose]();
+	t.throws(() => resources.use(thing(log, 'after')), gone);
+	t.throws(() => resources.move(), gone);
+	resources.release(thing(log, 'other'));
+	t.deepEqual(log, []);
+	t.plan(4);
+});
+
+test('Resources release one of them before the others, once, and none that is not theirs', t => {
+	const log: string[] = [];
+	const resources = new Resources();
+	resources.use(thing(log, 'first'));
+	const second = resources.use(thing(log, 'second'));
+	resources.use(thing(log, 'third'));
+	resources.release(second);
+	resources.release(second);
+	resources.release(thing(log, 'other'));
+	t.deepEqual(log, ['second']);
+	resources[Symbol.dispose]();
+	t.deepEqual(log, ['second', 'third', 'first']);
+});
+
+test('Resources forget what throws when it is released before the others', t => {
+	const log: string[] = [];
+	const resources = new Resources();
+	const one = resources.use(thing(log, 'one', new Error('one')));
+	t.throws(() => resources.release(one), {message: 'one'});
+	resources[Symbol.dispose]();
+	t.deepEqual(log, ['one']);
+});
+
+test('Resources that are moved belong to their new owner', t => {
+	const log: string[] = [];
+	const second = (() => {
+		using first = new Resources();
+		first.use(thing(log, 'one'));
+		first.use(thing(log, 'two'));
+		const moved = first.move();
+		t.throws(() => first.use(thing(log, 'three')), gone);
+		return moved;
+	})();
+	t.deepEqual(log, []);
+	second.use(thing(log, 'four'));
+	second[Symbol.dispose]();
+	t.deepEqual(log, ['four', 'two', 'one']);
+});
+
+test('Resources are released as a DisposableStack releases them, whatever any of them throws', t => {
+	fc.assert(
+		fc.property(
+			fc.array(fc.option(fc.constantFrom<unknown>('text', null, 0, new Error('error')))),
+			reasons => {
+				const stacks: readonly Stack[] = [new Resources(), new DisposableStack()];
+				const outcomes = stacks.map(stack => {
+					const log: string[] = [];
+					for (const [index, reason] of reasons.entries()) {
+						stack.use(thing(log, String(index), reason ?? undefined));
+					}
+
+					try {
+						stack[Symbol.dispose]();
+						return {log, thrown: 'nothing'};
+					} catch (reason) {
+						return {log, thrown: chain(reason)};
+					}
+				});
+				t.deepEqual(outcomes[0], outcomes[1]);
+				t.is(outcomes[0]?.log.length, reasons.length);
+			},
+		),
+	);
+});
+
+/** What both have. */
+interface Stack extends Disposable {
+	use(resource: Disposable): unknown;
+}
+
+/** What was thrown, and what that has suppressed. */
+function chain(reason: unknown): readonly unknown[] {
+	return reason instanceof SuppressedError ? [reason.error, ...chain(reason.suppressed)] : [reason];
+}

@@ -29,6 +29,12 @@ export function now(): Milliseconds {
 	return performance.now() as Milliseconds;
 }
 
+/** Whoever has a time limit. */
+export interface Expiring {
+	/** It has passed. It is off then, and may be armed again. */
+	expired(): void;
+}
+
 /** A set of time limits. */
 export class DeadlineClock {
 	readonly #deadlines = new Set<Deadline>();
@@ -40,7 +46,12 @@ export class DeadlineClock {
 	 * @param expired - called when it has passed; it is off then and may be armed again.
 	 */
 	deadline(expired: () => void): Deadline {
-		return new Deadline(this, expired);
+		return this.deadlineOf({expired});
+	}
+
+	/** The same for an owner that there are many of: nothing is made but the limit. */
+	deadlineOf(owner: Expiring): Deadline {
+		return new Deadline(this, owner);
 	}
 
 	/** For Deadline only: starts to look at it. */
@@ -72,12 +83,12 @@ export class DeadlineClock {
 /** A time limit that starts over with each sign of life. */
 export class Deadline implements Disposable {
 	readonly #clock: DeadlineClock;
-	readonly #expired: () => void;
+	readonly #owner: Expiring;
 	#at = Infinity;
 
-	constructor(clock: DeadlineClock, expired: () => void) {
+	constructor(clock: DeadlineClock, owner: Expiring) {
 		this.#clock = clock;
-		this.#expired = expired;
+		this.#owner = owner;
 	}
 
 	/** Starts over: the limit passes when nothing re-arms it for this long. */
@@ -96,7 +107,7 @@ export class Deadline implements Disposable {
 		}
 
 		this[Symbol.dispose]();
-		this.#expired();
+		this.#owner.expired();
 		return true;
 	}
 

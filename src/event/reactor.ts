@@ -58,7 +58,7 @@ import {
 	errno,
 	strerror,
 } from '../ffi/libc.ts';
-import {Owned, Release} from '../owned.ts';
+import {Owned} from '../owned.ts';
 import type {Fd, Milliseconds} from '../units.ts';
 import {now} from './deadline.ts';
 import {FairQueue} from './fair-queue.ts';
@@ -223,11 +223,12 @@ export class Reactor implements Disposable {
 
 		this.#generations[fd] = generation;
 		this.#watchers[fd] = watcher;
-		return new Release(() => this.#remove(fd, watcher, generation));
+		return new Watch(this, fd, generation);
 	}
 
-	#remove(fd: Fd, watcher: Watcher, generation: number): void {
-		if (this.#watchers[fd] === watcher && this.#generations[fd] === generation) {
+	/** For Watch only: watches a descriptor no more, unless it is that of another by now. */
+	remove(fd: Fd, generation: number): void {
+		if (this.#watchers[fd] !== undefined && this.#generations[fd] === generation) {
 			this.#watchers[fd] = undefined;
 			epoll_ctl(this.#epoll.value, EPOLL_CTL_DEL, fd, change.address);
 		}
@@ -345,6 +346,24 @@ export class Reactor implements Disposable {
 		}
 
 		return served;
+	}
+}
+
+/* That a descriptor is watched. There are two per session. */
+class Watch implements Disposable {
+	readonly #reactor: Reactor;
+	readonly #fd: Fd;
+	readonly #generation: number;
+
+	constructor(reactor: Reactor, fd: Fd, generation: number) {
+		this.#reactor = reactor;
+		this.#fd = fd;
+		this.#generation = generation;
+	}
+
+	/* A second call finds nobody, or another generation. */
+	[Symbol.dispose](): void {
+		this.#reactor.remove(this.#fd, this.#generation);
 	}
 }
 

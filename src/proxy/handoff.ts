@@ -205,12 +205,6 @@ export class Handoff {
 		}
 	}
 
-	/** The order has been carried out: what is left of it is what the end needs. */
-	settle(): void {
-		this.#order = undefined;
-		this.#common = undefined;
-	}
-
 	/**
 	 * Logs that the hand-off is over, if it was announced.
 	 *

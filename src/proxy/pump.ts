@@ -61,8 +61,9 @@ const recordAddresses = Array.from({length: BUFFER_SIZE / RECORD_SIZE}, (_, inde
 export class Pump implements Disposable {
 	readonly #connection: Connection;
 	readonly #plaintext: Fd;
-	readonly #toPeer = new Remainder();
-	readonly #toClient = new Remainder();
+	/* What the other side has not taken; undefined, for nearly all of the time, when there is none. */
+	#toPeer: Remainder | undefined;
+	#toClient: Remainder | undefined;
 	/* Readiness as last heard. */
 	#plaintextReadable = true;
 	#plaintextWritable = true;
@@ -97,7 +98,7 @@ export class Pump implements Disposable {
 
 	/** Puts bytes before everything that comes from the peer. At most one buffer full. */
 	prepend(bytes: Uint8Array): void {
-		this.#toClient.keep(bytes, 0, bytes.length);
+		this.#toClient = new Remainder(bytes, 0, bytes.length);
 		this.#before = bytes.length;
 	}
 
@@ -133,11 +134,11 @@ export class Pump implements Disposable {
 	run(): number {
 		const sent = this.#pumpToPeer();
 		const received = this.#pumpToClient();
-		if (this.#ciphertextEnded && this.#toClient.size === 0) {
+		if (this.#ciphertextEnded && this.#toClient === undefined) {
 			return CIPHERTEXT_ENDED;
 		}
 
-		if (this.#plaintextEnded && this.#toPeer.size === 0) {
+		if (this.#plaintextEnded && this.#toPeer === undefined) {
 			return PLAINTEXT_ENDED;
 		}
 
@@ -145,15 +146,15 @@ export class Pump implements Disposable {
 	}
 
 	[Symbol.dispose](): void {
-		this.#toPeer.drop();
-		this.#toClient.drop();
+		this.#dropToPeer();
+		this.#dropToClient();
 	}
 
 	/* Whether there is more to do at once. */
 	#pumpToPeer(): boolean {
 		let share = SHARE;
 		while (this.#writeWaitsFor === 0 && !this.#ciphertextEnded) {
-			if (this.#toPeer.size > 0) {
+			if (this.#toPeer !== undefined) {
 				const count = this.#connection.write(this.#toPeer.bytes, this.#toPeer.size);
 				if (count <= 0) {
 					this.#writeStopped(count);
@@ -161,7 +162,7 @@ export class Pump implements Disposable {
 				}
 
 				this.#moved += count;
-				this.#toPeer.take(count);
+				this.#toPeer = this.#toPeer.take(count);
 				continue;
 			}
 
@@ -194,7 +195,7 @@ export class Pump implements Disposable {
 			const from = recordAddresses[at / RECORD_SIZE] ?? buffer.bytes.subarray(at, size);
 			const count = this.#connection.write(from, size - at);
 			if (count <= 0) {
-				this.#toPeer.keep(buffer.bytes, at, size);
+				this.#toPeer = new Remainder(buffer.bytes, at, size);
 				this.#writeStopped(count);
 				return;
 			}
@@ -209,7 +210,7 @@ export class Pump implements Disposable {
 			this.#writeWaitsFor = code;
 		} else {
 			/* What cannot be sent any more is lost; what has come can still be read. */
-			this.#toPeer.drop();
+			this.#dropToPeer();
 			this.#writeWaitsFor = FAILED;
 		}
 	}
@@ -218,7 +219,7 @@ export class Pump implements Disposable {
 	#pumpToClient(): boolean {
 		this.#share = SHARE;
 		for (;;) {
-			while (this.#toClient.size > 0) {
+			while (this.#toClient !== undefined) {
 				if (!this.#plaintextWritable) {
 					return false;
 				}
@@ -231,7 +232,7 @@ export class Pump implements Disposable {
 
 				this.#moved += count;
 				this.#before -= count;
-				this.#toClient.take(count);
+				this.#toClient = this.#toClient.take(count);
 			}
 
 			if (
@@ -255,7 +256,7 @@ export class Pump implements Disposable {
 				const taken = Math.max(count, 0);
 				this.#moved += taken;
 				if (taken < size) {
-					this.#toClient.keep(buffer.bytes, taken, size);
+					this.#toClient = new Remainder(buffer.bytes, taken, size);
 					if (count <= 0) {
 						this.#clientStopped(count);
 					}
@@ -301,9 +302,19 @@ export class Pump implements Disposable {
 			this.#plaintextWritable = false;
 		} else {
 			/* Nobody is there to read it. */
-			this.#toClient.drop();
+			this.#dropToClient();
 			this.#plaintextEnded = true;
 		}
+	}
+
+	#dropToPeer(): void {
+		this.#toPeer?.drop();
+		this.#toPeer = undefined;
+	}
+
+	#dropToClient(): void {
+		this.#toClient?.drop();
+		this.#toClient = undefined;
 	}
 }
 
@@ -311,7 +322,13 @@ export class Pump implements Disposable {
 class Remainder {
 	#block: Uint8Array | undefined;
 	#start = 0;
-	#end = 0;
+	readonly #end: number;
+
+	constructor(from: Uint8Array, start: number, end: number) {
+		this.#block = spare.pop() ?? new Uint8Array(BUFFER_SIZE);
+		this.#block.set(from.subarray(start, end));
+		this.#end = end - start;
+	}
 
 	get size(): number {
 		return this.#end - this.#start;
@@ -321,30 +338,23 @@ class Remainder {
 		return (this.#block ?? nothing).subarray(this.#start, this.#end);
 	}
 
-	/* Only called when nothing is kept. */
-	keep(from: Uint8Array, start: number, end: number): void {
-		this.#block ??= spare.pop() ?? new Uint8Array(BUFFER_SIZE);
-		this.#block.set(from.subarray(start, end));
-		this.#start = 0;
-		this.#end = end - start;
-	}
-
-	take(count: number): void {
+	/* What is left; undefined when that is nothing. */
+	take(count: number): Remainder | undefined {
 		this.#start += count;
-		if (this.#start >= this.#end) {
-			this.drop();
+		if (this.#start < this.#end) {
+			return this;
 		}
+
+		this.drop();
+		return undefined;
 	}
 
+	/* Gives the block back, once. Only what was used needs wiping. */
 	drop(): void {
 		const block = this.#block;
-		/* Only what was used needs wiping. */
-		const end = this.#end;
 		this.#block = undefined;
-		this.#start = 0;
-		this.#end = 0;
 		if (block !== undefined && spare.length < SPARE_LIMIT) {
-			spare.push(block.fill(0, 0, end));
+			spare.push(block.fill(0, 0, this.#end));
 		}
 	}
 }

@@ -5,7 +5,7 @@
 /*	one hand-off, from accept to close
 /* DESCRIPTION
 /*	A session owns two descriptors, a TLS connection, their readiness
-/*	and a time limit, all on one stack: disposal of the stack is the
+/*	and a time limit, all of them as Resources: their disposal is the
 /*	only way to end a session, and happens once. It tells state(3)
 /*	what has happened and performs what that decides.
 /*
@@ -15,44 +15,45 @@
 /*	postfix src/tlsproxy/tlsproxy.c
 /*--*/
 
-import type {Deadline} from '../event/deadline.ts';
-import type {Task, Watcher} from '../event/reactor.ts';
+import type {Deadline, Expiring} from '../event/deadline.ts';
+import type {Task} from '../event/reactor.ts';
 import {readStream, receiveDescriptor, writeStream} from '../event/stream.ts';
-import {verbose, warning} from '../log.ts';
-import type {Owned} from '../owned.ts';
-import {AGAIN, FAILED, WANT_LOOKUP, WANT_READ, WANT_WRITE} from '../step.ts';
-import {type Connection, DONE, type Opener} from '../tls/connection.ts';
-import type {Fd} from '../units.ts';
+import {info, verbose, warning} from '../log.ts';
+import {type Owned, Resources} from '../owned.ts';
+import {AGAIN, WANT_LOOKUP, WANT_READ, WANT_WRITE} from '../step.ts';
+import {type Connection, DONE} from '../tls/connection.ts';
+import type {Fd, Milliseconds} from '../units.ts';
 import {printContext} from '../wire/context.ts';
-import {greeting, printStatus, type Request} from '../wire/request.ts';
-import {flowOf} from './flow.ts';
-import {Handoff, type Order} from './handoff.ts';
+import {greeting, printStatus} from '../wire/request.ts';
+import {Beginning} from './beginning.ts';
 import type {SessionHost} from './host.ts';
 import {firstWordLimit, handshakeLimit, REQUEST_LIMIT, SETUP_LIMIT, sessionLimit} from './limits.ts';
-import {contextProblemLine, descriptorProblemLine, faultLine, timeoutLine} from './log-lines.ts';
+import {
+	contextProblemLine,
+	descriptorProblemLine,
+	disconnectLine,
+	faultLine,
+	timeoutLine,
+} from './log-lines.ts';
 import {CIPHERTEXT_ENDED, MORE, PLAINTEXT_ENDED, Pump} from './pump.ts';
+import {CiphertextSide, PlaintextSide, type TwoSided} from './sides.ts';
 import {type Action, type Event, next, type State} from './state.ts';
 
 /** One hand-off. */
-export class Session implements Task {
+export class Session implements Task, TwoSided, Expiring {
 	readonly #host: SessionHost;
-	readonly #resources = new DisposableStack();
+	readonly #resources = new Resources();
 	readonly #plaintext: Fd;
 	readonly #deadline: Deadline;
-	readonly #handoff: Handoff;
+	/* Up to the report. */
+	#beginning: Beginning | undefined;
+	/* From the end of the handshake on: the peer, and how long there may be nothing to move. */
+	#endpoint = '';
+	#limit = 0 as Milliseconds;
 	#state: State = 'awaiting-request';
-	#request: Request | undefined;
-	#flow: string | undefined;
-	/* Ends with the handshake, or with the session. */
-	#admission: Disposable | undefined;
-	#opener: Opener | undefined;
 	#connection: Connection | undefined;
 	#pump: Pump | undefined;
-	/* The handshake can proceed: there is what it waits for. */
-	#due = false;
-	#wantsRoom = false;
 	#queued = false;
-	#begun = false;
 
 	/**
 	 * Greets a client and waits for its request. From then on the session keeps itself alive: the reactor
@@ -68,12 +69,12 @@ export class Session implements Task {
 	private constructor(host: SessionHost, plaintext: Owned<Fd>) {
 		this.#host = host;
 		this.#plaintext = this.#resources.use(plaintext.move()).value;
-		this.#deadline = this.#resources.use(host.clock.deadline(() => this.#guard(() => this.#expired())));
-		this.#handoff = new Handoff(host.profile, host.settingsParser);
+		this.#deadline = this.#resources.use(host.clock.deadlineOf(this));
+		this.#beginning = this.#resources.use(new Beginning(host));
 	}
 
 	#begin(): void {
-		this.#watch(this.#plaintext, (readable, writable) => this.#plaintextReady(readable, writable));
+		this.#resources.use(this.#host.reactor.watch(this.#plaintext, new PlaintextSide(this)));
 		this.#deadline.arm(firstWordLimit(this.#host.profile));
 		const hello = greeting(this.#host.profile);
 		if (hello !== undefined && writeStream(this.#plaintext, hello, hello.length) !== hello.length) {
@@ -101,17 +102,19 @@ export class Session implements Task {
 			return;
 		}
 
-		warning(faultLine(this.#handoff.names?.remoteEndpoint, reason));
+		warning(faultLine(this.#peer, reason));
 		this.#happened('failure');
+	}
+
+	/* Its name in the log, as soon as there is one. */
+	get #peer(): string | undefined {
+		return this.#beginning === undefined ? this.#endpoint : this.#beginning.handoff.names?.remoteEndpoint;
 	}
 
 	/* Performs what state(3) decides. */
 	#happened(event: Event): void {
 		const {state, actions} = next(this.#state, event);
-		verbose(
-			() =>
-				`session ${this.#handoff.names?.remoteEndpoint ?? this.#plaintext}: ${event}: ${this.#state} -> ${state}`,
-		);
+		verbose(() => `session ${this.#peer ?? this.#plaintext}: ${event}: ${this.#state} -> ${state}`);
 		this.#state = state;
 		for (const action of actions) {
 			Session.#perform[action](this);
@@ -129,12 +132,11 @@ export class Session implements Task {
 		release: session => session.#release(),
 	};
 
-	/*
-	 * A request costs as much as a step of a handshake: served among the events, data
-	 * would have to wait for all of them. During the handshake the client waits: what
-	 * it sends, or that it leaves, is found when the pump starts.
+	/**
+	 * For its side only. A request costs as much as a step of a handshake: served among the events, data would
+	 * wait for all of them. In the handshake the client waits: what it sends is found when the pump starts.
 	 */
-	#plaintextReady(readable: boolean, writable: boolean): void {
+	plaintextReady(readable: boolean, writable: boolean): void {
 		if (this.#state === 'proxying') {
 			this.#pump?.plaintextReady(readable, writable);
 			this.#move();
@@ -147,8 +149,13 @@ export class Session implements Task {
 		}
 	}
 
-	#ciphertextReady(readable: boolean, writable: boolean): void {
-		this.#due ||= this.#wantsRoom ? writable : readable;
+	/** For its side only. */
+	ciphertextReady(readable: boolean, writable: boolean): void {
+		const beginning = this.#beginning;
+		if (beginning !== undefined) {
+			beginning.due ||= beginning.wantsRoom ? writable : readable;
+		}
+
 		if (this.#state === 'handshaking') {
 			this.#queue();
 		} else if (this.#state === 'proxying') {
@@ -159,19 +166,15 @@ export class Session implements Task {
 		}
 	}
 
-	#watch(fd: Fd, ready: Watcher['ready']): void {
-		this.#resources.use(this.#host.reactor.watch(fd, {ready, fault: reason => this.fault(reason)}));
-	}
-
 	#queue(): void {
 		const handshaking = this.#state === 'handshaking';
-		if (this.#queued || (handshaking && !this.#due)) {
+		if (this.#queued || (handshaking && this.#beginning?.due !== true)) {
 			return;
 		}
 
 		this.#queued = true;
 		if (handshaking) {
-			this.#host.reactor.queue(this, this.#flow);
+			this.#host.reactor.queue(this, this.#beginning?.flow);
 		} else {
 			this.#host.reactor.soon(this);
 		}
@@ -180,17 +183,13 @@ export class Session implements Task {
 	/* Request */
 
 	#receiveRequest(): void {
-		const progress = this.#handoff.receive(this.#plaintext);
-		this.#request = this.#handoff.request;
+		const progress = this.#beginning?.receive(this.#plaintext);
 		switch (progress) {
+			case 'begun':
+				return this.#deadline.arm(REQUEST_LIMIT);
 			case 'more':
-				/* Once: a client that sends a byte now and then gains no time by it. */
-				if (this.#handoff.begun && !this.#begun) {
-					this.#begun = true;
-					this.#deadline.arm(REQUEST_LIMIT);
-				}
-
-				break;
+			case undefined:
+				return;
 			case 'complete':
 				return this.#decide();
 			case 'refused':
@@ -204,10 +203,9 @@ export class Session implements Task {
 
 	#decide(): void {
 		this.#deadline.arm(SETUP_LIMIT);
-		const {order, request} = this.#handoff;
+		const {order, request} = this.#beginning?.handoff ?? {};
 		if (order !== undefined) {
-			this.#opener = this.#prepare(order);
-			this.#happened(this.#opener === undefined ? 'refused' : 'accepted');
+			this.#happened(this.#beginning?.prepare(this.#host, order) === true ? 'accepted' : 'refused');
 		} else if (request !== undefined) {
 			this.#happened(this.#host.serves(request.role) ? 'available' : 'refused');
 		}
@@ -216,16 +214,7 @@ export class Session implements Task {
 		 * Readiness is told once. A client that had closed its side before we were
 		 * through with its request would not be noticed before the time limit.
 		 */
-		this.#plaintextReady(true, false);
-	}
-
-	/* Undefined when that is not possible; the reason has been logged. */
-	#prepare(order: Order): Opener | undefined {
-		this.#flow = flowOf(order.request);
-		const admission = this.#host.concurrency.admit(this.#flow, order.request.remoteEndpoint);
-		this.#admission = admission && this.#resources.use(admission);
-		const opener = admission && this.#host.prepare(order);
-		return opener && this.#resources.use(opener);
+		this.plaintextReady(true, false);
 	}
 
 	#sendStatus(status: 0 | 1): void {
@@ -255,15 +244,15 @@ export class Session implements Task {
 	}
 
 	#openConnection(ciphertext: Fd): void {
-		const connection = this.#opener?.open(ciphertext);
+		const connection = this.#beginning?.opener?.open(ciphertext);
 		if (connection === undefined) {
 			this.#happened('failure');
 			return;
 		}
 
-		this.#deadline.arm(handshakeLimit(this.#request));
+		this.#deadline.arm(handshakeLimit(this.#beginning?.handoff.request));
 		this.#connection = this.#resources.use(connection);
-		this.#watch(ciphertext, (readable, writable) => this.#ciphertextReady(readable, writable));
+		this.#resources.use(this.#host.reactor.watch(ciphertext, new CiphertextSide(this)));
 		this.#happened('descriptor');
 	}
 
@@ -284,7 +273,7 @@ export class Session implements Task {
 	 * does: its hello waits for its turn, and who says nothing needs no buffers.
 	 */
 	#startHandshake(): void {
-		if (this.#flow === undefined) {
+		if (this.#beginning?.flow === undefined) {
 			this.#handshake();
 		} else {
 			this.#queue();
@@ -293,9 +282,14 @@ export class Session implements Task {
 
 	#handshake(): void {
 		const connection = this.#connection;
-		const outcome = connection?.handshake(this.#due) ?? FAILED;
-		this.#due = outcome === AGAIN || outcome === WANT_LOOKUP;
-		this.#wantsRoom = outcome === WANT_WRITE;
+		const beginning = this.#beginning;
+		if (connection === undefined || beginning === undefined) {
+			return this.#happened('failure');
+		}
+
+		const outcome = connection.handshake(beginning.due);
+		beginning.due = outcome === AGAIN || outcome === WANT_LOOKUP;
+		beginning.wantsRoom = outcome === WANT_WRITE;
 		switch (outcome) {
 			case WANT_READ:
 			case WANT_WRITE:
@@ -307,9 +301,9 @@ export class Session implements Task {
 				this.#happened('question');
 				return;
 			case DONE:
-				this.#admission?.[Symbol.dispose]();
-				this.#deadline.arm(sessionLimit(this.#request));
-				this.#pump = connection && this.#resources.use(new Pump(connection, this.#plaintext));
+				this.#limit = sessionLimit(beginning.handoff.request);
+				this.#deadline.arm(this.#limit);
+				this.#pump = this.#resources.use(new Pump(connection, this.#plaintext));
 				this.#happened('handshake-done');
 				return;
 			default:
@@ -318,15 +312,20 @@ export class Session implements Task {
 	}
 
 	#sendReport(): void {
-		if (this.#connection === undefined) {
+		const beginning = this.#beginning;
+		const request = beginning?.handoff.request;
+		if (this.#connection === undefined || beginning === undefined || request === undefined) {
 			return;
 		}
 
 		const context = this.#connection.report();
-		this.#handoff.settle();
-		if (this.#request?.sendContext === true) {
+		if (request.sendContext) {
 			this.#pump?.prepend(printContext(context, this.#host.profile));
 		}
+
+		this.#endpoint = request.remoteEndpoint;
+		this.#beginning = undefined;
+		this.#resources.release(beginning);
 	}
 
 	/* Data */
@@ -340,7 +339,7 @@ export class Session implements Task {
 		const before = pump.moved;
 		const result = pump.run();
 		if (pump.moved !== before) {
-			this.#deadline.arm(sessionLimit(this.#request));
+			this.#deadline.arm(this.#limit);
 		}
 
 		if (result === MORE) {
@@ -365,6 +364,19 @@ export class Session implements Task {
 		}
 	}
 
+	/** Its time limit has passed: for the clock only. */
+	expired(): void {
+		this.#guard(() => {
+			if (this.#state === 'awaiting-request') {
+				this.#beginning?.handoff.complainOfSilence();
+			} else if (this.#connection !== undefined) {
+				warning(timeoutLine(this.#peer ?? ''));
+			}
+
+			this.#happened('failure');
+		});
+	}
+
 	/* Whoever calls serves all sessions: what goes wrong here must not reach him. */
 	#guard(run: () => void): void {
 		try {
@@ -374,20 +386,14 @@ export class Session implements Task {
 		}
 	}
 
-	#expired(): void {
-		if (this.#state === 'awaiting-request') {
-			this.#handoff.complainOfSilence();
-		} else if (this.#connection !== undefined) {
-			warning(timeoutLine(this.#request?.remoteEndpoint ?? ''));
+	#release(): void {
+		this.#resources[Symbol.dispose]();
+		if (this.#beginning === undefined) {
+			info(disconnectLine(this.#endpoint));
+		} else {
+			this.#beginning.bidFarewell(this.#host, this.#pump !== undefined);
 		}
 
-		this.#happened('failure');
-	}
-
-	#release(): void {
-		this.#resources.dispose();
-		const quiet = this.#opener === undefined && this.#host.profile.quietRefusal;
-		this.#handoff.bidFarewell(quiet || this.#pump !== undefined);
 		this.#host.ended();
 	}
 }

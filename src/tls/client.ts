@@ -31,7 +31,7 @@ import {
 	type Ssl,
 } from '../ffi/libssl.ts';
 import {info, warning} from '../log.ts';
-import {Owned} from '../owned.ts';
+import {Owned, Resources} from '../owned.ts';
 import {END, FAILED} from '../step.ts';
 import type {Fd} from '../units.ts';
 import type {ClientStart} from '../wire/client.ts';
@@ -66,6 +66,8 @@ export interface ClientCase {
 	readonly ssl: Ssl;
 	readonly start: ClientStart;
 	readonly notes: VerifyNotes;
+	/** That the notes are taken. */
+	readonly noting: Disposable;
 	/** Security level in effect. */
 	readonly level: number;
 	readonly fingerprinting: Fingerprinting;
@@ -75,23 +77,15 @@ export interface ClientCase {
 export class ClientConnection extends Connection {
 	/* Given up with the report: a request has kilobytes, and a session may last for hours. */
 	#case: ClientCase | undefined;
-	readonly #noting: Disposable;
 	/** How its sessions are kept; undefined when they are not. */
 	readonly #resumption: Resumption | undefined;
 	/* A session was offered, and the handshake is not through. */
 	#offers = false;
 
-	/** @param noting - disposed with the report. `resources` have it too. */
-	constructor(
-		ssl: Owned<Ssl>,
-		about: ClientCase,
-		noting: Disposable,
-		resumption: Resumption | undefined,
-		resources: Disposable,
-	) {
+	/** @param resources - have the taking of notes, too, which ends with the report. */
+	constructor(ssl: Owned<Ssl>, about: ClientCase, resumption: Resumption | undefined, resources: Resources) {
 		super(ssl, resources);
 		this.#case = about;
-		this.#noting = noting;
 		this.#resumption = resumption;
 	}
 
@@ -123,7 +117,7 @@ export class ClientConnection extends Connection {
 		}
 
 		const context = clientReport(about);
-		this.#noting[Symbol.dispose]();
+		this.release(about.noting);
 		this.#case = undefined;
 		return context;
 	}
@@ -196,7 +190,7 @@ export function openClientConnection(
 		return undefined;
 	}
 
-	using stack = new DisposableStack();
+	using stack = new Resources();
 	const ssl = stack.use(new Owned(made, SSL_free));
 	const name = namaddr.toLowerCase();
 	const ciphers = setCiphers(application, made, params, start, logMask);
@@ -245,8 +239,7 @@ export function openClientConnection(
 	const bareKeys = behavior.legacyFingerprints && params.tls_legacy_public_key_fingerprints === 1;
 	return new ClientConnection(
 		ssl,
-		{application, ssl: made, start, notes, level: policy.level, fingerprinting: {digest, bareKeys}},
-		noting,
+		{application, ssl: made, start, notes, noting, level: policy.level, fingerprinting: {digest, bareKeys}},
 		resumption,
 		stack.move(),
 	);

@@ -61,7 +61,7 @@ import {
 } from '../ffi/libssl.ts';
 import {BIO_set_callback_ex} from '../ffi/pem.ts';
 import {info} from '../log.ts';
-import type {Owned} from '../owned.ts';
+import type {Owned, Resources} from '../owned.ts';
 import {AGAIN, END, FAILED, WANT_LOOKUP, WANT_READ, WANT_WRITE} from '../step.ts';
 import type {Fd} from '../units.ts';
 import type {TlsContext} from '../wire/context.ts';
@@ -87,7 +87,7 @@ export interface Opener extends Disposable {
 /** One TLS connection. Disposal releases the SSL, without telling the peer; the descriptor stays open. */
 export abstract class Connection implements Disposable {
 	readonly #ssl: Owned<Ssl>;
-	readonly #resources: Disposable;
+	readonly #resources: Resources;
 	/* Up to the end of the handshake, and of what has come with it. */
 	#inbox: Inbox | undefined;
 	/* Bytes from the descriptor, as of the last time that somebody asked. */
@@ -95,7 +95,7 @@ export abstract class Connection implements Disposable {
 	#disposed = false;
 
 	/** @param resources - has the SSL too; moved in. */
-	constructor(ssl: Owned<Ssl>, resources: Disposable) {
+	constructor(ssl: Owned<Ssl>, resources: Resources) {
 		this.#ssl = ssl;
 		this.#resources = resources;
 		SSL_clear_mode(ssl.value, SSL_MODE_AUTO_RETRY);
@@ -119,6 +119,11 @@ export abstract class Connection implements Disposable {
 	/** Whether answers to {@link lookUp} come too late. */
 	protected get disposed(): boolean {
 		return this.#disposed;
+	}
+
+	/** Releases one of the resources that nothing after the report needs. */
+	protected release(resource: Disposable): void {
+		this.#resources.release(resource);
 	}
 
 	/* SSL_connect() or SSL_accept(). */

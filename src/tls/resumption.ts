@@ -28,7 +28,6 @@ import {
 	sessionBytes,
 } from '../ffi/session.ts';
 import {info, warning} from '../log.ts';
-import {Release} from '../owned.ts';
 import type {Seconds} from '../units.ts';
 import {printErrors} from './library.ts';
 import {TLS_LOG_CACHE} from './log-mask.ts';
@@ -73,17 +72,32 @@ export interface Resumption {
  */
 const SESSIONS_PER_CONNECTION = 8;
 
-interface Keeping {
+/* How the sessions of one connection are kept, until it is disposed. */
+class Keeping implements Disposable {
+	readonly #ssl: Ssl;
 	readonly resumption: Resumption;
 	left: number;
+
+	constructor(ssl: Ssl, resumption: Resumption) {
+		this.#ssl = ssl;
+		this.resumption = resumption;
+		this.left = resumption.firstOnly ? 1 : SESSIONS_PER_CONNECTION;
+		keepings.set(ssl, this);
+	}
+
+	/* Another connection may have the same address later. */
+	[Symbol.dispose](): void {
+		if (keepings.get(this.#ssl) === this) {
+			keepings.delete(this.#ssl);
+		}
+	}
 }
 
 const keepings = new Map<Ssl, Keeping>();
 
 /** Keeps the sessions of a connection until the result is disposed. */
 export function keepSessions(ssl: Ssl, resumption: Resumption): Disposable {
-	keepings.set(ssl, {resumption, left: resumption.firstOnly ? 1 : SESSIONS_PER_CONNECTION});
-	return new Release(() => keepings.delete(ssl));
+	return new Keeping(ssl, resumption);
 }
 
 /* Registered for the life of the process. */

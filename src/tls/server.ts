@@ -18,7 +18,7 @@ import {ERR_clear_error} from '../ffi/libcrypto.ts';
 import {SSL_free, SSL_new, SSL_set_security_level, type Ssl} from '../ffi/libssl.ts';
 import {SSL_accept} from '../ffi/server.ts';
 import {info, warning} from '../log.ts';
-import {Owned} from '../owned.ts';
+import {Owned, Resources} from '../owned.ts';
 import type {Fd} from '../units.ts';
 import type {TlsContext} from '../wire/context.ts';
 import type {ServerStart} from '../wire/server.ts';
@@ -57,7 +57,7 @@ export class ServerConnection extends Connection {
 		resumption: ServerResumption,
 		sni: SniRequest | undefined,
 		ssl: Owned<Ssl>,
-		resources: Disposable,
+		resources: Resources,
 	) {
 		super(ssl, resources);
 		this.notes = notes;
@@ -122,7 +122,7 @@ export function openServerConnection(
 		return undefined;
 	}
 
-	using stack = new DisposableStack();
+	using stack = new Resources();
 	const ssl = stack.use(new Owned(made, SSL_free));
 	if (setCiphers(application, made, params, start, logMask) === undefined) {
 		return undefined;
