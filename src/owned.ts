@@ -103,8 +103,13 @@ export class Resources implements Disposable {
 	 * @throws {Panic} when these were released or moved; the caller is the owner still.
 	 */
 	use<R extends Disposable>(resource: R): R {
-		this.#held = this.#entries.concat(resource);
+		this.#held = usable(this.#held).concat(resource);
 		return resource;
+	}
+
+	/** Whether there is nothing to release. */
+	get empty(): boolean {
+		return (this.#held?.length ?? 0) === 0;
 	}
 
 	/** Releases one of them before the others, if it is there. */
@@ -119,7 +124,7 @@ export class Resources implements Disposable {
 	/** Hands all of them over to a new object; this one becomes unusable. */
 	move(): Resources {
 		const moved = new Resources();
-		moved.#held = this.#entries;
+		moved.#held = usable(this.#held);
 		this.#held = undefined;
 		return moved;
 	}
@@ -146,12 +151,13 @@ export class Resources implements Disposable {
 			throw thrown.reason;
 		}
 	}
+}
 
-	get #entries(): readonly Disposable[] {
-		if (this.#held === undefined) {
-			throw new Panic('use of released resources');
-		}
-
-		return this.#held;
+/* No method: objects of classes that have private ones are larger for it. */
+function usable(held: readonly Disposable[] | undefined): readonly Disposable[] {
+	if (held === undefined) {
+		throw new Panic('use of released resources');
 	}
+
+	return held;
 }

@@ -144,6 +144,20 @@ test('Resources release one of them before the others, once, and none that is no
 	t.deepEqual(log, ['second', 'third', 'first']);
 });
 
+test('Resources are empty before anything is there and when nothing is left', t => {
+	const resources = new Resources();
+	t.true(resources.empty);
+	const one = resources.use(thing([], 'one'));
+	const other = resources.use(thing([], 'other'));
+	resources.release(one);
+	t.false(resources.empty);
+	resources.release(other);
+	t.true(resources.empty);
+	resources.use(one);
+	resources[Symbol.dispose]();
+	t.true(resources.empty);
+});
+
 test('Resources forget what throws when it is released before the others', t => {
 	const log: string[] = [];
 	const resources = new Resources();

@@ -190,8 +190,8 @@ export function openClientConnection(
 		return undefined;
 	}
 
-	using stack = new Resources();
-	const ssl = stack.use(new Owned(made, SSL_free));
+	using ssl = new Owned(made, SSL_free);
+	using resources = new Resources();
 	const name = namaddr.toLowerCase();
 	const ciphers = setCiphers(application, made, params, start, logMask);
 	if (ciphers === undefined) {
@@ -225,7 +225,7 @@ export function openClientConnection(
 		return undefined;
 	}
 
-	const noting = stack.use(takeNotes(made, notes));
+	const noting = resources.use(takeNotes(made, notes));
 	const parts = {ciphers, disabled: disabled >>> 0, sni, ...policy};
 	const resumption =
 		/* That a failure is forced is not in the name of a session. */
@@ -233,7 +233,7 @@ export function openClientConnection(
 			? undefined
 			: resumptionOf(application, start, {...parts, ...application.resumes}, keeper, logMask);
 	if (resumption !== undefined) {
-		stack.use(keepSessions(made, resumption));
+		resources.use(keepSessions(made, resumption));
 	}
 
 	const bareKeys = behavior.legacyFingerprints && params.tls_legacy_public_key_fingerprints === 1;
@@ -241,7 +241,7 @@ export function openClientConnection(
 		ssl,
 		{application, ssl: made, start, notes, noting, level: policy.level, fingerprinting: {digest, bareKeys}},
 		resumption,
-		stack.move(),
+		resources,
 	);
 }
 

@@ -87,20 +87,25 @@ export interface Opener extends Disposable {
 /** One TLS connection. Disposal releases the SSL, without telling the peer; the descriptor stays open. */
 export abstract class Connection implements Disposable {
 	readonly #ssl: Owned<Ssl>;
-	readonly #resources: Resources;
+	/* What goes before the SSL; undefined when nothing is left. */
+	#resources: Resources | undefined;
 	/* Up to the end of the handshake, and of what has come with it. */
 	#inbox: Inbox | undefined;
 	/* Bytes from the descriptor, as of the last time that somebody asked. */
 	#received: number | bigint = 0;
 	#disposed = false;
 
-	/** @param resources - has the SSL too; moved in. */
+	/**
+	 * @param ssl - moved in.
+	 * @param resources - what is registered for it; moved in.
+	 */
 	constructor(ssl: Owned<Ssl>, resources: Resources) {
-		this.#ssl = ssl;
-		this.#resources = resources;
 		SSL_clear_mode(ssl.value, SSL_MODE_AUTO_RETRY);
 		SSL_set_options(ssl.value, SSL_OP_NO_RENEGOTIATION);
 		this.#inbox = Inbox.open(ssl.value);
+		/* Last: what throws before leaves them to their owner. */
+		this.#ssl = ssl.move();
+		this.#resources = resources.move();
 	}
 
 	/** Bits of tls/log-mask that let lines about this connection through. Until the report. */
@@ -123,7 +128,10 @@ export abstract class Connection implements Disposable {
 
 	/** Releases one of the resources that nothing after the report needs. */
 	protected release(resource: Disposable): void {
-		this.#resources.release(resource);
+		this.#resources?.release(resource);
+		if (this.#resources?.empty === true) {
+			this.#resources = undefined;
+		}
 	}
 
 	/* SSL_connect() or SSL_accept(). */
@@ -218,7 +226,11 @@ export abstract class Connection implements Disposable {
 
 	[Symbol.dispose](): void {
 		this.#disposed = true;
-		this.#resources[Symbol.dispose]();
+		try {
+			this.#resources?.[Symbol.dispose]();
+		} finally {
+			this.#ssl[Symbol.dispose]();
+		}
 	}
 
 	/* There was a message, and no data. */

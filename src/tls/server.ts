@@ -122,8 +122,8 @@ export function openServerConnection(
 		return undefined;
 	}
 
-	using stack = new Resources();
-	const ssl = stack.use(new Owned(made, SSL_free));
+	using ssl = new Owned(made, SSL_free);
+	using resources = new Resources();
 	if (setCiphers(application, made, params, start, logMask) === undefined) {
 		return undefined;
 	}
@@ -159,14 +159,14 @@ export function openServerConnection(
 		peername: undefined,
 		error: undefined,
 	};
-	stack.use(takeNotes(made, notes));
+	resources.use(takeNotes(made, notes));
 	const resumption = new ServerResumption(terms, {...notes, serverid: start.serverid});
-	stack.use(serveResumption(made, resumption));
+	resources.use(serveResumption(made, resumption));
 	const sni = names && new SniRequest(names, notes.namaddr);
 	if (sni !== undefined) {
-		stack.use(serveName(made, sni));
+		resources.use(serveName(made, sni));
 	}
 
 	const bareKeys = behavior.legacyFingerprints && params.tls_legacy_public_key_fingerprints === 1;
-	return new ServerConnection(notes, {digest, bareKeys}, resumption, sni, ssl, stack.move());
+	return new ServerConnection(notes, {digest, bareKeys}, resumption, sni, ssl, resources);
 }
