@@ -35,6 +35,12 @@ const VALUE_LIMIT = 65_536;
 const LIST_LIMIT = 1_048_576;
 const COUNT_LIMIT = 4096;
 
+/**
+ * Bytes that are decoded first. The list of a request is shorter, and the settings that come with it are
+ * mostly known already.
+ */
+const FIRST_PIECE = 256;
+
 /** Cuts a byte stream into attribute lists. */
 export class AttributeFramer {
 	#list: Array<readonly [WireText, WireText]> = [];
@@ -56,8 +62,21 @@ export class AttributeFramer {
 	 * @throws {PeerError} when the list exceeds a limit, before what exceeds it is stored.
 	 */
 	push(bytes: Uint8Array): {readonly list: AttributeList; readonly taken: number} | undefined {
-		/* A hundred strings come out of it: they are cut from one, without a call of Node.js for each. */
-		const whole = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString('latin1');
+		const buffer = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length);
+		const taken = this.#take(buffer.toString('latin1', 0, FIRST_PIECE));
+		if (taken !== undefined) {
+			return this.#complete(taken);
+		}
+
+		const more = this.#take(buffer.toString('latin1', FIRST_PIECE));
+		return more === undefined ? undefined : this.#complete(FIRST_PIECE + more);
+	}
+
+	/*
+	 * A hundred strings come out of one: they are cut from it, without a call of
+	 * Node.js for each. How much of it, if the list ends there.
+	 */
+	#take(whole: WireText): number | undefined {
 		for (let at = 0; at < whole.length; ) {
 			const end = whole.indexOf('\0', at);
 			const stop = end < 0 ? whole.length : end;
@@ -75,16 +94,20 @@ export class AttributeFramer {
 				this.#list.push([this.#name, text]);
 				this.#name = undefined;
 			} else if (text === '') {
-				const list = this.#list;
-				this.#list = [];
-				this.#size = 0;
-				return {list, taken: at};
+				return at;
 			} else {
 				this.#name = text;
 			}
 		}
 
 		return undefined;
+	}
+
+	#complete(taken: number): {readonly list: AttributeList; readonly taken: number} {
+		const list = this.#list;
+		this.#list = [];
+		this.#size = 0;
+		return {list, taken};
 	}
 
 	#account(length: number, terminator: number): void {

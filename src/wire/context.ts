@@ -50,11 +50,13 @@ export type TlsContext = MessageOf<typeof contextFields>;
 
 /** The bytes of a report. Line feeds become question marks. */
 export function printContext(context: TlsContext, {format}: Profile): Uint8Array {
-	return printList(
-		print(contextFields, context, format).map(
-			([name, value]) => [name, value.replaceAll('\n', '?')] as const,
-		),
-	);
+	const list = print(contextFields, context, format);
+	/* There are none, unless a certificate has strange names. */
+	return printList(list.some(([, value]) => value.includes('\n')) ? list.map(withoutLineFeeds) : list);
+}
+
+function withoutLineFeeds([name, value]: AttributeList[number]): AttributeList[number] {
+	return [name, value.replaceAll('\n', '?')];
 }
 
 /** Parses a report, as a client does. @throws {PeerError} when it is not one of this release. */
