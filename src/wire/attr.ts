@@ -129,7 +129,10 @@ export class AttributeFramer {
  */
 export function printList(list: AttributeList): Uint8Array {
 	const texts: string[] = [];
-	for (const [name, value] of list) {
+	/* Taken by their index: as long as this is not compiled, a pattern makes an iterator of each attribute. */
+	for (const attribute of list) {
+		const name = attribute[0];
+		const value = attribute[1];
 		if (name === '' || name.includes('\0') || value.includes('\0')) {
 			throw new Panic(`attribute ${name} cannot be sent`);
 		}

@@ -52,7 +52,7 @@ export type TlsContext = MessageOf<typeof contextFields>;
 export function printContext(context: TlsContext, {format}: Profile): Uint8Array {
 	const list = print(contextFields, context, format);
 	/* There are none, unless a certificate has strange names. */
-	return printList(list.some(([, value]) => value.includes('\n')) ? list.map(withoutLineFeeds) : list);
+	return printList(list.some(attribute => attribute[1].includes('\n')) ? list.map(withoutLineFeeds) : list);
 }
 
 function withoutLineFeeds([name, value]: AttributeList[number]): AttributeList[number] {

@@ -115,14 +115,17 @@ export function printRequest(request: Request, profile: Profile): Uint8Array {
 	]);
 }
 
-/** What the server sends before anything else; undefined in releases that have no greeting. */
+const greetingBytes = printList([['protocol', 'tlsproxy_protocol']]);
+const statusBytes = [printList([['status', '0']]), printList([['status', '1']])] as const;
+
+/** What the server sends before anything else, only to be read; undefined in releases that have no greeting. */
 export function greeting(profile: Profile): Uint8Array | undefined {
-	return profile.greeting ? printList([['protocol', 'tlsproxy_protocol']]) : undefined;
+	return profile.greeting ? greetingBytes : undefined;
 }
 
-/** Whether the request can be served: 1, go ahead. */
+/** Whether the request can be served: 1, go ahead. Bytes that are only to be read. */
 export function printStatus(status: 0 | 1): Uint8Array {
-	return printList([['status', String(status)]]);
+	return statusBytes[status];
 }
 
 function roleFromFlags(flags: number, remoteEndpoint: WireText, serverId: WireText): Role {
