@@ -10,15 +10,19 @@
 /*--*/
 
 import {now} from './event/deadline.ts';
-import type {KeptSession, Resumption, SessionKeeper} from './tls/resumption.ts';
+import type {KeptSession} from './tls/kept-session.ts';
+import {parseSession, type Resumption, type SessionKeeper} from './tls/resumption.ts';
 import {SessionCache} from './tls/session-cache.ts';
 import type {TlsManager} from './tlsmgr/client.ts';
 import {cachePolicy} from './tlsmgr/policy.ts';
 import {type Seconds, toMilliseconds} from './units.ts';
 import type {Profile} from './wire/release.ts';
 
-/** Names of sessions in this process. A session has a few kilobytes. */
-const NAME_LIMIT = 500;
+/**
+ * Names of sessions in this process. The first session of a name has 14 kilobytes, with a chain of two
+ * certificates; those that follow from it have one each, as they share the chain. Some megabytes together.
+ */
+const NAME_LIMIT = 200;
 
 /** The cache types of the client role: those of its clients. */
 const cacheTypes = ['smtp', 'lmtp'] as const;
@@ -27,7 +31,7 @@ const cacheTypes = ['smtp', 'lmtp'] as const;
 export class SessionStore implements SessionKeeper {
 	readonly digestLists: boolean;
 	readonly #manager: TlsManager;
-	readonly #caches = new Map<string, {readonly timeout: Seconds; readonly own: SessionCache}>();
+	readonly #caches = new Map<string, {readonly timeout: Seconds; readonly own: SessionCache<KeptSession>}>();
 
 	/** @param manager - borrowed. */
 	constructor(manager: TlsManager, {digestLists}: Profile) {
@@ -56,18 +60,29 @@ export class SessionStore implements SessionKeeper {
 		return this.#caches.get(cacheType)?.timeout;
 	}
 
-	find({cacheType, key, ownKey}: Resumption, done: (session: Uint8Array | undefined) => void): void {
+	find({cacheType, key, ownKey}: Resumption, done: (session: KeptSession | undefined) => void): void {
 		const own = this.#caches.get(cacheType)?.own.take(ownKey);
 		if (own === undefined) {
-			this.#manager.lookup(cacheType, key, done);
+			this.#manager.lookup(cacheType, key, bytes =>
+				done(bytes === undefined ? undefined : parseSession(bytes)),
+			);
 		} else {
 			done(own);
 		}
 	}
 
 	keep({cacheType, key, ownKey}: Resumption, session: KeptSession): void {
-		this.#caches.get(cacheType)?.own.put(ownKey, session);
-		this.#manager.update(cacheType, key, session.bytes);
+		const bytes = session.bytes();
+		if (bytes !== undefined) {
+			this.#manager.update(cacheType, key, bytes);
+		}
+
+		const own = this.#caches.get(cacheType)?.own;
+		if (own === undefined) {
+			session[Symbol.dispose]();
+		} else {
+			own.put(ownKey, session);
+		}
 	}
 
 	forget({cacheType, key, ownKey}: Resumption): void {

@@ -4,9 +4,8 @@
 /* SUMMARY
 /*	bindings of OpenSSL's libssl: SSL_SESSION
 /* DESCRIPTION
-/*	Sessions cross this module as bytes, in the DER form that
-/*	OpenSSL gives them; no SSL_SESSION outlives a call, but for one
-/*	that OpenSSL takes over.
+/*	Sessions come as pointers, and as bytes in the DER form that
+/*	OpenSSL gives them. Who gets a pointer from here owns it.
 /* SECURITY
 /*	The bytes contain the secret from which the keys of resumed
 /*	connections are made.
@@ -40,8 +39,13 @@ const i2d_SSL_SESSION: (session: SslSession, to: Address) => number = libssl.fun
 const d2i_SSL_SESSION: (session: null, from: Address, size: number) => SslSession | null = libssl.func(
 	'void *d2i_SSL_SESSION(void *session, void *pp, long length)',
 );
-const SSL_SESSION_free: (session: SslSession) => void = libssl.func('void SSL_SESSION_free(void *session)');
-const SSL_set_session: (ssl: Ssl, session: SslSession) => number = libssl.func(
+const SSL_SESSION_dup: (session: SslSession) => SslSession | null = libssl.func(
+	'void *SSL_SESSION_dup(const void *session)',
+);
+export const SSL_SESSION_free: (session: SslSession) => void = libssl.func(
+	'void SSL_SESSION_free(void *session)',
+);
+export const SSL_set_session: (ssl: Ssl, session: SslSession) => number = libssl.func(
 	'int SSL_set_session(void *ssl, void *session)',
 );
 
@@ -60,22 +64,14 @@ export function sessionBytes(session: SslSession): Buffer | undefined {
 	return encodeDer(to => i2d_SSL_SESSION(session, to));
 }
 
-/** A session from its bytes, for OpenSSL to take over; null when they are none that this library knows. */
+/** A session from its bytes; null when they are none that this library knows. */
 export function decodeSession(bytes: Uint8Array): SslSession | null {
 	return decodeDer(bytes, (position, length) => d2i_SSL_SESSION(null, position, length))?.object ?? null;
 }
 
-/** Offers a session to the server of a connection; false when the bytes are none that this library knows. */
-export function resumeSession(ssl: Ssl, bytes: Uint8Array): boolean {
-	const session = decodeSession(bytes);
-	if (session === null) {
-		return false;
-	}
-
-	/* The connection takes a reference of its own. */
-	const set = SSL_set_session(ssl, session) === 1;
-	SSL_SESSION_free(session);
-	return set;
+/** A session with the contents of another, ticket and certificates included; null when there is no memory. */
+export function copySession(session: SslSession): SslSession | null {
+	return SSL_SESSION_dup(session);
 }
 
 const SSL_SESSION_get_protocol_version: (session: SslSession) => number = libssl.func(

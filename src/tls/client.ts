@@ -101,7 +101,8 @@ export class ClientConnection extends Connection {
 			return;
 		}
 
-		resumption.keeper.find(resumption, session => {
+		resumption.keeper.find(resumption, found => {
+			using session = found;
 			if (session !== undefined && !this.disposed) {
 				this.#offers = offerSession(this.ssl, resumption, session);
 			}

@@ -6,7 +6,7 @@
 /* DESCRIPTION
 /*	A context is told whether sessions of its cache type are kept at
 /*	all; if so, each session that a server gives a connection is
-/*	written down and handed to whoever keeps sessions. With TLS 1.2
+/*	copied and handed to whoever keeps sessions. With TLS 1.2
 /*	that happens in the handshake, with TLS 1.3 whenever the server
 /*	sends a ticket behind it.
 /*
@@ -19,33 +19,27 @@
 import {registerNewSessionCallback} from '../ffi/callback.ts';
 import {SSL_CTX_set_session_cache_mode, type Ssl, type SslCtx} from '../ffi/libssl.ts';
 import {
-	isSingleUse,
 	type NewSessionCallback,
-	resumeSession,
 	SSL_CTX_sess_set_new_cb,
 	SSL_CTX_set_timeout,
 	type SslSession,
-	sessionBytes,
 } from '../ffi/session.ts';
 import {info, warning} from '../log.ts';
 import type {Seconds} from '../units.ts';
+import {KeptSession} from './kept-session.ts';
 import {printErrors} from './library.ts';
 import {TLS_LOG_CACHE} from './log-mask.ts';
-
-/** A session as it is kept. */
-export interface KeptSession {
-	readonly bytes: Uint8Array;
-	/** A ticket that is to be offered once. */
-	readonly singleUse: boolean;
-}
 
 /** Whoever keeps the sessions that servers give us. */
 export interface SessionKeeper {
 	/** Trust settings of requests are lists of digests, as before 3.6. */
 	readonly digestLists: boolean;
-	/** Looks for a session, which is given away once. Answers at once or later, and always: with nothing, if need be. */
-	find(resumption: Resumption, done: (session: Uint8Array | undefined) => void): void;
-	/** Must not throw. */
+	/**
+	 * Looks for a session, which is given away once: whoever asks owns it. Answers at once or later, and
+	 * always: with nothing, if need be.
+	 */
+	find(resumption: Resumption, done: (session: KeptSession | undefined) => void): void;
+	/** Owns the session. Must not throw. */
 	keep(resumption: Resumption, session: KeptSession): void;
 	/** Offers none of that name again that it has now. Must not throw. */
 	forget(resumption: Resumption): void;
@@ -118,8 +112,8 @@ function keep(keeping: Keeping | undefined, session: SslSession): void {
 	}
 
 	const {resumption} = keeping;
-	const bytes = sessionBytes(session);
-	if (bytes === undefined) {
+	const kept = KeptSession.of(session);
+	if (kept === undefined) {
 		return;
 	}
 
@@ -129,7 +123,7 @@ function keep(keeping: Keeping | undefined, session: SslSession): void {
 		info(`save session ${key} to ${cacheType} cache`);
 	}
 
-	resumption.keeper.keep(resumption, {bytes, singleUse: isSingleUse(session)});
+	resumption.keeper.keep(resumption, kept);
 }
 
 /* Source: openssl/ssl.h. */
@@ -151,9 +145,19 @@ export function enableResumption(ctx: SslCtx, timeout: Seconds): void {
 	SSL_CTX_set_timeout(ctx, 2 * timeout);
 }
 
-/** Offers a kept session to the server of a connection, before its handshake. Returns whether that was possible. */
-export function offerSession(ssl: Ssl, {cacheType, key, logMask}: Resumption, bytes: Uint8Array): boolean {
-	if (!resumeSession(ssl, bytes)) {
+/** A session that another process has written down; undefined, and the log says why, when it cannot be read. */
+export function parseSession(bytes: Uint8Array): KeptSession | undefined {
+	const session = KeptSession.parse(bytes);
+	if (session === undefined) {
+		printErrors();
+	}
+
+	return session;
+}
+
+/** Offers a session to the server of a connection, before its handshake. Returns whether that was possible. */
+export function offerSession(ssl: Ssl, {cacheType, key, logMask}: Resumption, session: KeptSession): boolean {
+	if (!session.offer(ssl)) {
 		printErrors();
 		return false;
 	}

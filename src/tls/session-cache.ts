@@ -12,20 +12,35 @@
 /*	Names here are narrower than those that processes share: they
 /*	also tell apart who we are for the server, and the server name
 /*	that is sent. It is bounded; what was not used for longest goes.
+/*
+/*	The cache owns what it keeps, and disposes each session that goes
+/*	in any way but one: what was taken belongs to who has taken it.
 /*--*/
 
 import type {Milliseconds} from '../units.ts';
-import type {KeptSession} from './resumption.ts';
 
 /** Sessions under one name. Servers send two tickets, as a rule. */
 const SESSIONS_PER_NAME = 4;
 
-/** Bounded store of sessions. */
-export class SessionCache {
+/** What the cache needs to know of a session: kept-session(3). */
+export interface Keepable<Session> extends Disposable {
+	/** A ticket that is to be offered once. */
+	readonly singleUse: boolean;
+	/** Another of the same; undefined when that is not possible. */
+	copy(): Session | undefined;
+}
+
+interface Entry<Session> {
+	readonly session: Session;
+	readonly until: number;
+}
+
+/** Bounded store of sessions. Disposal disposes all that are in it. */
+export class SessionCache<Session extends Keepable<Session>> implements Disposable {
 	readonly #limit: number;
 	readonly #lifetime: Milliseconds;
 	readonly #now: () => number;
-	readonly #entries = new Map<string, Array<KeptSession & {readonly until: number}>>();
+	readonly #entries = new Map<string, ReadonlyArray<Entry<Session>>>();
 
 	/**
 	 * @param limit - how many names are kept.
@@ -43,29 +58,37 @@ export class SessionCache {
 		return this.#entries.size;
 	}
 
-	/** Keeps a session. */
-	put(name: string, session: KeptSession): void {
+	/** Keeps a session, and owns it from here on. */
+	put(name: string, session: Session): void {
 		const found = this.#entries.get(name) ?? [];
 		/* A session that can be offered again takes the place of all before it. */
-		const others = session.singleUse ? found.slice(-(SESSIONS_PER_NAME - 1)) : [];
+		const gone = session.singleUse ? found.length - (SESSIONS_PER_NAME - 1) : found.length;
+		release(found.slice(0, Math.max(gone, 0)));
 		this.#entries.delete(name);
-		this.#entries.set(name, [...others, {...session, until: this.#now() + this.#lifetime}]);
+		this.#entries.set(name, [
+			...found.slice(Math.max(gone, 0)),
+			{session, until: this.#now() + this.#lifetime},
+		]);
 		for (const oldest of this.#entries.keys()) {
 			if (this.#entries.size <= this.#limit) {
 				break;
 			}
 
-			this.#entries.delete(oldest);
+			this.drop(oldest);
 		}
 	}
 
 	/** Forgets all sessions of a name. */
 	drop(name: string): void {
+		release(this.#entries.get(name) ?? []);
 		this.#entries.delete(name);
 	}
 
-	/** The newest session of a name. One that is to be offered once is not here any more after that. */
-	take(name: string): Uint8Array | undefined {
+	/**
+	 * The newest session of a name, for the caller to own. One that is to be offered once is not here any
+	 * more after that; of another it is a copy.
+	 */
+	take(name: string): Session | undefined {
 		const found = this.#entries.get(name);
 		if (found === undefined) {
 			return undefined;
@@ -73,13 +96,26 @@ export class SessionCache {
 
 		this.#entries.delete(name);
 		const now = this.#now();
+		release(found.filter(({until}) => until <= now));
 		const good = found.filter(({until}) => until > now);
-		const newest = good.at(-1);
+		const newest = good.at(-1)?.session;
 		const rest = newest?.singleUse === true ? good.slice(0, -1) : good;
 		if (rest.length > 0) {
 			this.#entries.set(name, rest);
 		}
 
-		return newest?.bytes;
+		return newest?.singleUse === false ? newest.copy() : newest;
+	}
+
+	[Symbol.dispose](): void {
+		for (const name of this.#entries.keys()) {
+			this.drop(name);
+		}
+	}
+}
+
+function release(entries: ReadonlyArray<Entry<Disposable>>): void {
+	for (const {session} of entries) {
+		session[Symbol.dispose]();
 	}
 }
