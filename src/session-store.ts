@@ -6,14 +6,16 @@
 /* DESCRIPTION
 /*	tlsmgr(8) says whether sessions of a cache type are kept at all,
 /*	and for how long. If so, what a server gives us is kept in this
-/*	process and with tlsmgr(8), and looked for in that order.
+/*	process and, sooner or later, with tlsmgr(8), and looked for in
+/*	that order.
 /*--*/
 
-import {now} from './event/deadline.ts';
+import {type DeadlineClock, now} from './event/deadline.ts';
 import type {KeptSession} from './tls/kept-session.ts';
 import {parseSession, type Resumption, type SessionKeeper} from './tls/resumption.ts';
 import {SessionCache} from './tls/session-cache.ts';
 import type {TlsManager} from './tlsmgr/client.ts';
+import {LateUpdates} from './tlsmgr/late-updates.ts';
 import {cachePolicy} from './tlsmgr/policy.ts';
 import {type Seconds, toMilliseconds} from './units.ts';
 import type {Profile} from './wire/release.ts';
@@ -27,15 +29,17 @@ const NAME_LIMIT = 200;
 /** The cache types of the client role: those of its clients. */
 const cacheTypes = ['smtp', 'lmtp'] as const;
 
-/** Keeps sessions. */
-export class SessionStore implements SessionKeeper {
+/** Keeps sessions. Disposal disposes them. */
+export class SessionStore implements SessionKeeper, Disposable {
 	readonly digestLists: boolean;
 	readonly #manager: TlsManager;
+	readonly #updates: LateUpdates;
 	readonly #caches = new Map<string, {readonly timeout: Seconds; readonly own: SessionCache<KeptSession>}>();
 
 	/** @param manager - borrowed. */
-	constructor(manager: TlsManager, {digestLists}: Profile) {
+	constructor(manager: TlsManager, clock: DeadlineClock, {digestLists}: Profile) {
 		this.#manager = manager;
+		this.#updates = new LateUpdates(manager, clock);
 		this.digestLists = digestLists;
 	}
 
@@ -72,9 +76,9 @@ export class SessionStore implements SessionKeeper {
 	}
 
 	keep({cacheType, key, ownKey}: Resumption, session: KeptSession): void {
-		const bytes = session.bytes();
-		if (bytes !== undefined) {
-			this.#manager.update(cacheType, key, bytes);
+		const copy = session.copy();
+		if (copy !== undefined) {
+			this.#updates.update(cacheType, key, copy);
 		}
 
 		const own = this.#caches.get(cacheType)?.own;
@@ -87,6 +91,18 @@ export class SessionStore implements SessionKeeper {
 
 	forget({cacheType, key, ownKey}: Resumption): void {
 		this.#caches.get(cacheType)?.own.drop(ownKey);
-		this.#manager.delete(cacheType, key);
+		this.#updates.delete(cacheType, key);
+	}
+
+	/** Has tlsmgr(8) store what is not stored yet. Calls `done` soon, whatever becomes of it. */
+	flush(done: () => void): void {
+		this.#updates.flush(done);
+	}
+
+	[Symbol.dispose](): void {
+		this.#updates[Symbol.dispose]();
+		for (const {own} of this.#caches.values()) {
+			own[Symbol.dispose]();
+		}
 	}
 }

@@ -121,7 +121,8 @@ export async function serve(
 	const renewal = new Renewal();
 	const watch = (materials: readonly Material[]): void => renewal.watch(fileNames(materials));
 	await server.load(watch);
-	const client = new ClientRole(configuration, profile, keyring, new SessionStore(tlsmgr, profile));
+	const sessions = new SessionStore(tlsmgr, clock, profile);
+	const client = new ClientRole(configuration, profile, keyring, sessions);
 	await client.load(master, watch);
 	/* What was begun and not waited for would go on in the jail, where it may not do what it needs. */
 	await Promise.allSettled([master]);
@@ -162,7 +163,17 @@ export async function serve(
 			maxUse: configuration.integer('max_use'),
 			retirement: options.retirement,
 		},
-		connection => Session.open(host, connection),
+		{
+			serve(connection) {
+				Session.open(host, connection);
+			},
+			finish(done) {
+				sessions.flush(() => {
+					sessions[Symbol.dispose]();
+					done();
+				});
+			},
+		},
 	);
 	renewal.start(reactor, clock, files => events.renew(files));
 	startWatchdog(configuration.seconds('tlsproxy_watchdog_timeout'));

@@ -66,12 +66,20 @@ export interface ServerLimits {
 	readonly retirement: Seconds | undefined;
 }
 
+/** What the process is there for. */
+export interface ServerWork {
+	/** Gets each connection, non-blocking; becomes its owner, and must call ended() when it is through with it. */
+	serve(connection: Owned<Fd>): void;
+	/** Does what is left to do for others when a process that drains has no session any more; must call `done` soon. */
+	finish(done: () => void): void;
+}
+
 /** One process of a service. */
 export class EventServer {
 	readonly #reactor: Reactor;
 	readonly #ancestry: Ancestry;
 	readonly #limits: ServerLimits;
-	readonly #serve: (connection: Owned<Fd>) => void;
+	readonly #work: ServerWork;
 	readonly #idle: Deadline;
 	readonly #retire: Deadline;
 	readonly #status: StatusChannel;
@@ -83,23 +91,18 @@ export class EventServer {
 	#sessions = 0;
 	#served = 0;
 
-	/**
-	 * Starts to accept.
-	 *
-	 * @param serve - gets each connection, non-blocking; it becomes its owner, and must call ended() when
-	 * it is through with it.
-	 */
+	/** Starts to accept. */
 	constructor(
 		reactor: Reactor,
 		clock: DeadlineClock,
 		ancestry: Ancestry,
 		limits: ServerLimits,
-		serve: (connection: Owned<Fd>) => void,
+		work: ServerWork,
 	) {
 		this.#reactor = reactor;
 		this.#ancestry = ancestry;
 		this.#limits = limits;
-		this.#serve = serve;
+		this.#work = work;
 		this.#idle = clock.deadline(() => this.#leave());
 		this.#retire = clock.deadline(() => this.drain());
 		this.#status = new StatusChannel(MASTER_STATUS_FD, ancestry);
@@ -213,14 +216,18 @@ export class EventServer {
 		this.#sessions++;
 		this.#idle[Symbol.dispose]();
 		this.#status.works();
-		this.#serve(connection);
+		this.#work.serve(connection);
 	}
 
-	#leave(): never {
-		if (this.#listens) {
-			farewell(this.#ancestry, 0);
+	#leave(): void {
+		if (!this.#listens) {
+			/* Master and supervisor are gone, nobody waits for us. */
+			this.#work.finish(() => process.exit(0));
+			return;
 		}
 
+		/* Nothing has happened for so long that nothing can be left to do. */
+		farewell(this.#ancestry, 0);
 		process.exit(0);
 	}
 }

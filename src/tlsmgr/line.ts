@@ -146,20 +146,26 @@ export class Line {
 		this.#greeted = !greeting;
 		/* Another line may have been faster: then nobody waits for the greeting of this one. */
 		this.#idleLimit.arm(idle);
-		resources.use(
-			reactor.watch(fd, {
-				ready: (readable, writable) => {
-					if (readable) {
-						this.#receive(fd);
-					}
+		/* The mail owner may have too many descriptors watched: that costs resumption, and no session. */
+		try {
+			resources.use(
+				reactor.watch(fd, {
+					ready: (readable, writable) => {
+						if (readable) {
+							this.#receive(fd);
+						}
 
-					if (writable && this.#fd === fd) {
-						this.#send(fd);
-					}
-				},
-				fault: reason => this.#fault(reason),
-			}),
-		);
+						if (writable && this.#fd === fd) {
+							this.#send(fd);
+						}
+					},
+					fault: reason => this.#fault(reason),
+				}),
+			);
+		} catch (reason) {
+			this.#release();
+			this.#owner.failed(reason instanceof Error ? reason.message : String(reason));
+		}
 	}
 
 	#send(fd: Fd): void {

@@ -17,6 +17,20 @@ const reactor = new Reactor(closeDescriptor);
 const clock = new DeadlineClock();
 test.after.always(() => reactor[Symbol.dispose]());
 
+/** Has the clock of the program go forward by hand, and by nothing else: no limit passes because the machine is busy. */
+export function movableClock(t: ExecutionContext): (milliseconds: number) => void {
+	const real = performance.now.bind(performance);
+	/* A whole number: sums are exact then. */
+	let time = Math.ceil(performance.now());
+	performance.now = () => time;
+	t.teardown(() => {
+		performance.now = real;
+	});
+	return milliseconds => {
+		time += milliseconds;
+	};
+}
+
 /** A client that is disposed when the test ends. */
 export function managerAt(
 	t: ExecutionContext,

@@ -1,31 +1,17 @@
 /* The real tlsmgr(8), and servers that are slow, dead or talk nonsense. */
 import type {Socket} from 'node:net';
 import {join} from 'node:path';
-import test, {type ExecutionContext} from 'ava';
+import test from 'ava';
 import {Sandbox} from '../../postfix/lib/sandbox.ts';
 import type {TlsManager} from '../../src/tlsmgr/client.ts';
 import {SESSION_LIMIT} from '../../src/tlsmgr/message.ts';
 import {printList} from '../../src/wire/attr.ts';
 import type {TicketKey} from '../../src/wire/ticket-key.ts';
 import {collectLog} from '../helpers/openssl.ts';
-import {answer, answering, found, greeting, lookup, managerAt, scripted} from './_server.ts';
+import {answer, answering, found, greeting, lookup, managerAt, movableClock, scripted} from './_server.ts';
 
 async function update(manager: TlsManager, id: string, session: string | Buffer): Promise<boolean> {
 	return await answer(done => manager.update('smtp', id, Buffer.from(session), done));
-}
-
-/** Has the clock of the program go forward by hand, and by nothing else: no limit passes because the machine is busy. */
-function movableClock(t: ExecutionContext): (milliseconds: number) => void {
-	const real = performance.now.bind(performance);
-	/* A whole number: sums are exact then. */
-	let time = Math.ceil(performance.now());
-	performance.now = () => time;
-	t.teardown(() => {
-		performance.now = real;
-	});
-	return milliseconds => {
-		time += milliseconds;
-	};
 }
 
 test.serial('the real tlsmgr is understood, whatever it is asked', async t => {

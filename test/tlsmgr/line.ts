@@ -2,7 +2,13 @@
 import type {Socket} from 'node:net';
 import test from 'ava';
 import fc from 'fast-check';
+import {Panic} from '../../src/errors.ts';
+import {DeadlineClock} from '../../src/event/deadline.ts';
+import type {Reactor} from '../../src/event/reactor.ts';
+import {TlsManager} from '../../src/tlsmgr/client.ts';
+import type {Milliseconds} from '../../src/units.ts';
 import {printList} from '../../src/wire/attr.ts';
+import {openDescriptors} from '../helpers/descriptors.ts';
 import {collectLog} from '../helpers/openssl.ts';
 import {answer, answering, found, greeting, lookup, managerAt, scripted} from './_server.ts';
 
@@ -186,4 +192,21 @@ test.serial('a connection that nobody needs any more is not replaced', async t =
 	t.is(await lookup(manager, 'c'), 'kept');
 	t.is(sockets.length, 2);
 	t.deepEqual(log, []);
+});
+
+/* epoll(7) has a limit, fs.epoll.max_user_watches, that all programs of the mail owner share. */
+test.serial('a connection that cannot be watched is a failure like others', async t => {
+	const log = collectLog();
+	const path = await scripted(t, answering(found));
+	const reactor = {
+		watch() {
+			throw new Panic('epoll_ctl: No space left on device');
+		},
+	} as unknown as Reactor;
+	const before = openDescriptors();
+	const options = {path, greeting: true, idle: 5000 as Milliseconds};
+	using manager = new TlsManager(reactor, new DeadlineClock(), options);
+	t.is(await lookup(manager, 'a'), undefined);
+	t.deepEqual(openDescriptors(), before);
+	t.deepEqual(log, [`warning: problem talking to server ${path}: epoll_ctl: No space left on device`]);
 });
