@@ -12,6 +12,7 @@
 
 import {type DeadlineClock, now} from './event/deadline.ts';
 import type {KeptSession} from './tls/kept-session.ts';
+import {ParsedSessions} from './tls/parsed-sessions.ts';
 import {parseSession, type Resumption, type SessionKeeper} from './tls/resumption.ts';
 import {SessionCache} from './tls/session-cache.ts';
 import type {TlsManager} from './tlsmgr/client.ts';
@@ -25,6 +26,8 @@ import type {Profile} from './wire/release.ts';
  * certificates; those that follow from it have one each, as they share the chain. Some megabytes together.
  */
 const NAME_LIMIT = 200;
+/** Names whose last session from tlsmgr(8) this process remembers, with four kilobytes each. */
+const PARSED_LIMIT = 100;
 
 /** The cache types of the client role: those of its clients. */
 const cacheTypes = ['smtp', 'lmtp'] as const;
@@ -34,6 +37,7 @@ export class SessionStore implements SessionKeeper, Disposable {
 	readonly digestLists: boolean;
 	readonly #manager: TlsManager;
 	readonly #updates: LateUpdates;
+	readonly #parsed = new ParsedSessions(PARSED_LIMIT, parseSession);
 	readonly #caches = new Map<string, {readonly timeout: Seconds; readonly own: SessionCache<KeptSession>}>();
 
 	/** @param manager - borrowed. */
@@ -68,7 +72,7 @@ export class SessionStore implements SessionKeeper, Disposable {
 		const own = this.#caches.get(cacheType)?.own.take(ownKey);
 		if (own === undefined) {
 			this.#manager.lookup(cacheType, key, bytes =>
-				done(bytes === undefined ? undefined : parseSession(bytes)),
+				done(bytes === undefined ? undefined : this.#parsed.parse(`${cacheType} ${key}`, bytes)),
 			);
 		} else {
 			done(own);
@@ -101,6 +105,7 @@ export class SessionStore implements SessionKeeper, Disposable {
 
 	[Symbol.dispose](): void {
 		this.#updates[Symbol.dispose]();
+		this.#parsed[Symbol.dispose]();
 		for (const {own} of this.#caches.values()) {
 			own[Symbol.dispose]();
 		}

@@ -1,32 +1,10 @@
 import test from 'ava';
 import fc from 'fast-check';
-import {type Keepable, SessionCache} from '../../src/tls/session-cache.ts';
+import {SessionCache} from '../../src/tls/session-cache.ts';
 import type {Milliseconds} from '../../src/units.ts';
+import {FakeSession as Fake} from '../helpers/fake-session.ts';
 
 const LIFETIME = 1000 as Milliseconds;
-
-/** In place of a session: knows how many times it was disposed. */
-class Fake implements Keepable<Fake> {
-	readonly value: number;
-	readonly singleUse: boolean;
-	readonly copies: Fake[] = [];
-	disposals = 0;
-
-	constructor(value: number, singleUse: boolean) {
-		this.value = value;
-		this.singleUse = singleUse;
-	}
-
-	copy(): Fake {
-		const copy = new Fake(this.value, this.singleUse);
-		this.copies.push(copy);
-		return copy;
-	}
-
-	[Symbol.dispose](): void {
-		this.disposals++;
-	}
-}
 
 const ticket = (value: number) => new Fake(value, true);
 const session = (value: number) => new Fake(value, false);

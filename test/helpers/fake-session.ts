@@ -1,0 +1,24 @@
+import type {Keepable} from '../../src/tls/session-cache.ts';
+
+/** In place of a session: knows how many times it was disposed. */
+export class FakeSession implements Keepable<FakeSession> {
+	readonly value: number;
+	readonly singleUse: boolean;
+	readonly copies: FakeSession[] = [];
+	disposals = 0;
+
+	constructor(value: number, singleUse: boolean) {
+		this.value = value;
+		this.singleUse = singleUse;
+	}
+
+	copy(): FakeSession {
+		const copy = new FakeSession(this.value, this.singleUse);
+		this.copies.push(copy);
+		return copy;
+	}
+
+	[Symbol.dispose](): void {
+		this.disposals++;
+	}
+}
