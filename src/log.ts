@@ -4,10 +4,11 @@
 /* SUMMARY
 /*	message functions by Postfix level, to syslog or postlogd
 /* DESCRIPTION
-/*	pino carries the records; where they go and how they look is the
-/*	business of Postfix. The tag is PREFIX/PROCESS[PID], the label
-/*	(`warning: ` and so on) is part of the text, control characters
-/*	become question marks, and no text is longer than 2000 bytes.
+/*	Where records go and how they look is the business of Postfix. The
+/*	tag is PREFIX/PROCESS[PID], the label (`warning: ` and so on) is
+/*	part of the text, control characters become question marks, and no
+/*	text is longer than 2000 bytes. Who wants more of a record than
+/*	that gets it beside: see records(3).
 /*
 /*	Before main.cf is read the environment decides between syslog and
 /*	postlogd, afterwards maillog_file does: call openLog() again. The
@@ -24,8 +25,6 @@
 /*	src/global/maillog_client.c
 /*--*/
 
-import {type LoggerOptions, pino, stdTimeFunctions} from 'pino';
-
 /** Sends one finished record; `severity` is a severity of syslog(3). */
 export interface LogTransport {
 	send(severity: number, label: string, text: string): void;
@@ -33,72 +32,39 @@ export interface LogTransport {
 
 /** Levels of msg(3), with the severity of syslog(3) and the label of each. */
 const levels = {
-	info: {pino: 30, severity: 6, label: ''},
-	warning: {pino: 40, severity: 4, label: 'warning: '},
-	error: {pino: 50, severity: 3, label: 'error: '},
-	fatal: {pino: 60, severity: 2, label: 'fatal: '},
-	panic: {pino: 70, severity: 2, label: 'panic: '},
+	info: {severity: 6, label: ''},
+	warning: {severity: 4, label: 'warning: '},
+	error: {severity: 3, label: 'error: '},
+	fatal: {severity: 2, label: 'fatal: '},
+	panic: {severity: 2, label: 'panic: '},
 } as const;
 
-const byNumber: ReadonlyMap<number, (typeof levels)[keyof typeof levels]> = new Map(
-	Object.values(levels).map(level => [level.pino, level]),
-);
+/** Name of a level. */
+export type Level = keyof typeof levels;
 
 /** Bytes of text in one record. Source: postfix src/util/msg_logger.c. */
 const TEXT_LIMIT = 2000;
 
 let transport: LogTransport | undefined;
-let json: ((record: string) => void) | undefined;
+let also: ((level: Level, text: string) => void) | undefined;
 let utf8 = true;
 let verbosity = 0;
-
-/*
- * pino leaves the level and the text of the record that it is about to write
- * in the destination, when the destination says so. That spares us to take its
- * JSON apart again.
- */
-const destination = {
-	[Symbol.for('pino.metadata')]: true,
-	lastLevel: 0,
-	lastMsg: '',
-	write(record: string): void {
-		const level = byNumber.get(this.lastLevel) ?? levels.info;
-		transport?.send(level.severity, level.label, this.lastMsg);
-		json?.(record);
-	},
-};
-
-let logger = newLogger({base: null, timestamp: false});
-
-function newLogger(head: Pick<LoggerOptions, 'base' | 'timestamp'>) {
-	return pino(
-		{
-			...head,
-			level: 'info',
-			formatters: {level: label => ({level: label})},
-			customLevels: Object.fromEntries(Object.entries(levels).map(([name, level]) => [name, level.pino])) as {
-				[name in keyof typeof levels]: number;
-			},
-			useOnlyCustomLevels: true,
-		},
-		destination,
-	);
-}
 
 /** Directs all further records to a transport. */
 export function openLog(to: LogTransport): void {
 	transport = to;
 }
 
-/**
- * Has all further records written as JSON, too: pino's, with level, time, pid, name and msg.
- *
- * @param name - of this program, as in the other log.
- * @param to - takes a record, with the end of its line.
- */
-export function openJson(name: string, to: (record: string) => void): void {
-	logger = newLogger({base: {pid: process.pid, name}, timestamp: stdTimeFunctions.isoTime});
-	json = to;
+/** Has all further records go somewhere else, too. */
+export function openSecondLog(to: (level: Level, text: string) => void): void {
+	also = to;
+}
+
+function put(level: Level, text: string): void {
+	const clean = cleanText(text);
+	const {severity, label} = levels[level];
+	transport?.send(severity, label, clean);
+	also?.(level, clean);
 }
 
 /** Whether text that is not ASCII can be printed. Source: util_utf8_enable, postfix src/util/printable.c. */
@@ -120,24 +86,24 @@ export function verbose(text: () => string): void {
 
 /** Logs what an administrator wants to know. Source: msg_info(), postfix src/util/msg.c. */
 export function info(text: string): void {
-	logger.info(cleanText(text));
+	put('info', text);
 }
 
 /** Logs what went wrong without stopping anybody. Source: msg_warn(). */
 export function warning(text: string): void {
-	logger.warning(cleanText(text));
+	put('warning', text);
 }
 
 /** Logs what went wrong, and has to be looked at. Source: msg_error(). */
 export function error(text: string): void {
-	logger.error(cleanText(text));
+	put('error', text);
 }
 
 /** Runs something, and tells what it would have logged as a warning, or more. Nothing is logged meanwhile. */
 export function quietly<T>(run: () => T): {readonly result: T; readonly warnings: readonly string[]} {
 	const warnings: string[] = [];
-	const before = {transport, json};
-	json = undefined;
+	const before = {transport, also};
+	also = undefined;
 	transport = {
 		send(severity, _label, text) {
 			if (severity < levels.info.severity) {
@@ -148,7 +114,7 @@ export function quietly<T>(run: () => T): {readonly result: T; readonly warnings
 	try {
 		return {result: run(), warnings};
 	} finally {
-		({transport, json} = before);
+		({transport, also} = before);
 	}
 }
 
@@ -161,13 +127,13 @@ export function onExit(run: (status: number) => void): void {
 
 /** Logs why this process cannot serve, waits one second and ends it. Source: msg_fatal(). */
 export function fatal(text: string): never {
-	logger.fatal(cleanText(text));
+	put('fatal', text);
 	return leave();
 }
 
 /** Logs a mistake of our own, waits one second and ends the process. Source: msg_panic(). */
 export function panic(text: string): never {
-	logger.panic(cleanText(text));
+	put('panic', text);
 	return leave();
 }
 

@@ -297,20 +297,23 @@
 /*	Eclipse Public License 2.0
 /*--*/
 
-import {isatty} from 'node:tty';
 import {wordNames} from './conf/words.ts';
 import {runErrand} from './errand.ts';
 import {ConfigurationError, Panic} from './errors.ts';
+import {isatty} from './ffi/libc.ts';
 import * as log from './log.ts';
 import {ancestryFrom, farewell, keepDescriptors} from './master/ancestry.ts';
 import {type Options, parseOptions} from './master/options.ts';
 import {postlogTransport, syslogTransport} from './master/transport.ts';
 import {configure, PROCESS_NAME, serve} from './tlsproxy.ts';
+import type {Fd} from './units.ts';
 
 /** Facility of records from before main.cf is read. Source: LOG_MAIL, syslog(3). */
 const LOG_MAIL = 2 << 3;
 
-try {
+start().catch(end);
+
+async function start(): Promise<void> {
 	openFirstLog();
 	const errand = process.env['TLSPROXY_ERRAND'];
 	if (errand !== undefined) {
@@ -320,15 +323,13 @@ try {
 
 	const ancestry = ancestryFrom(process.env);
 	log.onExit(status => farewell(ancestry, status));
-	if (isatty(0)) {
+	if (isatty(0 as Fd) === 1) {
 		throw new ConfigurationError('do not run this command by hand');
 	}
 
 	keepDescriptors(ancestry);
 	process.on('uncaughtException', end);
 	await serve(options(), process.env, ancestry);
-} catch (reason) {
-	end(reason);
 }
 
 function options(): Options {

@@ -23,6 +23,9 @@
 #	The worker takes no more connections: a successor is needed.
 # .IP "a number other than 0"
 #	The worker cannot serve.
+# .IP "ready"
+#	The worker has a watchdog of its own. Until then it has an alarm
+#	from its first instruction on: see launch(3).
 # .IP "check FILES"
 #	Files have changed on disk. If they are good, this program ends,
 #	so that a successor uses them; otherwise nothing changes.
@@ -41,22 +44,50 @@ home=${0%/*}/lib
 # New objects live for one hand-off or as long as the process. The default is made for
 # others: after a storm three spaces of 16 MB stayed. What is left of the start is
 # released by the program itself, when it can say so. There is garbage for one thread,
-# not for four, each of which has its memory.
-flags='--expose-gc --max-semi-space-size=1 --v8-pool-size=1'
+# not for four, each of which has its memory. SIGUSR1 would have Node.js listen for a
+# debugger. The program was compiled with these flags: see postfix/build.
+flags='--expose-gc --max-semi-space-size=1 --v8-pool-size=1 --disable-sigusr1'
+
+# Where memory must not be writable and executable (MemoryDenyWriteExecute of
+# systemd.exec(5), SELinux) V8 dies at its start, unless it makes no machine code.
+"$home/launch" || flags="--jitless $flags"
+
+# The filter of a service manager may kill whoever calls seccomp(2). Without the call,
+# the filter of the worker reaches its main thread only.
+reach=process
+{ "$home/launch" seccomp; } 2>/dev/null || reach=thread
 
 # Nobody listens on its descriptors: master(8) must not see the service through it.
 errand() {
 	TLSPROXY_ERRAND=$1 TLSPROXY_ERRAND_TEXT=$2
 	shift 2
 	export TLSPROXY_ERRAND TLSPROXY_ERRAND_TEXT
-	"$home/node" --jitless $flags "$home/launch.js" "$@" 3<&- 4<&- 5<&- 6<&- &
+	"$home/launch" "$home/node" $flags "$home/main.js" "$@" 3<&- 4<&- 5<&- 6<&- &
 	# A signal does not wait for the end of this.
 	wait $!
 }
 
+# What the worker will ask for first, while Node.js starts: see printed(3).
+offer() {
+	for postconf in /usr/sbin/postconf /usr/local/sbin/postconf; do
+		if test -x "$postconf"; then
+			for what in '' -M -P; do
+				"$postconf" ${MAIL_CONFIG:+-c "$MAIL_CONFIG"} $what && printf '\0' || return
+			done
+			return
+		fi
+	done
+}
+
 pipes=pid/tlsproxy.$$
-rm -f "$pipes.up" "$pipes.down"
-if mkfifo -m 600 "$pipes.up" "$pipes.down"; then :; else
+make() {
+	mkfifo -m 600 "$pipes.up" "$pipes.down" "$pipes.offer"
+}
+remove() {
+	rm -f "$pipes.up" "$pipes.down" "$pipes.offer"
+}
+# A process of the same number may have been ended before it has removed its own.
+if make 2>/dev/null || { remove && make; }; then :; else
 	errand fatal "cannot make pipes in $PWD/pid" "$@"
 	exit 1
 fi
@@ -65,18 +96,27 @@ fi
 # master's flow control, which nobody here has to do with.
 exec 8<>"$pipes.up" 3<"$pipes.up" 9>"$pipes.up" 8<&-
 exec 8<>"$pipes.down" 4>"$pipes.down" 7<"$pipes.down" 8<&-
-rm -f "$pipes.up" "$pipes.down"
+exec 8<>"$pipes.offer"
+{ offer 2>/dev/null 3<&- 4>&- 5<&- 6<&- 7<&- 8<&- 9>&- & } >"$pipes.offer"
+offer=$!
+exec 8<"$pipes.offer"
 
-TLSPROXY_SUPERVISOR="$$ 9 7" TLSPROXY_KEEP='5 6 7 9' \
-	"$home/node" --jitless $flags "$home/launch.js" "$@" 3<&- 4>&- &
+TLSPROXY_SUPERVISOR="$$ 9 7" TLSPROXY_OFFER=8 TLSPROXY_SECCOMP=$reach \
+	"$home/launch" "$home/node" $flags "$home/main.js" "$@" 3<&- 4>&- &
 worker=$!
-exec 7<&- 9>&-
+exec 7<&- 8<&- 9>&-
 
 trap 'echo TERM >&4; trap - TERM; kill -TERM $$' TERM
+remove
 
 while read -r word text <&3; do
 	case $word in
 		0) exit 0 ;;
+		ready)
+			# It has done its work, and would remain as the shadow of a process.
+			kill "$offer" 2>/dev/null
+			wait "$offer"
+			;;
 		check) errand check "$text" "$@" && exit 0 ;;
 		*) exit 1 ;;
 	esac

@@ -22,6 +22,7 @@ import type {Configuration} from './conf/configuration.ts';
 import {facilityNumber} from './conf/facility.ts';
 import {libsslOf, libtlsrptOf} from './conf/linkage.ts';
 import {readConfiguration} from './conf/postconf.ts';
+import {type Printed, parsePrinted} from './conf/printed.ts';
 import {readMasterFile} from './conf/services.ts';
 import {booleanWord, limitWord, pathWord} from './conf/words.ts';
 import {ConfigurationError} from './errors.ts';
@@ -31,9 +32,10 @@ import {close, malloc_trim, tzset} from './ffi/libc.ts';
 import {loadOpenssl} from './ffi/openssl.ts';
 import {loadTlsrpt} from './ffi/tlsrpt.ts';
 import * as log from './log.ts';
-import type {Ancestry} from './master/ancestry.ts';
+import {type Ancestry, say} from './master/ancestry.ts';
 import {enterJail, mailOwner} from './master/jail.ts';
 import {openJsonLog} from './master/json.ts';
+import {readOffer} from './master/offer.ts';
 import type {Options} from './master/options.ts';
 import {Renewal} from './master/renewal.ts';
 import {confine} from './master/seccomp.ts';
@@ -49,7 +51,7 @@ import {ServerRole} from './server-role.ts';
 import {SessionStore} from './session-store.ts';
 import {Keyring} from './tls/keyring.ts';
 import {TlsManager} from './tlsmgr/client.ts';
-import {toMilliseconds} from './units.ts';
+import {type Fd, toMilliseconds} from './units.ts';
 import {ClientSettingsParser} from './wire/client.ts';
 import {profileOf} from './wire/release.ts';
 
@@ -61,18 +63,24 @@ export const PROCESS_NAME = 'tlsproxy';
  *
  * @param options - of the command line.
  * @param environment - of the process.
+ * @param printed - what postconf(1) has printed already; without, it is run.
  * @throws {ConfigurationError} when that is not possible.
  */
-export async function configure(options: Options, environment: NodeJS.ProcessEnv): Promise<Configuration> {
+export async function configure(
+	options: Options,
+	environment: NodeJS.ProcessEnv,
+	printed?: Printed,
+): Promise<Configuration> {
 	const configDirectory = environment['MAIL_CONFIG'];
 	const configuration = await readConfiguration({
 		...(configDirectory === undefined ? {} : {configDirectory}),
 		overrides: options.overrides,
 		serviceName: options.serviceName ?? PROCESS_NAME,
 		processName: PROCESS_NAME,
+		parameters: printed?.parameters,
 	});
 	configuration.check();
-	openLog(configuration, options);
+	await openLog(configuration, options);
 	loadLibrary(configuration);
 	return configuration;
 }
@@ -89,10 +97,13 @@ export async function serve(
 	environment: NodeJS.ProcessEnv,
 	ancestry: Ancestry,
 ): Promise<void> {
+	const offer = environment['TLSPROXY_OFFER'];
+	const printed = offer === undefined ? undefined : parsePrinted(readOffer(Number(offer) as Fd));
 	/* A client waits for us: what takes time is begun before it is needed. What goes wrong is heard then. */
-	const master = readMasterFile(environment['MAIL_CONFIG']);
+	const master =
+		printed === undefined ? readMasterFile(environment['MAIL_CONFIG']) : Promise.resolve(printed.master);
 	master.catch(() => undefined);
-	const configuration = await configure(options, environment);
+	const configuration = await configure(options, environment, printed);
 	leaveIfForgotten(ancestry);
 	const limits = {
 		perClient: limitWord(options.words, 'client_handshake_count_limit'),
@@ -177,6 +188,7 @@ export async function serve(
 	);
 	renewal.start(reactor, clock, files => events.renew(files));
 	startWatchdog(configuration.seconds('tlsproxy_watchdog_timeout'));
+	say(ancestry, 'ready');
 	setTimeout(tidyUp, TIDY_UP_AFTER);
 }
 
@@ -229,7 +241,7 @@ function loadReporting(configuration: Configuration): void {
 }
 
 /* Source: maillog_client_init(), postfix src/global/maillog_client.c. */
-function openLog(configuration: Configuration, {stderrToo, verbose, words}: Options): void {
+async function openLog(configuration: Configuration, {stderrToo, verbose, words}: Options): Promise<void> {
 	const tag = `${configuration.string('syslog_name')}/${PROCESS_NAME}`;
 	const transport = transportOf(configuration, tag);
 	log.openLog(stderrToo ? withStderr(transport, PROCESS_NAME) : transport);
@@ -238,7 +250,8 @@ function openLog(configuration: Configuration, {stderrToo, verbose, words}: Opti
 	const path = pathWord(words, 'json_log');
 	const json = path === undefined ? undefined : openJsonLog(path);
 	if (json !== undefined) {
-		log.openJson(tag, json);
+		const {jsonRecords} = await import('./records.ts');
+		log.openSecondLog(jsonRecords(tag, json));
 	}
 }
 

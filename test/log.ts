@@ -5,13 +5,14 @@ import {
 	cleanText,
 	info,
 	type LogTransport,
-	openJson,
 	openLog,
+	openSecondLog,
 	printUtf8,
 	setVerbosity,
 	verbose,
 	warning,
 } from '../src/log.ts';
+import {jsonRecords} from '../src/records.ts';
 
 type Sent = readonly [severity: number, label: string, text: string];
 
@@ -102,11 +103,11 @@ test.serial('printUtf8 has each byte beyond ASCII replaced, or not', t => {
 });
 
 /* The last of the serial tests: there is no way back. */
-test.serial('openJson has each record written as JSON, with the clean text, beside the other log', t => {
+test.serial('jsonRecords has each record written as JSON, with the clean text, beside the other log', t => {
 	const sent = collect();
 	const records: string[] = [];
 	const before = Date.now();
-	openJson('postfix/tlsproxy', record => records.push(record));
+	openSecondLog(jsonRecords('postfix/tlsproxy', record => records.push(record)));
 	warning('a "text" with\na line end and M\u00C3\u00BCll');
 	info('another');
 	t.deepEqual(sent, [

@@ -30,15 +30,11 @@ import {basename, dirname, join, relative, resolve} from 'node:path';
 import {unsafeReason} from './instance.ts';
 import {Refusal} from './master-cf.ts';
 
+/** What every release of the program has had. */
+const MARKS = ['tlsproxy', 'lib/main.js', 'lib/node', 'lib/package.json'] as const;
+
 /** What a built program consists of, at least. */
-const PARTS = [
-	'tlsproxy',
-	'lib/launch.js',
-	'lib/main.js',
-	'lib/node',
-	'lib/package.json',
-	'lib/node_modules/koffi/package.json',
-] as const;
+const PARTS = [...MARKS, 'lib/launch', 'lib/program.js'] as const;
 
 /**
  * The program that a command belongs to: the one that it came with, or the one that postfix/build made.
@@ -105,7 +101,7 @@ export function copyTarget(directory: string): string {
 
 		const names = readdirSync(target);
 		const isCopy =
-			PARTS.every(part => existsSync(join(target, part))) &&
+			MARKS.every(part => existsSync(join(target, part))) &&
 			names.every(name => /^(tlsproxy|lib)$/.test(name));
 		if (names.length > 0 && !isCopy) {
 			throw new Refusal(`${target} has other files in it: choose a directory for this program alone`);

@@ -10,7 +10,8 @@
 /*	what a process says about itself, are put on top. To be called
 /*	before the jail.
 /*
-/*	One call is enough, unless a setting of the command line refers
+/*	The supervisor has had postconf print the parameters while this
+/*	process was started; without that, it is called here. One call is enough, unless a setting of the command line refers
 /*	to a name that is not a parameter of Postfix: postconf prints
 /*	such a name only if main.cf or master.cf refers to it.
 /*
@@ -26,7 +27,6 @@
 
 import {existsSync} from 'node:fs';
 import {ConfigurationError} from '../errors.ts';
-import {commandLines} from './command.ts';
 import {Configuration} from './configuration.ts';
 
 /** Where the configuration of a process comes from. */
@@ -39,6 +39,8 @@ export interface ConfigurationSource {
 	readonly serviceName: string;
 	/** Base name of the program. */
 	readonly processName: string;
+	/** All parameters, when postconf(1) has printed them already: a line each. */
+	readonly parameters?: readonly string[] | undefined;
 	/** Path of postconf(1); without, the usual places are tried. */
 	readonly postconf?: string;
 }
@@ -52,7 +54,7 @@ export async function readConfiguration(source: ConfigurationSource): Promise<Co
 	const {configDirectory, overrides, serviceName, processName} = source;
 	const postconf = source.postconf ?? findPostconf();
 	const directory = configDirectory === undefined ? [] : ['-c', configDirectory];
-	const values = await run(postconf, directory);
+	const values = valuesIn(source.parameters ?? (await postconfLines(directory, postconf)));
 
 	const own = new Map([
 		['service_name', serviceName],
@@ -70,7 +72,8 @@ export async function readConfiguration(source: ConfigurationSource): Promise<Co
 	const unknown = namesIn(settings.values()).filter(name => !values.has(name) && !settings.has(name));
 	if (unknown.length > 0) {
 		const references = unknown.map(name => `\${${name}}`).join(' ');
-		for (const [name, value] of await run(postconf, [...directory, '-o', `mail_name=${references}`])) {
+		const lines = await postconfLines([...directory, '-o', `mail_name=${references}`], postconf);
+		for (const [name, value] of valuesIn(lines)) {
 			if (!values.has(name)) {
 				values.set(name, value);
 			}
@@ -95,10 +98,10 @@ function namesIn(values: Iterable<string>): readonly string[] {
 	return [...new Set(names)];
 }
 
-/** Runs postconf, and splits what it prints into names and values. */
-async function run(postconf: string, options: readonly string[]): Promise<Map<string, string>> {
+/** Names and values. */
+function valuesIn(lines: readonly string[]): Map<string, string> {
 	const values = new Map<string, string>();
-	for (const line of await postconfLines(options, postconf)) {
+	for (const line of lines) {
 		const end = line.indexOf(' =');
 		if (end > 0) {
 			values.set(line.slice(0, end), line.slice(end + 3));
@@ -119,6 +122,8 @@ export async function postconfLines(
 	options: readonly string[],
 	postconf: string = findPostconf(),
 ): Promise<readonly string[]> {
+	/* Loading what runs commands takes as long as running this one. */
+	const {commandLines} = await import('./command.ts');
 	return await commandLines(postconf, options);
 }
 

@@ -37,8 +37,8 @@
 /*	epoll(7), postfix src/util/events.c; fair-queue(3)
 /*--*/
 
-import koffi from 'koffi';
 import {Panic} from '../errors.ts';
+import {addon as koffi} from '../ffi/addon.ts';
 import {
 	allocate,
 	EPOLL_CLOEXEC,

@@ -9,7 +9,7 @@
 /*	throw, and leave errno(3) as it was.
 /*--*/
 
-import koffi from 'koffi';
+import {addon as koffi} from './addon.ts';
 import type {ClientHelloCallback} from './hello.ts';
 import {type Address, errno, setErrno} from './libc.ts';
 import type {Pointer} from './libcrypto.ts';

@@ -11,8 +11,8 @@
 /*	inotify(7)
 /*--*/
 
-import koffi from 'koffi';
 import type {Brand, Fd} from '../units.ts';
+import {addon as koffi} from './addon.ts';
 import {allocate, read} from './libc.ts';
 
 /** Number of a watch. */

@@ -16,8 +16,8 @@
 /*	accept4(2), epoll(7), recvmsg(2), unix(7), chroot(2), syslog(3)
 /*--*/
 
-import koffi from 'koffi';
 import type {Brand, Fd} from '../units.ts';
+import {addon as koffi} from './addon.ts';
 
 /** An address in C memory. */
 export type Address = Brand<bigint, 'Address'>;
@@ -73,35 +73,13 @@ export const read: (fd: Fd, buffer: Address | Uint8Array, size: number) => numbe
 export const write: (fd: Fd, buffer: Address | Uint8Array, size: number) => number = libc.func(
 	'long write(int fd, const void *buf, size_t count)',
 );
+export const isatty: (fd: Fd) => number = libc.func('int isatty(int fd)');
 export const chroot: (path: string) => number = libc.func('int chroot(const char *path)');
 export const alarm: (seconds: number) => number = libc.func('unsigned int alarm(unsigned int seconds)');
 
 /** Makes a system call of up to three arguments by its number: some have no name in the C library. */
 export const syscall: (number: number, a: bigint, b: bigint, c: bigint) => number = libc.func(
 	'long syscall(long number, unsigned long a, unsigned long b, unsigned long c)',
-);
-
-/* sys/mman.h */
-export const PROT_READ = 0x1;
-export const PROT_WRITE = 0x2;
-export const PROT_EXEC = 0x4;
-export const MAP_PRIVATE = 0x02;
-export const MAP_ANONYMOUS = 0x20;
-/** What mmap() returns when it fails. */
-export const MAP_FAILED = (1n << 64n) - 1n;
-export const mmap: (
-	address: null,
-	size: number,
-	protection: number,
-	flags: number,
-	fd: number,
-	offset: number,
-) => Address = libc.func('void *mmap(void *addr, size_t length, int prot, int flags, int fd, long offset)');
-export const mprotect: (address: Address, size: number, protection: number) => number = libc.func(
-	'int mprotect(void *addr, size_t len, int prot)',
-);
-export const munmap: (address: Address, size: number) => number = libc.func(
-	'int munmap(void *addr, size_t length)',
 );
 
 /* fcntl.h */

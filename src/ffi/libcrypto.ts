@@ -11,9 +11,9 @@
 /*	openssl(3), for how the library is loaded
 /*--*/
 
-import koffi from 'koffi';
 import {Panic} from '../errors.ts';
 import type {Brand} from '../units.ts';
+import {addon as koffi} from './addon.ts';
 import {type Address, allocate, memcpy} from './libc.ts';
 import {libcrypto} from './openssl.ts';
 

@@ -19,8 +19,8 @@
 /*	dlopen(3)
 /*--*/
 
-import koffi from 'koffi';
 import {Panic} from '../errors.ts';
+import {addon as koffi} from './addon.ts';
 
 /** The two libraries of one release. */
 type Part = 'libcrypto' | 'libssl';

@@ -11,7 +11,7 @@
 /*	connections are made.
 /*--*/
 
-import koffi from 'koffi';
+import {addon as koffi} from './addon.ts';
 import {type Address, allocate} from './libc.ts';
 import {decodeDer, encodeDer, type Pointer} from './libcrypto.ts';
 import type {Ssl, SslCtx} from './libssl.ts';

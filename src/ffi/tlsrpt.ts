@@ -14,7 +14,7 @@
 /*	RFC 8460
 /*--*/
 
-import koffi from 'koffi';
+import {addon as koffi} from './addon.ts';
 import {type Address, allocate} from './libc.ts';
 
 type Call = ReturnType<ReturnType<typeof koffi.load>['func']>;

@@ -10,7 +10,7 @@
 /*	pem(3), how certificates are read
 /*--*/
 
-import koffi from 'koffi';
+import {addon as koffi} from './addon.ts';
 import {type Address, allocate} from './libc.ts';
 import {
 	EVP_get_digestbyname,

@@ -16,7 +16,6 @@
 /*	postfix 3.5 src/tls/tls_client.c, src/tls/tls_dane.c
 /*--*/
 
-import {X509Certificate} from 'node:crypto';
 import {addTlsa, daneMatch, SSL_dane_enable} from '../ffi/dane.ts';
 import {EVP_get_digestbyname} from '../ffi/libcrypto.ts';
 import {SSL_get_verify_result, type Ssl} from '../ffi/libssl.ts';
@@ -232,6 +231,8 @@ function compareNames(
 /* Names for DNS, with what is odd about them. */
 function dnsNamesOf(certificate: X509): readonly string[] {
 	const der = derOfCertificate(certificate);
+	/* Loading it takes long, and only old releases of Postfix need it. */
+	const {X509Certificate} = process.getBuiltinModule('node:crypto');
 	const text = der === undefined ? '' : (new X509Certificate(der).subjectAltName ?? '');
 	return [...text.matchAll(/(?:^|, )DNS:("(?:[^"\\]|\\.)*"|[^,]*)/g)].map(([, name = '']) =>
 		name.startsWith('"') ? (JSON.parse(name) as string) : name,

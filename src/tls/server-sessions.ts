@@ -12,8 +12,8 @@
 /*	tls_server_init()
 /*--*/
 
-import {createHash} from 'node:crypto';
 import {SSL_CTX_set_client_hello_cb} from '../ffi/hello.ts';
+import {digestOf, EVP_get_digestbyname} from '../ffi/libcrypto.ts';
 import {
 	SSL_CTX_set_options,
 	SSL_CTX_set_session_cache_mode,
@@ -113,8 +113,10 @@ export function separate(ssl: Ssl, {sessions}: ResumptionTerms, serverid: string
 		return true;
 	}
 
-	const context = createHash('sha256').update(`Postfix/TLS serverid\0${serverid}\0`, 'latin1').digest();
-	return SSL_set_session_id_context(ssl, context, context.length) === 1;
+	const sha256 = EVP_get_digestbyname('sha256');
+	const text = Buffer.from(`Postfix/TLS serverid\0${serverid}\0`, 'latin1');
+	const context = sha256 === null ? undefined : digestOf(sha256, text);
+	return context !== undefined && SSL_set_session_id_context(ssl, context, context.length) === 1;
 }
 
 function allowsModern({disabled, maximum}: ProtocolRange): boolean {

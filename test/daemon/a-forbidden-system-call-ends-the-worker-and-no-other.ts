@@ -76,6 +76,8 @@ for (const [title, deed] of deeds) {
 		t.true(await speaks(session));
 		const {worker} = started;
 		t.deepEqual([...new Set(filters(worker))], ['2 2 1']);
+		/* Calls by way of that are seen by no filter. */
+		t.false(openFiles(worker).some(file => file.includes('io_uring')));
 		await expectEnd(t, started, worker);
 		t.is(String(await session.rest()), '');
 		t.false(existsSync('/tmp/tlsproxy-was-here'));

@@ -346,13 +346,13 @@ function daemonDirectory(directory: string): string {
 /** A project of its own, with a program that only looks like one. */
 function fakeProject(parent: string): string {
 	const home = join(parent, 'project');
-	mkdirSync(join(home, 'dist', 'lib', 'node_modules', 'koffi'), {recursive: true});
+	mkdirSync(join(home, 'dist', 'lib'), {recursive: true});
 	cpSync(join(project, 'postfix'), join(home, 'postfix'), {recursive: true});
 	writeFileSync(join(home, 'dist', 'tlsproxy'), '#!/bin/sh\n', {mode: 0o755});
-	writeFileSync(join(home, 'dist', 'lib', 'launch.js'), '');
-	writeFileSync(join(home, 'dist', 'lib', 'main.js'), '');
-	writeFileSync(join(home, 'dist', 'lib', 'package.json'), '{}');
-	writeFileSync(join(home, 'dist', 'lib', 'node_modules', 'koffi', 'package.json'), '{}');
+	for (const name of ['main.js', 'package.json', 'program.js', 'launch']) {
+		writeFileSync(join(home, 'dist', 'lib', name), name === 'package.json' ? '{}' : '');
+	}
+
 	writeFileSync(join(home, 'dist', 'lib', 'node'), `#!/bin/sh\nexec '${process.execPath}' "$@"\n`, {
 		mode: 0o755,
 	});
