@@ -104,6 +104,7 @@ exec 8<"$pipes.offer"
 TLSPROXY_SUPERVISOR="$$ 9 7" TLSPROXY_OFFER=8 TLSPROXY_SECCOMP=$reach \
 	"$home/launch" "$home/node" $flags "$home/main.js" "$@" 3<&- 4>&- &
 worker=$!
+late=', before a process was ready'
 exec 7<&- 8<&- 9>&-
 
 trap 'echo TERM >&4; trap - TERM; kill -TERM $$' TERM
@@ -113,6 +114,7 @@ while read -r word text <&3; do
 	case $word in
 		0) exit 0 ;;
 		ready)
+			late=
 			# It has done its work, and would remain as the shadow of a process.
 			kill "$offer" 2>/dev/null
 			wait "$offer"
@@ -126,7 +128,7 @@ done
 # stood still, and SIGSYS, for a system call that the filter does not know.
 wait "$worker"
 case $? in
-	142) errand fatal "watchdog timeout" "$@" ;;
+	142) errand fatal "watchdog timeout$late" "$@" ;;
 	159) errand fatal "killed for a system call that a worker may not make" "$@" ;;
 esac
 exit 1

@@ -2,6 +2,8 @@
  * master(8) knows the supervisor, clients know the worker. When one of them is gone
  * the other must not look as if nothing had happened.
  */
+import {writeFileSync} from 'node:fs';
+import {join} from 'node:path';
 import test from 'ava';
 import {Daemon} from '../helpers/daemon.ts';
 import {finish, Service, speaks} from '../helpers/master.ts';
@@ -129,4 +131,24 @@ test('a worker that ends before it is ready: the supervisor ends with status 1',
 	process.kill(started.worker, 'SIGKILL');
 	t.is(await started.end(), 1);
 	t.deepEqual(started.reports, []);
+});
+
+/* Whatever it waits for. That the kernel sends the signal in time: test/postfix/launch.ts. */
+test('a worker that hangs before it has a watchdog is ended by the alarm that it started with, and the supervisor says so', async t => {
+	const module = join(daemon.sandbox.directory, 'hangs.mjs');
+	writeFileSync(
+		module,
+		`if (process.env.TLSPROXY_ERRAND === undefined) {
+			Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0);
+		}`,
+	);
+	const started = new Service(t, daemon, 'ours').startWith({NODE_OPTIONS: `--import=${module}`});
+	t.true(await daemon.sandbox.waitFor(() => started.workers().length === 1));
+	process.kill(started.worker, 'SIGALRM');
+	t.is(await started.end(), 1);
+	t.true(await started.gone());
+	t.deepEqual(
+		(await started.linesUpTo(/^fatal: /)).filter(text => text.startsWith('fatal: ')),
+		['fatal: watchdog timeout, before a process was ready'],
+	);
 });
