@@ -67,18 +67,6 @@ errand() {
 	wait $!
 }
 
-# What the worker will ask for first, while Node.js starts: see printed(3).
-offer() {
-	for postconf in /usr/sbin/postconf /usr/local/sbin/postconf; do
-		if test -x "$postconf"; then
-			for what in '' -M -P; do
-				"$postconf" ${MAIL_CONFIG:+-c "$MAIL_CONFIG"} $what && printf '\0' || return
-			done
-			return
-		fi
-	done
-}
-
 pipes=pid/tlsproxy.$$
 make() {
 	mkfifo -m 600 "$pipes.up" "$pipes.down" "$pipes.offer"
@@ -97,7 +85,8 @@ fi
 exec 8<>"$pipes.up" 3<"$pipes.up" 9>"$pipes.up" 8<&-
 exec 8<>"$pipes.down" 4>"$pipes.down" 7<"$pipes.down" 8<&-
 exec 8<>"$pipes.offer"
-{ offer 2>/dev/null 3<&- 4>&- 5<&- 6<&- 7<&- 8<&- 9>&- & } >"$pipes.offer"
+# What the worker will ask for first is printed while Node.js starts.
+{ "$home/offer" 2>/dev/null 3<&- 4>&- 5<&- 6<&- 7<&- 8<&- 9>&- & } >"$pipes.offer"
 offer=$!
 exec 8<"$pipes.offer"
 

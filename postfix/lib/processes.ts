@@ -16,6 +16,8 @@ import {readdirSync, readFileSync} from 'node:fs';
 /** A process. */
 export interface ProcessEntry {
 	readonly pid: number;
+	/** Who has started it. */
+	readonly parent: number;
 	/** Command line. */
 	readonly args: readonly string[];
 }
@@ -26,12 +28,12 @@ export function processesOf(session: number): readonly ProcessEntry[] {
 		.filter(name => /^\d+$/.test(name))
 		.flatMap(name => {
 			try {
-				const [state, , , owner] = fieldsOf(readFileSync(`/proc/${name}/stat`, 'utf8'));
+				const [state, parent, , owner] = fieldsOf(readFileSync(`/proc/${name}/stat`, 'utf8'));
 				if (Number(owner) !== session || state === 'Z' || state === 'X') {
 					return [];
 				}
 
-				return [{pid: Number(name), args: commandLine(Number(name))}];
+				return [{pid: Number(name), parent: Number(parent), args: commandLine(Number(name))}];
 			} catch {
 				/* It has ended while we looked. */
 				return [];

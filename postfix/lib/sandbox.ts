@@ -279,10 +279,14 @@ export class Sandbox implements AsyncDisposable {
 		return (await this.log()).split('\n').filter(line => pattern.test(line));
 	}
 
-	/** Processes of the instance that run a program, by the last part of its path. */
+	/**
+	 * Processes that master(8) has started, by the last part of the path of their program. What such a
+	 * process starts looks like itself at first.
+	 */
 	daemonPids(name: string): readonly number[] {
+		const master = this.#master();
 		return this.processes()
-			.filter(entry => runsProgram(entry, name))
+			.filter(entry => entry.parent === master && runsProgram(entry, name))
 			.map(({pid}) => pid);
 	}
 

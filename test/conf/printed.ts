@@ -1,4 +1,9 @@
+import {execFileSync} from 'node:child_process';
+import {mkdtempSync, rmSync, utimesSync, writeFileSync} from 'node:fs';
+import {tmpdir} from 'node:os';
+import {join} from 'node:path';
 import test from 'ava';
+import {postconfLines} from '../../src/conf/postconf.ts';
 import {parsePrinted} from '../../src/conf/printed.ts';
 
 test('parsePrinted gives the lines of three commands', t => {
@@ -20,3 +25,28 @@ for (const [what, text] of [
 		t.is(parsePrinted(text), undefined);
 	});
 }
+
+/* Nobody would notice that it does not, but for the time that a start takes. */
+test('offer of the built program prints what parsePrinted wants', async t => {
+	const directory = mkdtempSync(join(tmpdir(), 'printed-'));
+	t.teardown(() => rmSync(directory, {recursive: true}));
+	writeFileSync(join(directory, 'main.cf'), 'myhostname = a.example\n');
+	writeFileSync(
+		join(directory, 'master.cf'),
+		'smtp unix - - n - - smtp\n  -o smtp_tls_loglevel=1\ntlsproxy unix - - n - 0 tlsproxy\n',
+	);
+	/* Postfix waits while main.cf is younger than a second. */
+	utimesSync(join(directory, 'main.cf'), 1, 1);
+
+	/* The process id of postconf(1). */
+	const itself = /^process_id = .*\n/m;
+	const offer = join(import.meta.dirname, '..', '..', 'dist', 'lib', 'offer');
+	const text = execFileSync(offer, {encoding: 'utf8', env: {MAIL_CONFIG: directory}}).replace(itself, '');
+	const postconf = async (...options: readonly string[]) =>
+		await postconfLines(['-c', directory, ...options]);
+	t.deepEqual(parsePrinted(text), {
+		parameters: await postconf(),
+		master: {services: await postconf('-M'), settings: await postconf('-P')},
+	});
+	t.is(parsePrinted(text)?.master.settings.length, 1);
+});
