@@ -24,8 +24,8 @@
 # .IP "a number other than 0"
 #	The worker cannot serve.
 # .IP "ready"
-#	The worker has a watchdog of its own. Until then it has an alarm
-#	from its first instruction on: see launch(3).
+#	The worker has a watchdog of its own. Until then it has the alarm
+#	of launch.pl.
 # .IP "check FILES"
 #	Files have changed on disk. If they are good, this program ends,
 #	so that a successor uses them; otherwise nothing changes.
@@ -48,21 +48,20 @@ home=${0%/*}/lib
 # debugger. The program was compiled with these flags: see postfix/build.
 flags='--expose-gc --max-semi-space-size=1 --v8-pool-size=1 --disable-sigusr1'
 
-# Where memory must not be writable and executable (MemoryDenyWriteExecute of
-# systemd.exec(5), SELinux) V8 dies at its start, unless it makes no machine code.
-"$home/launch" || flags="--jitless $flags"
-
-# The filter of a service manager may kill whoever calls seccomp(2). Without the call,
-# the filter of the worker reaches its main thread only.
-reach=process
-{ "$home/launch" seccomp; } 2>/dev/null || reach=thread
+# Becomes Node.js, with what has to be settled before it runs: launch.pl has the story.
+# Perl is there where Debian is, and takes a tenth of the time.
+launch() {
+	set -- "$home/node" $flags "$home/main.js" "$@"
+	test -x /usr/bin/perl && exec /usr/bin/perl "$home/launch.pl" "$@"
+	exec "$home/node" --jitless "$home/launch.js" "$@"
+}
 
 # Nobody listens on its descriptors: master(8) must not see the service through it.
 errand() {
 	TLSPROXY_ERRAND=$1 TLSPROXY_ERRAND_TEXT=$2
 	shift 2
 	export TLSPROXY_ERRAND TLSPROXY_ERRAND_TEXT
-	"$home/launch" "$home/node" $flags "$home/main.js" "$@" 3<&- 4<&- 5<&- 6<&- &
+	launch "$@" 3<&- 4<&- 5<&- 6<&- &
 	# A signal does not wait for the end of this.
 	wait $!
 }
@@ -90,8 +89,11 @@ exec 8<>"$pipes.offer"
 offer=$!
 exec 8<"$pipes.offer"
 
-TLSPROXY_SUPERVISOR="$$ 9 7" TLSPROXY_OFFER=8 TLSPROXY_SECCOMP=$reach \
-	"$home/launch" "$home/node" $flags "$home/main.js" "$@" 3<&- 4>&- &
+{
+	TLSPROXY_SUPERVISOR="$$ 9 7" TLSPROXY_OFFER=8 TLSPROXY_KEEP='5 6 7 8 9'
+	export TLSPROXY_SUPERVISOR TLSPROXY_OFFER TLSPROXY_KEEP
+	launch "$@"
+} 3<&- 4>&- &
 worker=$!
 late=', before a process was ready'
 exec 7<&- 8<&- 9>&-

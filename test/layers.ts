@@ -16,6 +16,7 @@ const allowed: Readonly<Record<string, readonly string[] | 'everything'>> = {
 	errand: 'everything',
 	event: ['ffi'],
 	ffi: [],
+	launch: ['ffi', 'master'],
 	log: [],
 	main: 'everything',
 	master: ['conf', 'event', 'ffi', 'log'],

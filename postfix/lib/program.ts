@@ -34,7 +34,7 @@ import {Refusal} from './master-cf.ts';
 const MARKS = ['tlsproxy', 'lib/main.js', 'lib/node', 'lib/package.json'] as const;
 
 /** What a built program consists of, at least. */
-const PARTS = [...MARKS, 'lib/launch', 'lib/offer', 'lib/program.js'] as const;
+const PARTS = [...MARKS, 'lib/launch.js', 'lib/launch.pl', 'lib/offer', 'lib/program.js'] as const;
 
 /**
  * The program that a command belongs to: the one that it came with, or the one that postfix/build made.

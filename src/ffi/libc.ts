@@ -82,6 +82,29 @@ export const syscall: (number: number, a: bigint, b: bigint, c: bigint) => numbe
 	'long syscall(long number, unsigned long a, unsigned long b, unsigned long c)',
 );
 
+/* sys/mman.h */
+export const PROT_READ = 0x1;
+export const PROT_WRITE = 0x2;
+export const PROT_EXEC = 0x4;
+export const MAP_PRIVATE = 0x02;
+export const MAP_ANONYMOUS = 0x20;
+/** What mmap() returns when it fails. */
+export const MAP_FAILED = (1n << 64n) - 1n;
+export const mmap: (
+	address: null,
+	size: number,
+	protection: number,
+	flags: number,
+	fd: number,
+	offset: number,
+) => Address = libc.func('void *mmap(void *addr, size_t length, int prot, int flags, int fd, long offset)');
+export const mprotect: (address: Address, size: number, protection: number) => number = libc.func(
+	'int mprotect(void *addr, size_t len, int prot)',
+);
+export const munmap: (address: Address, size: number) => number = libc.func(
+	'int munmap(void *addr, size_t length)',
+);
+
 /* fcntl.h */
 const F_GETFL = 3;
 const F_SETFL = 4;

@@ -18,11 +18,12 @@
 /*--*/
 
 import {allocate, errno, prctl, strerror, syscall} from '../ffi/libc.ts';
-import {assemble, INSTRUCTION_SIZE, SECCOMP_RET_KILL_PROCESS} from './bpf.ts';
+import {assemble, INSTRUCTION_SIZE, SECCOMP_RET_ALLOW, SECCOMP_RET_KILL_PROCESS} from './bpf.ts';
 import {workerRules} from './filter.ts';
 import {type Architecture, numberOf, thisArchitecture} from './syscalls.ts';
 
 /* Source: linux/prctl.h, linux/seccomp.h. */
+const PR_GET_SECCOMP = 21;
 const PR_SET_SECCOMP = 22;
 const SECCOMP_MODE_FILTER = 2;
 const SECCOMP_SET_MODE_FILTER = 1;
@@ -58,8 +59,13 @@ export function confine(reach: Reach): string | undefined {
 		: `system calls are not filtered: ${nothing}`;
 }
 
-/* Puts a filter on the calling thread, and on all that it starts. Returns what is wrong, if something is. */
-function filterThread(filter: Uint8Array): string | undefined {
+/** Whether there is a filter already, which others have set. */
+export function isFiltered(): boolean {
+	return prctl(PR_GET_SECCOMP, 0n, 0n, 0n, 0n) === SECCOMP_MODE_FILTER;
+}
+
+/** Puts a filter on the calling thread, and on all that it starts. Returns what is wrong, if something is. */
+export function filterThread(filter: Uint8Array): string | undefined {
 	const program = programOf(filter);
 	return prctl(PR_SET_SECCOMP, BigInt(SECCOMP_MODE_FILTER), program, 0n, 0n) === 0
 		? undefined
@@ -80,6 +86,17 @@ function filterProcess(arch: Architecture, filter: Uint8Array): string | undefin
 	}
 
 	return `seccomp: ${result < 0 ? strerror(errno()) : `thread ${result} has a filter of its own`}`;
+}
+
+/**
+ * Calls seccomp(2) without effect: a process that has nothing to lose finds out whether it survives that.
+ * Returns whether the call is allowed.
+ */
+export function trySeccomp(arch: Architecture): boolean {
+	const SECCOMP_GET_ACTION_AVAIL = 2;
+	const action = allocate(4);
+	action.view.setUint32(0, SECCOMP_RET_ALLOW, true);
+	return syscall(numberOf(arch, 'seccomp') ?? 0, BigInt(SECCOMP_GET_ACTION_AVAIL), 0n, action.address) === 0;
 }
 
 /* struct sock_fprog: the number of instructions, and where they are. */

@@ -349,7 +349,7 @@ function fakeProject(parent: string): string {
 	mkdirSync(join(home, 'dist', 'lib'), {recursive: true});
 	cpSync(join(project, 'postfix'), join(home, 'postfix'), {recursive: true});
 	writeFileSync(join(home, 'dist', 'tlsproxy'), '#!/bin/sh\n', {mode: 0o755});
-	for (const name of ['main.js', 'package.json', 'program.js', 'launch', 'offer']) {
+	for (const name of ['main.js', 'package.json', 'program.js', 'launch.js', 'launch.pl', 'offer']) {
 		writeFileSync(join(home, 'dist', 'lib', name), name === 'package.json' ? '{}' : '');
 	}
 
