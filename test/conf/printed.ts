@@ -26,6 +26,11 @@ for (const [what, text] of [
 	});
 }
 
+/* All but the process id, which is that of postconf(1), each time. */
+function others(lines: readonly string[] = []): readonly string[] {
+	return lines.filter(line => !line.startsWith('process_id ='));
+}
+
 /* Nobody would notice that it does not, but for the time that a start takes. */
 test('offer of the built program prints what parsePrinted wants', async t => {
 	const directory = mkdtempSync(join(tmpdir(), 'printed-'));
@@ -42,8 +47,6 @@ test('offer of the built program prints what parsePrinted wants', async t => {
 	const text = execFileSync(offer, {encoding: 'utf8', env: {MAIL_CONFIG: directory}});
 	const postconf = async (...options: readonly string[]) =>
 		await postconfLines(['-c', directory, ...options]);
-	/* That of postconf(1), each time. */
-	const others = (lines: readonly string[] = []) => lines.filter(line => !line.startsWith('process_id ='));
 	const printed = parsePrinted(text);
 	t.deepEqual(others(printed?.parameters), others(await postconf()));
 	t.deepEqual(printed?.master, {services: await postconf('-M'), settings: await postconf('-P')});

@@ -170,41 +170,62 @@ export interface Load {
  */
 export async function handshakes(target: Target, {count, atOnce}: Load): Promise<number> {
 	const started = performance.now();
-	await handOffs(target, {count, atOnce}, handOff => handOff.close());
+	await handOffs(target, {count, atOnce}, (handOff, over) => {
+		handOff.close();
+		over();
+	});
 	return (performance.now() - started) / 1000;
+}
+
+/**
+ * The same, with a byte that goes to the server and comes back before the end: what the server has sent behind
+ * the handshake has arrived by then, as it has when mail is delivered.
+ */
+export async function exchanges(target: Target, {count, atOnce}: Load): Promise<void> {
+	await handOffs(target, {count, atOnce}, (handOff, over) => {
+		handOff.received = () => {
+			handOff.close();
+			over();
+		};
+		wish(handOff, 'E');
+		writeStream(handOff.fd, filler, 1);
+	});
 }
 
 /** Hands off connections that stay. */
 export async function establish(target: Target, load: Load): Promise<readonly HandOff[]> {
 	const established: HandOff[] = [];
-	await handOffs(target, load, handOff => established.push(handOff));
+	await handOffs(target, load, (handOff, over) => {
+		established.push(handOff);
+		over();
+	});
 	return established;
 }
 
-/* So many, so many of them at once; what becomes of each is the business of others. */
+/* So many, so many of them at once; what becomes of each, and when it is over, is the business of others. */
 async function handOffs(
 	target: Target,
 	{count, atOnce}: Load,
-	ready: (handOff: HandOff) => unknown,
+	ready: (handOff: HandOff, over: () => void) => void,
 ): Promise<void> {
 	const {promise, resolve, reject} = Promise.withResolvers<void>();
 	let begun = 0;
 	let done = 0;
+	const over = (): void => {
+		done++;
+		if (done === count) {
+			/* The reactor was called by nobody whom promises know. */
+			setImmediate(resolve);
+		} else {
+			begin();
+		}
+	};
 	const begin = (): void => {
 		if (begun < count) {
 			begun++;
 			HandOff.begin(
 				target,
-				handOff => {
-					ready(handOff);
-					done++;
-					if (done === count) {
-						/* The reactor was called by nobody whom promises know. */
-						setImmediate(resolve);
-					} else {
-						begin();
-					}
-				},
+				handOff => ready(handOff, over),
 				why => reject(new Error(why)),
 			);
 		}
