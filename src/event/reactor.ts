@@ -6,7 +6,10 @@
 /* DESCRIPTION
 /*	All descriptors are registered with one epoll(7) descriptor, each
 /*	of them once, edge-triggered, for input, output and hang-up; their
-/*	owners remember what they were told until a call would block. The
+/*	owners remember what they were told until a call would block.
+/*	Local sockets tell of room for output each time that the other
+/*	side has read something, and wake up a process that has no use for
+/*	that: there, who needs room asks for it. The
 /*	epoll descriptor itself is watched by libuv, so that everything
 /*	runs on the main thread of Node.js, between its timers.
 /*
@@ -44,6 +47,7 @@ import {
 	EPOLL_CLOEXEC,
 	EPOLL_CTL_ADD,
 	EPOLL_CTL_DEL,
+	EPOLL_CTL_MOD,
 	EPOLL_EVENT_DATA,
 	EPOLL_EVENT_SIZE,
 	EPOLLERR,
@@ -82,6 +86,7 @@ export interface Task {
 	fault(reason: unknown): void;
 }
 
+const INPUT = EPOLLIN | EPOLLRDHUP | EPOLLET;
 const READABLE = EPOLLIN | EPOLLRDHUP | EPOLLHUP | EPOLLERR;
 const WRITABLE = EPOLLOUT | EPOLLHUP | EPOLLERR;
 
@@ -145,7 +150,16 @@ export class Reactor implements Disposable {
 	 * @param fd - borrowed until the result is disposed, which has to happen before it is closed.
 	 */
 	watch(fd: Fd, watcher: Watcher): Disposable {
-		return this.#add(fd, watcher, EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET);
+		return this.#add(fd, watcher, INPUT | EPOLLOUT);
+	}
+
+	/**
+	 * Watches a connection: edge-triggered, input only, until its owner asks for room.
+	 *
+	 * @param fd - borrowed until the result is disposed, which has to happen before it is closed.
+	 */
+	watchForInput(fd: Fd, watcher: Watcher): Watch {
+		return this.#add(fd, watcher, INPUT);
 	}
 
 	/** Watches a descriptor for input, level-triggered: told again in each turn while there is some. */
@@ -212,18 +226,28 @@ export class Reactor implements Disposable {
 		this.#epoll[Symbol.dispose]();
 	}
 
-	#add(fd: Fd, watcher: Watcher, interest: number): Disposable {
+	#add(fd: Fd, watcher: Watcher, interest: number): Watch {
 		const generation = ((this.#generations[fd] ?? 0) + 1) >>> 0;
-		change.view.setUint32(0, interest, true);
-		change.view.setUint32(EPOLL_EVENT_DATA, fd, true);
-		change.view.setUint32(EPOLL_EVENT_DATA + 4, generation, true);
-		if (epoll_ctl(this.#epoll.value, EPOLL_CTL_ADD, fd, change.address) < 0) {
-			throw new Panic(`epoll_ctl: ${strerror(errno())}`);
-		}
-
+		this.#control(EPOLL_CTL_ADD, fd, generation, interest);
 		this.#generations[fd] = generation;
 		this.#watchers[fd] = watcher;
 		return new Watch(this, fd, generation);
+	}
+
+	#control(operation: number, fd: Fd, generation: number, interest: number): void {
+		change.view.setUint32(0, interest, true);
+		change.view.setUint32(EPOLL_EVENT_DATA, fd, true);
+		change.view.setUint32(EPOLL_EVENT_DATA + 4, generation, true);
+		if (epoll_ctl(this.#epoll.value, operation, fd, change.address) < 0) {
+			throw new Panic(`epoll_ctl: ${strerror(errno())}`);
+		}
+	}
+
+	/** For Watch only: what is there already is told, too. */
+	change(fd: Fd, generation: number, room: boolean): void {
+		if (this.#watchers[fd] !== undefined && this.#generations[fd] === generation) {
+			this.#control(EPOLL_CTL_MOD, fd, generation, room ? INPUT | EPOLLOUT : INPUT);
+		}
 	}
 
 	/** For Watch only: watches a descriptor no more, unless it is that of another by now. */
@@ -349,16 +373,28 @@ export class Reactor implements Disposable {
 	}
 }
 
-/* That a descriptor is watched. There are two per session. */
-class Watch implements Disposable {
+/** That a descriptor is watched. There are two per session. Disposal ends it. */
+export class Watch implements Disposable {
 	readonly #reactor: Reactor;
 	readonly #fd: Fd;
 	readonly #generation: number;
+	#room = false;
 
 	constructor(reactor: Reactor, fd: Fd, generation: number) {
 		this.#reactor = reactor;
 		this.#fd = fd;
 		this.#generation = generation;
+	}
+
+	/**
+	 * Whether to tell when there is room for output, where that is not always told. Who asks while there is
+	 * some is told so.
+	 */
+	set room(wanted: boolean) {
+		if (this.#room !== wanted) {
+			this.#room = wanted;
+			this.#reactor.change(this.#fd, this.#generation, wanted);
+		}
 	}
 
 	/* A second call finds nobody, or another generation. */

@@ -153,6 +153,7 @@ export const EPOLLHUP = 0x10;
 export const EPOLLRDHUP = 0x2000;
 export const EPOLLET = 0x80000000;
 export const EPOLL_CTL_ADD = 1;
+export const EPOLL_CTL_MOD = 3;
 export const EPOLL_CTL_DEL = 2;
 export const EPOLL_CLOEXEC = 0o2000000;
 /** Bytes of struct epoll_event: packed on x86-64, naturally aligned elsewhere. */

@@ -11,7 +11,8 @@
 /*	its source is not read before that is gone.
 /*
 /*	Descriptors report readiness once, when it begins. It is
-/*	remembered here until a call says that it has ended.
+/*	remembered here until a call says that it has ended. That of the
+/*	client reports room only while somebody waits for some.
 /*
 /*	A session that always has something to move would starve the
 /*	others: after a share of bytes run() returns MORE, and wants to be
@@ -27,6 +28,7 @@
 /*	postfix src/tlsproxy/tlsproxy.c, tlsp_strategy()
 /*--*/
 
+import type {Watch} from '../event/reactor.ts';
 import {BUFFER_SIZE, buffer, readStream, writeStream} from '../event/stream.ts';
 import {AGAIN, FAILED, WANT_READ, WANT_WRITE} from '../step.ts';
 import type {Connection} from '../tls/connection.ts';
@@ -61,6 +63,7 @@ const recordAddresses = Array.from({length: BUFFER_SIZE / RECORD_SIZE}, (_, inde
 export class Pump implements Disposable {
 	readonly #connection: Connection;
 	readonly #plaintext: Fd;
+	readonly #watch: Pick<Watch, 'room'>;
 	/* What the other side has not taken; undefined, for nearly all of the time, when there is none. */
 	#toPeer: Remainder | undefined;
 	#toClient: Remainder | undefined;
@@ -85,10 +88,12 @@ export class Pump implements Disposable {
 	/**
 	 * @param connection - after its handshake; borrowed.
 	 * @param plaintext - descriptor of the client; borrowed.
+	 * @param watch - asked to tell when there is room for the client; borrowed.
 	 */
-	constructor(connection: Connection, plaintext: Fd) {
+	constructor(connection: Connection, plaintext: Fd, watch: Pick<Watch, 'room'>) {
 		this.#connection = connection;
 		this.#plaintext = plaintext;
+		this.#watch = watch;
 	}
 
 	/** Bytes moved so far, both ways. */
@@ -110,7 +115,11 @@ export class Pump implements Disposable {
 	/** The client's descriptor has become ready. */
 	plaintextReady(readable: boolean, writable: boolean): void {
 		this.#plaintextReadable ||= readable;
-		this.#plaintextWritable ||= writable;
+		if (writable) {
+			/* Told without need, it is not told again; who has needed it may do so again soon. */
+			this.#watch.room = !this.#plaintextWritable;
+			this.#plaintextWritable = true;
+		}
 	}
 
 	/** The peer's descriptor has become ready. */
@@ -300,6 +309,7 @@ export class Pump implements Disposable {
 	#clientStopped(code: number): void {
 		if (code === WANT_WRITE || code === 0) {
 			this.#plaintextWritable = false;
+			this.#watch.room = true;
 		} else {
 			/* Nobody is there to read it. */
 			this.#dropToClient();

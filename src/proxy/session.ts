@@ -16,7 +16,7 @@
 /*--*/
 
 import type {Deadline, Expiring} from '../event/deadline.ts';
-import type {Task} from '../event/reactor.ts';
+import type {Task, Watch} from '../event/reactor.ts';
 import {readStream, receiveDescriptor, writeStream} from '../event/stream.ts';
 import {info, verbose, warning} from '../log.ts';
 import {type Owned, Resources} from '../owned.ts';
@@ -45,6 +45,7 @@ export class Session implements Task, TwoSided, Expiring {
 	readonly #resources = new Resources();
 	readonly #plaintext: Fd;
 	readonly #deadline: Deadline;
+	#watch: Watch | undefined;
 	/* Up to the report. */
 	#beginning: Beginning | undefined;
 	/* From the end of the handshake on: the peer, and how long there may be nothing to move. */
@@ -74,7 +75,8 @@ export class Session implements Task, TwoSided, Expiring {
 	}
 
 	#begin(): void {
-		this.#resources.use(this.#host.reactor.watch(this.#plaintext, new PlaintextSide(this)));
+		const watch = this.#host.reactor.watchForInput(this.#plaintext, new PlaintextSide(this));
+		this.#watch = this.#resources.use(watch);
 		this.#deadline.arm(firstWordLimit(this.#host.profile));
 		const hello = greeting(this.#host.profile);
 		if (hello !== undefined && writeStream(this.#plaintext, hello, hello.length) !== hello.length) {
@@ -283,7 +285,8 @@ export class Session implements Task, TwoSided, Expiring {
 	#handshake(): void {
 		const connection = this.#connection;
 		const beginning = this.#beginning;
-		if (connection === undefined || beginning === undefined) {
+		const watch = this.#watch;
+		if (connection === undefined || beginning === undefined || watch === undefined) {
 			return this.#happened('failure');
 		}
 
@@ -295,15 +298,13 @@ export class Session implements Task, TwoSided, Expiring {
 			case WANT_WRITE:
 				return;
 			case AGAIN:
-				this.#queue();
-				return;
+				return this.#queue();
 			case WANT_LOOKUP:
-				this.#happened('question');
-				return;
+				return this.#happened('question');
 			case DONE:
 				this.#limit = sessionLimit(beginning.handoff.request);
 				this.#deadline.arm(this.#limit);
-				this.#pump = this.#resources.use(new Pump(connection, this.#plaintext));
+				this.#pump = this.#resources.use(new Pump(connection, this.#plaintext, watch));
 				this.#happened('handshake-done');
 				return;
 			default:

@@ -105,6 +105,70 @@ test('watch tells of the end as readable and writable, so that the next call fin
 	t.is(readStream(mine.fd), -3);
 });
 
+test('watchForInput is silent about room, whatever the other side reads, until somebody asks', async t => {
+	const [mine, theirs] = socketPair(t);
+	const log: string[] = [];
+	using watch = reactorFor(t).watchForInput(mine.fd, noting(log));
+	say(mine);
+	read(theirs.fd, new Uint8Array(128), 1);
+	await settled();
+	t.deepEqual(log, []);
+	say(theirs);
+	await settled();
+	t.deepEqual(log, ['r']);
+	read(mine.fd, new Uint8Array(128), 1);
+	log.length = 0;
+
+	watch.room = true;
+	await settled();
+	t.deepEqual(log, ['w']);
+	watch.room = false;
+	say(mine);
+	read(theirs.fd, new Uint8Array(128), 1);
+	await settled();
+	t.deepEqual(log, ['w']);
+});
+
+test('watchForInput: who asks for room after a write that would have blocked is told of it, each time', async t => {
+	const [mine, theirs] = socketPair(t);
+	const log: string[] = [];
+	using watch = reactorFor(t).watchForInput(mine.fd, noting(log));
+	const block = Buffer.alloc(65_536);
+	for (let round = 0; round < 3; round++) {
+		while (send(mine.fd, block, block.length, 0) > 0);
+		watch.room = true;
+		await settled();
+		t.deepEqual(log, []);
+		while (read(theirs.fd, block, block.length) > 0);
+		await settled();
+		t.true(log.length > 0 && log.every(told => told === 'w'));
+		log.length = 0;
+	}
+
+	/* What became free before somebody asked is not missed either. */
+	watch.room = false;
+	while (send(mine.fd, block, block.length, 0) > 0);
+	while (read(theirs.fd, block, block.length) > 0);
+	await settled();
+	t.deepEqual(log, []);
+	watch.room = true;
+	await settled();
+	t.deepEqual(log, ['w']);
+});
+
+test('watchForInput tells of the end as readable and writable, without being asked', async t => {
+	const [mine, theirs] = socketPair(t);
+	const log: string[] = [];
+	using watch = reactorFor(t).watchForInput(mine.fd, noting(log));
+	theirs.close();
+	await settled();
+	t.deepEqual(log, ['rw']);
+	watch[Symbol.dispose]();
+	watch.room = true;
+	await settled();
+	t.deepEqual(log, ['rw']);
+});
+
 test('watchInput is level-triggered, and silent about room', async t => {
 	const [mine, theirs] = socketPair(t);
 	const log: string[] = [];

@@ -20,7 +20,7 @@ test('a session whose descriptor cannot be watched ends, with a warning, and nob
 	const host = {
 		profile: profileOf('3.7.11'),
 		reactor: {
-			watch() {
+			watchForInput() {
 				throw new Panic('epoll_ctl: No space left on device');
 			},
 		},
