@@ -72,15 +72,19 @@ export class Account {
 	}
 
 	used(): Used {
-		const total = this.look() - this.#begin;
+		const sum = this.look() - this.#begin;
 		const sums = new Map<string, number>();
 		for (const [pid, [program, used]] of this.#last) {
 			sums.set(program, (sums.get(program) ?? 0) + used - (this.#first.get(pid) ?? 0));
 		}
 
 		const known = [...sums.values()].reduce((sum, used) => sum + used, 0);
-		/* Ticks are coarse: what is below is nobody. */
-		sums.set('ended', Math.max(0, total - known));
-		return {total, byProgram: Object.fromEntries(sums)};
+		/*
+		 * Ticks are coarse: what is below is nobody. Nor is a process waited for that outlives
+		 * who has started it, as one of ours does when it drains: it counts as it was seen last.
+		 */
+		const ended = Math.max(0, sum - known);
+		sums.set('ended', ended);
+		return {total: known + ended, byProgram: Object.fromEntries(sums)};
 	}
 }
