@@ -37,12 +37,21 @@ export interface MemoryUse {
 	readonly pss: number;
 }
 
+/* Nothing, of one that has ended. */
+function memoryMapOf(pid: number): string {
+	try {
+		return readFileSync(`/proc/${pid}/smaps_rollup`, 'utf8');
+	} catch {
+		return '';
+	}
+}
+
 /** Memory of processes, together. */
 export function memoryOf(processes: readonly ProcessEntry[]): MemoryUse {
 	let pss = 0;
 	let own = 0;
 	for (const {pid} of processes) {
-		const text = readFileSync(`/proc/${pid}/smaps_rollup`, 'utf8');
+		const text = memoryMapOf(pid);
 		for (const [, name, size] of text.matchAll(/^(Pss|Private_Clean|Private_Dirty): +(\d+) kB$/gm)) {
 			if (name === 'Pss') {
 				pss += Number(size) * 1024;
