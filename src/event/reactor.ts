@@ -66,6 +66,7 @@ import {Owned} from '../owned.ts';
 import type {Fd, Milliseconds} from '../units.ts';
 import {now} from './deadline.ts';
 import {FairQueue} from './fair-queue.ts';
+import {Watch, type WatchKeeper} from './watch.ts';
 
 /** The owner of a watched descriptor. */
 export interface Watcher {
@@ -109,7 +110,7 @@ const DELAY = 0.25;
 const RELUCTANCE = 20;
 
 /** One epoll descriptor and the queue of tasks. */
-export class Reactor implements Disposable {
+export class Reactor implements Disposable, WatchKeeper {
 	readonly #epoll: Owned<Fd>;
 	readonly #watchers: Array<Watcher | undefined> = [];
 	/*
@@ -243,14 +244,14 @@ export class Reactor implements Disposable {
 		}
 	}
 
-	/** For Watch only: what is there already is told, too. */
+	/** For Watch only. */
 	change(fd: Fd, generation: number, room: boolean): void {
 		if (this.#watchers[fd] !== undefined && this.#generations[fd] === generation) {
 			this.#control(EPOLL_CTL_MOD, fd, generation, room ? INPUT | EPOLLOUT : INPUT);
 		}
 	}
 
-	/** For Watch only: watches a descriptor no more, unless it is that of another by now. */
+	/** For Watch only. */
 	remove(fd: Fd, generation: number): void {
 		if (this.#watchers[fd] !== undefined && this.#generations[fd] === generation) {
 			this.#watchers[fd] = undefined;
@@ -370,36 +371,6 @@ export class Reactor implements Disposable {
 		}
 
 		return served;
-	}
-}
-
-/** That a descriptor is watched. There are two per session. Disposal ends it. */
-export class Watch implements Disposable {
-	readonly #reactor: Reactor;
-	readonly #fd: Fd;
-	readonly #generation: number;
-	#room = false;
-
-	constructor(reactor: Reactor, fd: Fd, generation: number) {
-		this.#reactor = reactor;
-		this.#fd = fd;
-		this.#generation = generation;
-	}
-
-	/**
-	 * Whether to tell when there is room for output, where that is not always told. Who asks while there is
-	 * some is told so.
-	 */
-	set room(wanted: boolean) {
-		if (this.#room !== wanted) {
-			this.#room = wanted;
-			this.#reactor.change(this.#fd, this.#generation, wanted);
-		}
-	}
-
-	/* A second call finds nobody, or another generation. */
-	[Symbol.dispose](): void {
-		this.#reactor.remove(this.#fd, this.#generation);
 	}
 }
 

@@ -28,8 +28,8 @@
 /*	postfix src/tlsproxy/tlsproxy.c, tlsp_strategy()
 /*--*/
 
-import type {Watch} from '../event/reactor.ts';
 import {BUFFER_SIZE, buffer, readStream, writeStream} from '../event/stream.ts';
+import type {Watch} from '../event/watch.ts';
 import {AGAIN, FAILED, WANT_READ, WANT_WRITE} from '../step.ts';
 import type {Connection} from '../tls/connection.ts';
 import type {Fd} from '../units.ts';

@@ -16,8 +16,9 @@
 /*--*/
 
 import type {Deadline, Expiring} from '../event/deadline.ts';
-import type {Task, Watch} from '../event/reactor.ts';
+import type {Task} from '../event/reactor.ts';
 import {readStream, receiveDescriptor, writeStream} from '../event/stream.ts';
+import type {Watch} from '../event/watch.ts';
 import {info, verbose, warning} from '../log.ts';
 import {type Owned, Resources} from '../owned.ts';
 import {AGAIN, WANT_LOOKUP, WANT_READ, WANT_WRITE} from '../step.ts';
@@ -248,8 +249,7 @@ export class Session implements Task, TwoSided, Expiring {
 	#openConnection(ciphertext: Fd): void {
 		const connection = this.#beginning?.opener?.open(ciphertext);
 		if (connection === undefined) {
-			this.#happened('failure');
-			return;
+			return this.#happened('failure');
 		}
 
 		this.#deadline.arm(handshakeLimit(this.#beginning?.handoff.request));
@@ -305,8 +305,7 @@ export class Session implements Task, TwoSided, Expiring {
 				this.#limit = sessionLimit(beginning.handoff.request);
 				this.#deadline.arm(this.#limit);
 				this.#pump = this.#resources.use(new Pump(connection, this.#plaintext, watch));
-				this.#happened('handshake-done');
-				return;
+				return this.#happened('handshake-done');
 			default:
 				this.#happened('failure');
 		}

@@ -72,7 +72,7 @@ export class Account {
 	}
 
 	used(): Used {
-		const sum = this.look() - this.#begin;
+		const all = this.look() - this.#begin;
 		const sums = new Map<string, number>();
 		for (const [pid, [program, used]] of this.#last) {
 			sums.set(program, (sums.get(program) ?? 0) + used - (this.#first.get(pid) ?? 0));
@@ -83,7 +83,7 @@ export class Account {
 		 * Ticks are coarse: what is below is nobody. Nor is a process waited for that outlives
 		 * who has started it, as one of ours does when it drains: it counts as it was seen last.
 		 */
-		const ended = Math.max(0, sum - known);
+		const ended = Math.max(0, all - known);
 		sums.set('ended', ended);
 		return {total: known + ended, byProgram: Object.fromEntries(sums)};
 	}
