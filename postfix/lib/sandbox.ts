@@ -51,6 +51,9 @@ export interface SandboxOptions {
 	readonly keep?: boolean;
 }
 
+/** How long scache(8) keeps a connection, and a little for it to be closed; in milliseconds. Source: smtp_connection_cache_time_limit in postconf(5). */
+export const STORED_FOR = 2500;
+
 /** Its presence says that a directory may be removed. */
 const MARKER = '.tlsproxy-sandbox';
 

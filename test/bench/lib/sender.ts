@@ -10,7 +10,7 @@ import {setTimeout as sleep} from 'node:timers/promises';
 import {execa} from 'execa';
 import {inject} from '../../../postfix/lib/inject.ts';
 import {commandEnvironment} from '../../../postfix/lib/instance.ts';
-import {Sandbox} from '../../../postfix/lib/sandbox.ts';
+import {Sandbox, STORED_FOR} from '../../../postfix/lib/sandbox.ts';
 import {messages} from '../../helpers/postfix.ts';
 
 /** How TLS is done. */
@@ -33,9 +33,6 @@ export interface Destination {
 	/** Deliveries at a time. */
 	readonly streams: number;
 }
-
-/** How long scache(8) keeps a connection, and a little for it to be closed; in milliseconds. Source: smtp_connection_cache_time_limit in postconf(5). */
-const STORED_FOR = 2500;
 
 /** A running sender. Disposal ends it. */
 export class Sender implements AsyncDisposable {
