@@ -44,7 +44,7 @@ export class Release implements Disposable {
 /** A value that must be released exactly once. */
 export class Owned<T> implements Disposable {
 	#value: T | undefined;
-	/* There is none when there is no value: any value may be one. */
+	/* Undefined once the handle was released or moved. The value cannot tell: it may be undefined itself. */
 	#release: ((value: T) => void) | undefined;
 
 	/**

@@ -11,10 +11,9 @@
 /*	answer.
 /*--*/
 
-import {type ChildProcess, spawn} from 'node:child_process';
+import type {ChildProcess} from 'node:child_process';
 import {once} from 'node:events';
 import {finished} from 'node:stream/promises';
-import split from 'split2';
 import {ConfigurationError} from '../errors.ts';
 
 /**
@@ -30,6 +29,9 @@ export async function commandLines(
 	options: readonly string[],
 	warned?: (words: string) => void,
 ): Promise<readonly string[]> {
+	/* Most processes run none: what does it takes as long to load as postconf(1) to run, and a client waits. */
+	const {spawn} = process.getBuiltinModule('node:child_process');
+	const {default: split} = await import('split2');
 	const run = spawn(command, options, {
 		stdio: ['ignore', 'pipe', 'pipe'],
 		timeout: TIME_LIMIT,
@@ -80,4 +82,4 @@ function reasonOf({exitCode, signalCode, killed}: ChildProcess, complaints: stri
  * Milliseconds that a command may take. postconf(1) needs less than ten, and up to two seconds where
  * main.cf was changed just now; a client waits for us no longer than this.
  */
-const TIME_LIMIT = 10_000;
+export const TIME_LIMIT = 10_000;

@@ -11,9 +11,10 @@
 /*	before the jail.
 /*
 /*	The supervisor has had postconf print the parameters while this
-/*	process was started; without that, it is called here. One call is enough, unless a setting of the command line refers
-/*	to a name that is not a parameter of Postfix: postconf prints
-/*	such a name only if main.cf or master.cf refers to it.
+/*	process was started; without that, it is called here. One call is
+/*	enough, unless a setting of the command line refers to a name that
+/*	is not a parameter of Postfix: postconf prints such a name only if
+/*	main.cf or master.cf refers to it.
 /*
 /*	The command is run without the library that runs commands elsewhere
 /*	in this project: clients wait while this program starts, and stay
@@ -27,6 +28,7 @@
 
 import {existsSync} from 'node:fs';
 import {ConfigurationError} from '../errors.ts';
+import {commandLines} from './command.ts';
 import {Configuration} from './configuration.ts';
 
 /** Where the configuration of a process comes from. */
@@ -122,8 +124,6 @@ export async function postconfLines(
 	options: readonly string[],
 	postconf: string = findPostconf(),
 ): Promise<readonly string[]> {
-	/* Loading what runs commands takes as long as running this one. */
-	const {commandLines} = await import('./command.ts');
 	return await commandLines(postconf, options);
 }
 

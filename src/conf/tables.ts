@@ -26,6 +26,7 @@ import {readFileSync} from 'node:fs';
 import {getSystemErrorMessage} from 'node:util';
 import {ConfigurationError} from '../errors.ts';
 import * as log from '../log.ts';
+import {commandLines} from './command.ts';
 import type {Configuration} from './configuration.ts';
 
 /** What was found under a key. */
@@ -153,7 +154,6 @@ export function tableFiles(list: string): readonly string[] {
 const textTypes: ReadonlySet<string> = new Set(['inline', 'texthash']);
 
 async function readTable(name: string, configuration: Configuration, parameter: string): Promise<Table> {
-	const {commandLines} = await import('./command.ts');
 	const postmap = `${configuration.string('command_directory')}/postmap`;
 	let lines: readonly string[];
 	try {

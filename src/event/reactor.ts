@@ -9,9 +9,9 @@
 /*	owners remember what they were told until a call would block.
 /*	Local sockets tell of room for output each time that the other
 /*	side has read something, and wake up a process that has no use for
-/*	that: there, who needs room asks for it. The
-/*	epoll descriptor itself is watched by libuv, so that everything
-/*	runs on the main thread of Node.js, between its timers.
+/*	that: there, who needs room asks for it. The epoll descriptor
+/*	itself is watched by libuv, so that everything runs on the main
+/*	thread of Node.js, between its timers.
 /*
 /*	Work comes in two kinds. Moving a record costs microseconds: it is
 /*	done when the event arrives. A step of a handshake costs the time

@@ -261,3 +261,11 @@ export function digestOf(md: EvpMd, data: Uint8Array): Buffer | undefined {
 	EVP_MD_CTX_free(ctx);
 	return done ? Buffer.from(scratch.bytes.slice(TEXT, TEXT + EVP_MD_get_size(md))) : undefined;
 }
+
+let sha256Md: EvpMd | null | undefined;
+
+/** The SHA-256 digest of some bytes; undefined when the host's OpenSSL has none. Node.js has one too, which need not start for this. */
+export function sha256(data: Uint8Array): Buffer | undefined {
+	sha256Md ??= EVP_get_digestbyname('sha256');
+	return sha256Md === null ? undefined : digestOf(sha256Md, data);
+}

@@ -39,7 +39,8 @@ const i2d_SSL_SESSION: (session: SslSession, to: Address) => number = libssl.fun
 const d2i_SSL_SESSION: (session: null, from: Address, size: number) => SslSession | null = libssl.func(
 	'void *d2i_SSL_SESSION(void *session, void *pp, long length)',
 );
-const SSL_SESSION_dup: (session: SslSession) => SslSession | null = libssl.func(
+/** A session with the contents of another, ticket and certificates included; null when there is no memory. */
+export const SSL_SESSION_dup: (session: SslSession) => SslSession | null = libssl.func(
 	'void *SSL_SESSION_dup(const void *session)',
 );
 export const SSL_SESSION_free: (session: SslSession) => void = libssl.func(
@@ -67,11 +68,6 @@ export function sessionBytes(session: SslSession): Buffer | undefined {
 /** A session from its bytes; null when they are none that this library knows. */
 export function decodeSession(bytes: Uint8Array): SslSession | null {
 	return decodeDer(bytes, (position, length) => d2i_SSL_SESSION(null, position, length))?.object ?? null;
-}
-
-/** A session with the contents of another, ticket and certificates included; null when there is no memory. */
-export function copySession(session: SslSession): SslSession | null {
-	return SSL_SESSION_dup(session);
 }
 
 const SSL_SESSION_get_protocol_version: (session: SslSession) => number = libssl.func(

@@ -10,23 +10,21 @@
 /*	supervisor.sh
 /*--*/
 
+import {TIME_LIMIT} from '../conf/command.ts';
 import {close, EAGAIN, EINTR, errno, read, setNonBlocking} from '../ffi/libc.ts';
 import type {Fd} from '../units.ts';
-
-/** Milliseconds that the offer of the supervisor may take: as long as a command may that is run here. */
-const OFFER_LIMIT = 10_000;
 
 /**
  * Reads what the supervisor has prepared, to its end, and closes the pipe. Nothing else is to be done
  * meanwhile: what starts the reading of a pipe in Node.js takes longer than all of this.
  *
  * @param offer - ours.
- * @returns as much as there is; nothing, when there is no end of it in time.
+ * @returns as much as there is; nothing, when there is no end of it in the time that a command may take.
  */
 export function readOffer(offer: Fd): string {
 	setNonBlocking(offer);
 	const parts: Buffer[] = [];
-	const limit = Date.now() + OFFER_LIMIT;
+	const limit = Date.now() + TIME_LIMIT;
 	let complete = false;
 	while (!complete && Date.now() < limit) {
 		const part = Buffer.allocUnsafeSlow(OFFER_PART);

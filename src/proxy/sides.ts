@@ -24,36 +24,30 @@ export interface TwoSided {
 	fault(reason: unknown): void;
 }
 
-/** The client's side. */
-export class PlaintextSide implements Watcher {
-	readonly #of: TwoSided;
+abstract class Side implements Watcher {
+	protected readonly of: TwoSided;
 
 	constructor(of: TwoSided) {
-		this.#of = of;
+		this.of = of;
 	}
 
-	ready(readable: boolean, writable: boolean): void {
-		this.#of.plaintextReady(readable, writable);
-	}
+	abstract ready(readable: boolean, writable: boolean): void;
 
 	fault(reason: unknown): void {
-		this.#of.fault(reason);
+		this.of.fault(reason);
+	}
+}
+
+/** The client's side. */
+export class PlaintextSide extends Side {
+	ready(readable: boolean, writable: boolean): void {
+		this.of.plaintextReady(readable, writable);
 	}
 }
 
 /** The peer's side. */
-export class CiphertextSide implements Watcher {
-	readonly #of: TwoSided;
-
-	constructor(of: TwoSided) {
-		this.#of = of;
-	}
-
+export class CiphertextSide extends Side {
 	ready(readable: boolean, writable: boolean): void {
-		this.#of.ciphertextReady(readable, writable);
-	}
-
-	fault(reason: unknown): void {
-		this.#of.fault(reason);
+		this.of.ciphertextReady(readable, writable);
 	}
 }

@@ -26,9 +26,9 @@
 
 import type {Ssl} from '../ffi/libssl.ts';
 import {
-	copySession,
 	decodeSession,
 	isSingleUse,
+	SSL_SESSION_dup,
 	SSL_SESSION_free,
 	SSL_set_session,
 	type SslSession,
@@ -50,7 +50,7 @@ export class KeptSession implements Disposable {
 
 	/** What a connection has been given; undefined when there is no memory for it. */
 	static of(session: SslSession): KeptSession | undefined {
-		const copy = copySession(session);
+		const copy = SSL_SESSION_dup(session);
 		return copy === null ? undefined : new KeptSession(copy);
 	}
 
@@ -72,7 +72,7 @@ export class KeptSession implements Disposable {
 
 	/** Offers a copy to the server of a connection, before its handshake. Returns whether that was possible. */
 	offer(ssl: Ssl): boolean {
-		const copy = copySession(this.#session.value);
+		const copy = SSL_SESSION_dup(this.#session.value);
 		if (copy === null) {
 			return false;
 		}

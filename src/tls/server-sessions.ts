@@ -13,7 +13,7 @@
 /*--*/
 
 import {SSL_CTX_set_client_hello_cb} from '../ffi/hello.ts';
-import {digestOf, EVP_get_digestbyname} from '../ffi/libcrypto.ts';
+import {sha256} from '../ffi/libcrypto.ts';
 import {
 	SSL_CTX_set_options,
 	SSL_CTX_set_session_cache_mode,
@@ -113,9 +113,7 @@ export function separate(ssl: Ssl, {sessions}: ResumptionTerms, serverid: string
 		return true;
 	}
 
-	const sha256 = EVP_get_digestbyname('sha256');
-	const text = Buffer.from(`Postfix/TLS serverid\0${serverid}\0`, 'latin1');
-	const context = sha256 === null ? undefined : digestOf(sha256, text);
+	const context = sha256(Buffer.from(`Postfix/TLS serverid\0${serverid}\0`, 'latin1'));
 	return context !== undefined && SSL_set_session_id_context(ssl, context, context.length) === 1;
 }
 

@@ -18,7 +18,7 @@
 /*--*/
 
 import {Panic} from '../errors.ts';
-import {digestOf, EVP_get_digestbyname, type EvpMd} from '../ffi/libcrypto.ts';
+import {sha256} from '../ffi/libcrypto.ts';
 import type {ClientStart} from '../wire/client.ts';
 import {isDaneLevel, mustMatch} from './policy.ts';
 import {disabledVersions} from './settings.ts';
@@ -115,9 +115,6 @@ function compareRecords(a: Buffer, b: Buffer): number {
 	);
 }
 
-/* The host's OpenSSL, as for everything else. The runtime has one too, which need not start for this. */
-let sha256: EvpMd | null | undefined;
-
 /* Bytes as they lie in the memory of the C program. */
 class Input {
 	readonly #parts: Uint8Array[] = [];
@@ -150,8 +147,7 @@ class Input {
 	}
 
 	digest(): string {
-		sha256 ??= EVP_get_digestbyname('sha256');
-		const digest = sha256 === null ? undefined : digestOf(sha256, Buffer.concat(this.#parts));
+		const digest = sha256(Buffer.concat(this.#parts));
 		if (digest === undefined) {
 			throw new Panic('error computing session digest');
 		}

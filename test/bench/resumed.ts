@@ -24,29 +24,26 @@ export const resumed: Operation = {
 			await service.warmUp(service.target(peer), {count: 1500, atOnce: 1});
 		}
 
-		const share = async (run: () => Promise<Measure['samples']>) => {
+		const cpuOf = async (
+			work: typeof handshakes | typeof exchanges,
+		): Promise<Pick<Measure, 'samples' | 'note'>> => {
 			const before = await Promise.all(subjects.map(async ({peer}) => await peer.counts()));
-			const figures = await run();
-			const notes = await Promise.all(
+			const figures = await interleaved(
+				samples,
+				subjects.map(subject => [subject.service.which, subject] as const),
+				async ({service, peer}) =>
+					((await service.cpuOf(() => work(service.target(peer), load))) / load.count) * 1000,
+			);
+			const shares = await Promise.all(
 				subjects.map(async ({service, peer}, index) => {
 					const {handshakes: all, resumptions} = await peer.counts();
-					const part =
+					const share =
 						(resumptions - (before[index]?.resumptions ?? 0)) / (all - (before[index]?.handshakes ?? 0));
-					return `${service.which} resumed ${Math.round(part * 100)} %`;
+					return `${service.which} resumed ${Math.round(share * 100)} %`;
 				}),
 			);
-			return {samples: figures, note: notes.join(', ')};
+			return {samples: figures, note: shares.join(', ')};
 		};
-		const cpuOf = async (work: typeof handshakes | typeof exchanges) =>
-			await share(
-				async () =>
-					await interleaved(
-						samples,
-						subjects.map(subject => [subject.service.which, subject] as const),
-						async ({service, peer}) =>
-							((await service.cpuOf(() => work(service.target(peer), load))) / load.count) * 1000,
-					),
-			);
 		const goal: Goal = {of: 'ratio', sense: 'at most', must: 0.7, beyond: 0.5};
 		return [
 			{

@@ -5,13 +5,25 @@ import {tmpdir} from 'node:os';
 import {join} from 'node:path';
 import {setTimeout as delay} from 'node:timers/promises';
 import type {ExecutionContext} from 'ava';
-import {close, connect, SOCK_CLOEXEC, SOCK_STREAM, setNonBlocking, socket} from '../../src/ffi/libc.ts';
+import {
+	allocate,
+	close,
+	connect,
+	SOCK_CLOEXEC,
+	SOCK_STREAM,
+	setNonBlocking,
+	socket,
+} from '../../src/ffi/libc.ts';
 import {type LogTransport, openLog} from '../../src/log.ts';
 import {Owned} from '../../src/owned.ts';
 import {AGAIN, WANT_READ, WANT_WRITE} from '../../src/step.ts';
 import {behaviorOf} from '../../src/tls/behavior.ts';
 import {openClientConnection} from '../../src/tls/client.ts';
-import {type ClientApplication, clientApplication} from '../../src/tls/client-application.ts';
+import {
+	type ClientApplication,
+	clientApplication,
+	type SessionPolicy,
+} from '../../src/tls/client-application.ts';
 import {type Connection, DONE} from '../../src/tls/connection.ts';
 import {Keyring} from '../../src/tls/keyring.ts';
 import type {Fd} from '../../src/units.ts';
@@ -277,12 +289,14 @@ export function applicationFor(
 	t: ExecutionContext,
 	init: Partial<ClientInit> = {},
 	params: Partial<ClientParams> = {},
+	sessions?: SessionPolicy,
 ): ClientApplication {
 	const application = clientApplication(
 		{...defaultParams, ...params},
 		{...defaultInit, ...init},
 		new Keyring(),
 		postfix37,
+		sessions,
 	);
 	if (application === undefined) {
 		throw new Error('no application');
@@ -329,4 +343,21 @@ export async function finish(step: () => number): Promise<number> {
 	}
 
 	throw new Error('nothing came of it in a minute');
+}
+
+const block = allocate(65_536);
+
+/** Text that a peer sends, up to a line feed. */
+export async function lineFrom(connection: Connection): Promise<string> {
+	let text = '';
+	while (!text.endsWith('\n')) {
+		const size = await finish(() => connection.read(block.address, 65_536));
+		if (size <= 0) {
+			throw new Error(`${size} after "${text}"`);
+		}
+
+		text += Buffer.from(block.bytes.subarray(0, size)).toString();
+	}
+
+	return text;
 }

@@ -19,6 +19,7 @@ import {
 	defaultStart,
 	ecdsa,
 	finish,
+	lineFrom,
 	type PeerServer,
 	rsa,
 	sServer,
@@ -33,21 +34,6 @@ const block = allocate(65_536);
 
 function server(t: ExecutionContext, ...words: readonly string[]): Promise<PeerServer> {
 	return sServer(t, '-cert', store.path('rsa.cert'), '-key', store.path('rsa.key'), ...words);
-}
-
-/** Text that the peer sends, up to a line feed. */
-async function line(connection: Connection): Promise<string> {
-	let text = '';
-	while (!text.endsWith('\n')) {
-		const size = await finish(() => connection.read(block.address, 65_536));
-		if (size <= 0) {
-			throw new Error(`${size} after "${text}"`);
-		}
-
-		text += Buffer.from(block.bytes.subarray(0, size)).toString();
-	}
-
-	return text;
 }
 
 /** Protocol and cipher of a connection. */
@@ -80,10 +66,10 @@ for (const protocol of ['tls1_2', 'tls1_3'] as const) {
 
 		t.is(result, WANT_READ);
 		t.is(connection.write(Buffer.from('hello\n'), 6), 6);
-		t.is(await line(connection), 'olleh\n');
+		t.is(await lineFrom(connection), 'olleh\n');
 		block.bytes.set(Buffer.from('from C\n'));
 		t.is(connection.write(block.address, 7), 7);
-		t.is(await line(connection), 'C morf\n');
+		t.is(await lineFrom(connection), 'C morf\n');
 		t.is(connection.shutdown(), END);
 		t.is(await finish(() => connection.read(block.address, 65_536)), END);
 		t.deepEqual(log, []);

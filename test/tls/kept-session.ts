@@ -1,26 +1,23 @@
 /* Sessions of real connections. What a connection does to its own must not reach those that are kept. */
 import test, {type ExecutionContext} from 'ava';
 import {Panic} from '../../src/errors.ts';
-import {allocate} from '../../src/ffi/libc.ts';
 import {drainErrors} from '../../src/ffi/libcrypto.ts';
 import {SSL_session_reused} from '../../src/ffi/libssl.ts';
 import {openClientConnection} from '../../src/tls/client.ts';
-import {type ClientApplication, clientApplication} from '../../src/tls/client-application.ts';
-import {type Connection, DONE} from '../../src/tls/connection.ts';
+import type {ClientApplication} from '../../src/tls/client-application.ts';
+import {DONE} from '../../src/tls/connection.ts';
 import {KeptSession} from '../../src/tls/kept-session.ts';
-import {Keyring} from '../../src/tls/keyring.ts';
 import type {SessionKeeper} from '../../src/tls/resumption.ts';
 import type {Seconds} from '../../src/units.ts';
 import type {TlsContext} from '../../src/wire/context.ts';
 import {
+	applicationFor,
 	CertificateStore,
 	collectLog,
 	connectTo,
-	defaultInit,
-	defaultParams,
 	defaultStart,
 	finish,
-	postfix37,
+	lineFrom,
 	rsa,
 	sServer,
 } from '../helpers/openssl.ts';
@@ -31,8 +28,6 @@ store.make('root', {extensions: ['basicConstraints=critical,CA:true']});
 store.make('middle', {key: rsa, issuer: 'root', extensions: ['basicConstraints=critical,CA:true']});
 store.make('leaf', {issuer: 'middle', extensions: ['subjectAltName=DNS:mx.example.com']});
 const chain = store.write('chain', store.read('middle.cert'));
-
-const block = allocate(1024);
 
 /** Has what it gives, and owns what it has got. */
 class Shelf implements SessionKeeper, Disposable {
@@ -71,16 +66,12 @@ async function sceneFor(t: ExecutionContext, protocol: string): Promise<Scene> {
 	collectLog();
 	const files = ['-cert', store.path('leaf.cert'), '-key', store.path('leaf.key'), '-cert_chain', chain];
 	const {port} = await sServer(t, '-rev', `-${protocol}`, ...files);
-	const init = {...defaultInit, CAfile: store.path('root.cert')};
-	const application = clientApplication(defaultParams, init, new Keyring(), postfix37, {
-		timeout: 3600 as Seconds,
-		scope: '',
-	});
-	if (application === undefined) {
-		throw new Error('no application');
-	}
-
-	t.teardown(() => application[Symbol.dispose]());
+	const application = applicationFor(
+		t,
+		{CAfile: store.path('root.cert')},
+		{},
+		{timeout: 3600 as Seconds, scope: ''},
+	);
 	const shelf = new Shelf();
 	t.teardown(() => shelf[Symbol.dispose]());
 	return {
@@ -112,26 +103,12 @@ async function visit(
 	const reused = SSL_session_reused(connection.ssl) === 1;
 	const report = connection.report();
 	t.is(connection.write(Buffer.from('abc\n'), 4), 4);
-	t.is(await reversed(connection), 'cba\n');
+	t.is(await lineFrom(connection), 'cba\n');
 	if (goodbye) {
 		connection.shutdown();
 	}
 
 	return {reused, report};
-}
-
-async function reversed(connection: Connection): Promise<string> {
-	let text = '';
-	while (!text.endsWith('\n')) {
-		const size = await finish(() => connection.read(block.address, 1024));
-		if (size <= 0) {
-			throw new Error(`${size} after "${text}"`);
-		}
-
-		text += Buffer.from(block.bytes.subarray(0, size)).toString();
-	}
-
-	return text;
 }
 
 for (const protocol of ['tls1_2', 'tls1_3'] as const) {

@@ -168,9 +168,9 @@ export interface Load {
  *
  * @returns how long it took, in seconds.
  */
-export async function handshakes(target: Target, {count, atOnce}: Load): Promise<number> {
+export async function handshakes(target: Target, load: Load): Promise<number> {
 	const started = performance.now();
-	await handOffs(target, {count, atOnce}, (handOff, over) => {
+	await handOffs(target, load, (handOff, over) => {
 		handOff.close();
 		over();
 	});
@@ -181,8 +181,8 @@ export async function handshakes(target: Target, {count, atOnce}: Load): Promise
  * The same, with a byte that goes to the server and comes back before the end: what the server has sent behind
  * the handshake has arrived by then, as it has when mail is delivered.
  */
-export async function exchanges(target: Target, {count, atOnce}: Load): Promise<void> {
-	await handOffs(target, {count, atOnce}, (handOff, over) => {
+export async function exchanges(target: Target, load: Load): Promise<void> {
+	await handOffs(target, load, (handOff, over) => {
 		handOff.received = () => {
 			handOff.close();
 			over();
