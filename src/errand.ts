@@ -24,15 +24,16 @@ import {clientMaterials} from './client-role.ts';
 import type {Configuration} from './conf/configuration.ts';
 import {readMasterFile} from './conf/services.ts';
 import {Panic} from './errors.ts';
-import {alarm} from './ffi/libc.ts';
 import * as log from './log.ts';
+import {Watchdog} from './master/watchdog.ts';
 import {fileNames, type Material, problemWith} from './materials.ts';
 import {clientParams} from './own-settings.ts';
 import {serverMaterials} from './server-role.ts';
 import {startLibrary} from './tls/library.ts';
+import type {Seconds} from './units.ts';
 
 /** Seconds for an errand: a file system that does not answer must not keep the supervisor. */
-const LIMIT = 20;
+const LIMIT = 20 as Seconds;
 
 /**
  * Runs an errand.
@@ -41,7 +42,7 @@ const LIMIT = 20;
  * @returns the exit status.
  */
 export async function runErrand(errand: string, text: string, configuration: Configuration): Promise<number> {
-	alarm(LIMIT);
+	new Watchdog(LIMIT).restart();
 	switch (errand) {
 		case 'fatal':
 			return log.fatal(text);

@@ -24,14 +24,17 @@
 #	Where there is one, a process with nothing to lose tries. Without
 #	the call, the filter of the worker reaches its main thread only.
 #
-#	Until a worker has its own watchdog, an alarm of this program is
-#	its watchdog: whatever it waits for at its start, no worker waits
-#	for longer than that.
+#	An alarm of 100 seconds limits the start of Node.js. It survives
+#	exec(2), which a signal handler does not. The first thing that the
+#	worker does is to replace it: see watchdog(3).
 # DIAGNOSTICS
 #	None: nothing that is tried here has to succeed, and a program
 #	that cannot be started is one whose supervisor gets no word.
+# BUGS
+#	When a process is stopped while Node.js starts, and for longer than
+#	100 seconds, the alarm ends it.
 # SEE ALSO
-#	launch(3), prctl(2), seccomp(2)
+#	launch(3), watchdog(3), prctl(2), seccomp(2)
 #--
 
 use strict;

@@ -51,7 +51,7 @@ if (process.env[TRIAL] !== undefined) {
 	process.exit(arch !== undefined && trySeccomp(arch) ? 0 : 1);
 }
 
-/** Until a worker has a watchdog. In seconds; see launch.pl. */
+/** Until the worker replaces it by a watchdog. In seconds; see launch.pl. */
 const START_LIMIT = 100;
 
 const [node = '', ...words] = process.argv.slice(2);

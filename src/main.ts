@@ -233,8 +233,9 @@
 /*	The levels may and encrypt, where the level of the role is empty.
 /* RESOURCE CONTROLS
 /* .IP "\fBtlsproxy_watchdog_timeout (10s)\fR"
-/*	How long the event loop may stand still before the process ends,
-/*	with "fatal: watchdog timeout".
+/*	How long the event loop may be busy or blocked before the process
+/*	ends with "fatal: watchdog timeout". Time in which the process is
+/*	stopped, or its host is paused, does not count.
 /* .IP "\fBmax_idle (100s)\fR"
 /*	Time without a session after which the process ends.
 /* .IP "\fBmax_use (100)\fR"
@@ -305,15 +306,20 @@ import * as log from './log.ts';
 import {ancestryFrom, farewell, keepDescriptors} from './master/ancestry.ts';
 import {type Options, parseOptions} from './master/options.ts';
 import {postlogTransport, syslogTransport} from './master/transport.ts';
+import {Watchdog} from './master/watchdog.ts';
 import {configure, PROCESS_NAME, serve} from './tlsproxy.ts';
-import type {Fd} from './units.ts';
+import type {Fd, Seconds} from './units.ts';
 
 /** Facility of records from before main.cf is read. Source: LOG_MAIL, syslog(3). */
 const LOG_MAIL = 2 << 3;
 
+/** Seconds for the start of a process: the limit of launch.pl, but time in which the process is stopped does not count. */
+const START_LIMIT = 100 as Seconds;
+
 start().catch(end);
 
 async function start(): Promise<void> {
+	new Watchdog(START_LIMIT).restart();
 	openFirstLog();
 	const errand = process.env['TLSPROXY_ERRAND'];
 	if (errand !== undefined) {

@@ -24,8 +24,8 @@
 # .IP "a number other than 0"
 #	The worker cannot serve.
 # .IP "ready"
-#	The worker has a watchdog of its own. Until then it has the alarm
-#	of launch.pl.
+#	The worker has started. Until then its start is limited to 100
+#	seconds, from then on its event loop is watched: see watchdog(3).
 # .IP "check FILES"
 #	Files have changed on disk. If they are good, this program ends,
 #	so that a successor uses them; otherwise nothing changes.

@@ -42,7 +42,7 @@ import {confine} from './master/seccomp.ts';
 import {EventServer} from './master/server.ts';
 import {leaveIfForgotten} from './master/status.ts';
 import {postlogTransport, syslogTransport, withStderr} from './master/transport.ts';
-import {startWatchdog} from './master/watchdog.ts';
+import {Watchdog} from './master/watchdog.ts';
 import {fileNames, type Material} from './materials.ts';
 import {Concurrency} from './proxy/concurrency.ts';
 import type {SessionHost} from './proxy/host.ts';
@@ -139,6 +139,7 @@ export async function serve(
 	await Promise.allSettled([master]);
 
 	leaveIfForgotten(ancestry);
+	const watchdog = new Watchdog(configuration.seconds('tlsproxy_watchdog_timeout'));
 	/* Where there is no file to say so any more, the time zone has to be known. */
 	tzset();
 	const account = options.unprivileged ? mailOwner(configuration.string('mail_owner')) : undefined;
@@ -187,7 +188,7 @@ export async function serve(
 		},
 	);
 	renewal.start(reactor, clock, files => events.renew(files));
-	startWatchdog(configuration.seconds('tlsproxy_watchdog_timeout'));
+	watchdog.watchLoop();
 	say(ancestry, 'ready');
 	setTimeout(tidyUp, TIDY_UP_AFTER);
 }

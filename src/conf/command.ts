@@ -32,11 +32,14 @@ export async function commandLines(
 	/* Most processes run none: what does it takes as long to load as postconf(1) to run, and a client waits. */
 	const {spawn} = process.getBuiltinModule('node:child_process');
 	const {default: split} = await import('split2');
-	const run = spawn(command, options, {
-		stdio: ['ignore', 'pipe', 'pipe'],
-		timeout: TIME_LIMIT,
-		killSignal: 'SIGKILL',
-	});
+	const run = spawn(command, options, {stdio: ['ignore', 'pipe', 'pipe']});
+	/* One timer would expire while this process is stopped, and the command with it. */
+	let steps = TIME_LIMIT / STEP;
+	const timer = setInterval(() => {
+		if (--steps === 0) {
+			run.kill('SIGKILL');
+		}
+	}, STEP);
 	const lines = run.stdout.pipe(split());
 	const found: string[] = [];
 	lines.on('data', (line: string) => found.push(line));
@@ -51,6 +54,8 @@ export async function commandLines(
 		throw new ConfigurationError(`${command}: ${reason instanceof Error ? reason.message : String(reason)}`, {
 			cause: reason,
 		});
+	} finally {
+		clearInterval(timer);
 	}
 
 	if (status !== 0) {
@@ -83,3 +88,6 @@ function reasonOf({exitCode, signalCode, killed}: ChildProcess, complaints: stri
  * main.cf was changed just now; a client waits for us no longer than this.
  */
 export const TIME_LIMIT = 10_000;
+
+/** Milliseconds of a step of that. A pause of this process takes one step, however long it is. */
+const STEP = 1000;

@@ -13,6 +13,11 @@
 /*
 /*	What comes at once passes at once: thousands of sessions that have
 /*	to be ended. Others have their turn after some milliseconds of it.
+/*
+/*	After a pause (SIGSTOP, a frozen cgroup, a busy event loop) many
+/*	limits have passed, although the data that would have extended
+/*	them may be there. When the clock is late, events are served
+/*	first, and limits are looked at one tick later.
 /* SEE ALSO
 /*	postfix src/util/events.c, event_request_timer()
 /*--*/
@@ -21,6 +26,8 @@ import type {Milliseconds} from '../units.ts';
 
 /** How often limits are looked at. */
 const TICK = 250;
+/** A clock that was not looked at for this long is late. */
+const LATE = 4 * TICK;
 /** Time for what happens when limits pass, before others have their turn. */
 const SLICE = 10;
 
@@ -39,6 +46,8 @@ export interface Expiring {
 export class DeadlineClock {
 	readonly #deadlines = new Set<Deadline>();
 	#timer: NodeJS.Timeout | undefined;
+	#looked = now();
+	#late = false;
 
 	/**
 	 * Makes a time limit that is not running yet.
@@ -57,7 +66,10 @@ export class DeadlineClock {
 	/** For Deadline only: starts to look at it. */
 	add(deadline: Deadline): void {
 		this.#deadlines.add(deadline);
-		this.#timer ??= setInterval(() => this.#tick(), TICK);
+		if (this.#timer === undefined) {
+			this.#looked = now();
+			this.#timer = setInterval(() => this.#tick(), TICK);
+		}
 	}
 
 	/** For Deadline only: looks at it no more. */
@@ -71,6 +83,13 @@ export class DeadlineClock {
 
 	#tick(): void {
 		const time = now();
+		/* Not twice in a row: where each tick is late, limits have to pass too. */
+		this.#late = !this.#late && time - this.#looked > LATE;
+		this.#looked = time;
+		if (this.#late) {
+			return;
+		}
+
 		for (const deadline of this.#deadlines) {
 			if (deadline.check(time) && now() - time > SLICE) {
 				setImmediate(() => this.#tick());

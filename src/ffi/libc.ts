@@ -76,11 +76,31 @@ export const write: (fd: Fd, buffer: Address | Uint8Array, size: number) => numb
 export const isatty: (fd: Fd) => number = libc.func('int isatty(int fd)');
 export const chroot: (path: string) => number = libc.func('int chroot(const char *path)');
 export const alarm: (seconds: number) => number = libc.func('unsigned int alarm(unsigned int seconds)');
+/** Where alarm(2) is: it has the form of a signal handler. */
+export const alarmFunction = libc.symbol('alarm') as Address;
 
 /** Makes a system call of up to three arguments by its number: some have no name in the C library. */
 export const syscall: (number: number, a: bigint, b: bigint, c: bigint) => number = libc.func(
 	'long syscall(long number, unsigned long a, unsigned long b, unsigned long c)',
 );
+
+/* signal.h: system calls that the handler has interrupted are restarted. */
+export const signal: (number: number, handler: Address) => Address = libc.func(
+	'void *signal(int signum, void *handler)',
+);
+const SIG_BLOCK = 0;
+const SIGSET_SIZE = 128;
+const sigprocmask: (how: number, set: Address, old: null) => number = libc.func(
+	'int sigprocmask(int how, const void *set, void *oldset)',
+);
+
+/** Keeps a signal from the calling thread: other threads of the process get it. */
+export function blockSignal(number: number): void {
+	const set = allocate(SIGSET_SIZE);
+	const bit = BigInt(number - 1);
+	set.view.setBigUint64(Number(bit / 64n) * 8, 1n << (bit % 64n), true);
+	sigprocmask(SIG_BLOCK, set.address, null);
+}
 
 /* sys/mman.h */
 export const PROT_READ = 0x1;
@@ -207,7 +227,45 @@ export const sendmsg: (fd: Fd, message: Address, flags: number) => number = libc
 export const socketpair: (domain: number, type: number, protocol: number, pair: Address) => number =
 	libc.func('int socketpair(int domain, int type, int protocol, void *sv)');
 
-/* time.h */
+/* time.h: the timers moved from librt to libc in glibc 2.34; librt finds them in both. */
+const librt = koffi.load('librt.so.1');
+const CLOCK_MONOTONIC = 1;
+const SIGEV_SIGNAL = 0;
+const SIGEVENT_SIZE = 64;
+const timer_create: (clock: number, event: Address, timer: Address) => number = librt.func(
+	'int timer_create(int clockid, void *sevp, void *timerid)',
+);
+const timer_settime: (timer: Address, flags: number, value: Address, old: null) => number = librt.func(
+	'int timer_settime(void *timerid, int flags, const void *new_value, void *old_value)',
+);
+
+/** A timer of the kernel. */
+export interface KernelTimer {
+	/** Starts over: it sends its signal once, after this many seconds. Zero: it is off. */
+	set(seconds: number): void;
+}
+
+/** Makes a timer, which lives as long as the process. Returns undefined when the system has none left. */
+export function createTimer(signo: number): KernelTimer | undefined {
+	const event = allocate(SIGEVENT_SIZE);
+	event.view.setInt32(8, signo, true);
+	event.view.setInt32(12, SIGEV_SIGNAL, true);
+	const created = allocate(8);
+	if (timer_create(CLOCK_MONOTONIC, event.address, created.address) !== 0) {
+		return undefined;
+	}
+
+	const timer = created.view.getBigUint64(0, true) as Address;
+	/* struct itimerspec: no interval, then the time. */
+	const value = allocate(32);
+	return {
+		set(seconds) {
+			value.view.setBigInt64(16, BigInt(seconds), true);
+			timer_settime(timer, 0, value.address, null);
+		},
+	};
+}
+
 export const tzset: () => void = libc.func('void tzset(void)');
 
 /* syslog.h */

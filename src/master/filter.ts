@@ -84,8 +84,8 @@ export function workerRules({pid, jit}: FilterSettings): readonly Rule[] {
 		/* Random numbers; OpenSSL looks before each whether it is in a child of fork(2). */
 		...plain('getpid', 'getrandom'),
 
-		/* The watchdog; arm64 has alarm(3) by way of setitimer(2). */
-		...plain('alarm', 'setitimer'),
+		/* The watchdog. The C library of arm64 calls setitimer(2) for alarm(3). */
+		...plain('timer_settime', 'alarm', 'setitimer'),
 
 		/* Hosts whose clock can only be read by the kernel. */
 		...plain('clock_gettime', 'gettimeofday', 'time'),

@@ -11,6 +11,7 @@
 /*--*/
 
 import {TIME_LIMIT} from '../conf/command.ts';
+import {now} from '../event/deadline.ts';
 import {close, EAGAIN, EINTR, errno, read, setNonBlocking} from '../ffi/libc.ts';
 import type {Fd} from '../units.ts';
 
@@ -24,9 +25,9 @@ import type {Fd} from '../units.ts';
 export function readOffer(offer: Fd): string {
 	setNonBlocking(offer);
 	const parts: Buffer[] = [];
-	const limit = Date.now() + TIME_LIMIT;
+	const limit = now() + TIME_LIMIT;
 	let complete = false;
-	while (!complete && Date.now() < limit) {
+	while (!complete && now() < limit) {
 		const part = Buffer.allocUnsafeSlow(OFFER_PART);
 		const size = read(offer, part, part.length);
 		if (size >= 0) {

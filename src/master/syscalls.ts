@@ -98,6 +98,7 @@ const numbers = {
 	sysinfo: [99, 179],
 	tgkill: [234, 131],
 	time: [201, undefined],
+	timer_settime: [223, 110],
 	uname: [63, 160],
 	write: [1, 64],
 	writev: [20, 66],

@@ -4,33 +4,114 @@
 /* SUMMARY
 /*	ends a process whose event loop stands still
 /* DESCRIPTION
-/*	Timers of the event loop cannot tell that it stands still. The
-/*	kernel can: as long as the loop turns, the alarm clock is set
-/*	anew; otherwise SIGALRM ends the process, whatever it is doing.
-/*	That leaves no time for words: the supervisor knows the signal,
-/*	logs what stock would have logged, and ends, so that master(8)
-/*	starts another process.
+/*	A timer of the event loop cannot detect that the loop is busy or
+/*	blocked. A timer of the kernel can: the event loop restarts it
+/*	regularly, and when it expires, SIGALRM ends the process, whatever
+/*	it is doing. The supervisor sees the signal and logs "watchdog
+/*	timeout", as stock does.
+/*
+/*	Time in which the process is stopped (SIGSTOP, a frozen cgroup, a
+/*	paused virtual machine) must not count: the timer expires then, but
+/*	the event loop had no chance to restart it. Therefore there are two
+/*	timers in a row. When the first expires, a signal handler starts
+/*	the second, and only that one sends SIGALRM. However long a pause
+/*	is, the handler runs once it is over, and the event loop has the
+/*	time of the second timer to restart the first. A loop that is busy
+/*	or blocked ends after the sum of both, which is the limit. Stock
+/*	divides its limit into three alarms for the same reason.
+/*
+/*	JavaScript cannot run in a signal handler, and there is no other
+/*	code of this program. The handler is alarm(2) itself. It may be
+/*	called by a signal handler, it takes one integer, and a signal
+/*	handler is passed one: the number of the signal. So the number of
+/*	the first timer's signal is the length of the second timer in
+/*	seconds.
+/* .IP SIGABRT
+/*	6 seconds, for limits below 57 seconds. abort(3) still ends the
+/*	process: when a handler of SIGABRT returns, it removes the handler
+/*	and raises the signal again.
+/* .IP "real-time signals"
+/*	34 to 64 seconds, for longer limits. Nothing else uses them.
+/* .PP
+/*	The main thread blocks the signal, so that the kernel delivers it
+/*	to one of the threads of V8. A main thread that waits for a disk
+/*	or a network file system takes no signal that has a handler.
 /* BUGS
-/*	A process that is stopped (SIGSTOP) is ended when it goes on. So it
-/*	is with stock.
+/*	A loop that is already blocked when a pause begins may be ended
+/*	when the pause is over.
+/*
+/*	SIGABRT that is sent by another process has no effect.
+/*
+/*	When the kernel has no timers left (RLIMIT_SIGPENDING), there is
+/*	only SIGALRM, and a pause beyond the limit ends the process.
 /* SEE ALSO
-/*	alarm(2), postfix src/util/watchdog.c
+/*	alarm(2), timer_create(2), signal-safety(7), postfix src/util/watchdog.c
 /*--*/
 
-import {alarm} from '../ffi/libc.ts';
+import {alarm, alarmFunction, blockSignal, createTimer, type KernelTimer, signal} from '../ffi/libc.ts';
 import {type Milliseconds, type Seconds, toMilliseconds} from '../units.ts';
 
-/**
- * Starts to watch.
- *
- * @param limit - tlsproxy_watchdog_timeout: how long the loop may stand still.
- */
-export function startWatchdog(limit: Seconds): void {
-	alarm(limit);
-	setInterval(() => alarm(limit), watchdogStep(limit));
+/* Source: signal(7); the C library uses the first two real-time signals. */
+const SIGABRT = 6;
+const SIGRTMIN = 34;
+const SIGRTMAX = 64;
+
+/* The first timer of the one in effect. There is one alarm(2) in a process, so one second timer for all. */
+let running: KernelTimer | undefined;
+
+/** A limit to the time in which a process makes no progress. One of them is in effect at a time. */
+export class Watchdog {
+	readonly #limit: Seconds;
+	readonly #grace: Seconds;
+	readonly #timer: KernelTimer | undefined;
+
+	/**
+	 * Makes one that is not in effect yet. In the jail this is not possible.
+	 *
+	 * @param limit - at least ten seconds.
+	 */
+	constructor(limit: Seconds) {
+		this.#limit = limit;
+		this.#grace = graceOf(limit);
+		signal(this.#grace, alarmFunction);
+		blockSignal(this.#grace);
+		this.#timer = createTimer(this.#grace);
+	}
+
+	/** Takes effect, or starts over. */
+	restart(): void {
+		if (running !== this.#timer) {
+			running?.set(0);
+			running = this.#timer;
+		}
+
+		if (this.#timer === undefined) {
+			alarm(this.#limit);
+			return;
+		}
+
+		this.#timer.set(this.#limit - this.#grace);
+		/*
+		 * The handler of the last expiration may run in another thread right now, and start
+		 * the second timer after this. The next restart is in time to stop it.
+		 */
+		alarm(0);
+	}
+
+	/** Takes effect, and starts over as long as the event loop runs. */
+	watchLoop(): void {
+		this.restart();
+		setInterval(() => this.restart(), watchdogStep(this.#limit));
+	}
 }
 
-/** Milliseconds between two signs of life. Source: postfix src/util/watchdog.c. */
+/** Milliseconds between two restarts. Source: postfix src/util/watchdog.c. */
 export function watchdogStep(limit: Seconds): Milliseconds {
 	return toMilliseconds(Math.trunc(limit / 3) as Seconds);
+}
+
+/** The length of the second timer, which is the number of a signal, too: about three fifths of the limit. */
+export function graceOf(limit: Seconds): Seconds {
+	const grace = Math.trunc((limit * 3) / 5);
+	return (grace < SIGRTMIN ? SIGABRT : Math.min(grace, SIGRTMAX)) as Seconds;
 }

@@ -1,13 +1,16 @@
 /*
- * A process that does not come back to its clients keeps them waiting for ever, and
- * master(8) from starting another. Its own timers cannot tell: the kernel has to.
+ * A process whose event loop is busy or blocked keeps its clients waiting, and keeps
+ * master(8) from starting another one: it ends within tlsproxy_watchdog_timeout. A process
+ * that was stopped is not busy, however long it was stopped.
  */
 import {execFileSync} from 'node:child_process';
+import {writeFileSync} from 'node:fs';
 import {join} from 'node:path';
 import {setTimeout as delay} from 'node:timers/promises';
 import test from 'ava';
 import {Daemon, type Which} from '../helpers/daemon.ts';
-import {Service, speaks} from '../helpers/master.ts';
+import {finish, Service, speaks} from '../helpers/master.ts';
+import {pause} from '../helpers/pause.ts';
 import {echoPeer} from '../helpers/peer.ts';
 
 let daemon: Daemon;
@@ -16,11 +19,13 @@ test.before(async () => {
 });
 test.after.always(async () => await daemon[Symbol.asyncDispose]());
 
-/* The shortest that stock takes. */
+/* The shortest limit that stock accepts. */
 const SHORT = ['-o', 'tlsproxy_watchdog_timeout=10s'];
 const LIMIT = 10_000;
 
-/* Whoever opens a pipe for which there is no writer waits for one. */
+const isFatal = (line: string): boolean => /^(fatal|panic): /.test(line);
+
+/* open(2) of a FIFO without a writer blocks. */
 const ends = test.macro<[which: Which]>({
 	async exec(t, which) {
 		const port = await echoPeer(t);
@@ -34,10 +39,7 @@ const ends = test.macro<[which: Which]>({
 		t.is(String(await session.rest()), '');
 		t.is(await started.end(), 1);
 		t.true(await started.gone());
-		t.deepEqual(
-			(await started.linesUpTo(/^fatal: /)).filter(line => /^(fatal|panic): /.test(line)),
-			['fatal: watchdog timeout'],
-		);
+		t.deepEqual((await started.linesUpTo(/^fatal: /)).filter(isFatal), ['fatal: watchdog timeout']);
 	},
 	title(_, which) {
 		return `${which}: an event loop that waits for a file ends by the watchdog, with status 1`;
@@ -47,38 +49,129 @@ const ends = test.macro<[which: Which]>({
 test(ends, 'ours');
 test(ends, 'stock');
 
-/* A stopped process gets its alarm when it goes on, before it can do anything else. */
-test('a process that is stopped for longer than tlsproxy_watchdog_timeout ends by the watchdog', async t => {
-	const port = await echoPeer(t);
-	const service = new Service(t, daemon, 'ours');
-	const started = service.start(...SHORT);
-	const session = await service.session(t, port);
-	const {worker} = started;
-	process.kill(worker, 'SIGSTOP');
-	await delay(LIMIT + 1000);
-	t.true(started.lives);
-	process.kill(worker, 'SIGCONT');
-	t.is(await started.end(), 1);
-	t.is(String(await session.rest()), '');
-	t.true(await started.gone());
+const BUSY = 'for (;;);';
+const BLOCKED = 'Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0);';
+
+const standsStill = test.macro<[what: string, code: string]>({
+	async exec(t, what, code) {
+		const port = await echoPeer(t);
+		const service = new Service(t, daemon, 'ours');
+		const module = join(daemon.sandbox.directory, `${what}.mjs`);
+		writeFileSync(
+			module,
+			`if (process.env.TLSPROXY_ERRAND === undefined) {
+				process.on('SIGUSR2', () => { ${code} });
+			}`,
+		);
+		const started = service.startWith({NODE_OPTIONS: `--import=${module}`}, ...SHORT);
+		const session = await service.session(t, port);
+		process.kill(started.worker, 'SIGUSR2');
+		t.is(String(await session.rest()), '');
+		t.is(await started.end(), 1);
+		t.true(await started.gone());
+		t.deepEqual((await started.linesUpTo(/^fatal: /)).filter(isFatal), ['fatal: watchdog timeout']);
+	},
+	title(_, what) {
+		return `an event loop that is ${what} ends by the watchdog, with status 1`;
+	},
 });
 
-test('a process that is stopped for less, and again, goes on', async t => {
-	const port = await echoPeer(t);
-	const service = new Service(t, daemon, 'ours');
-	const started = service.start(...SHORT);
-	const session = await service.session(t, port);
-	/* It shows a sign of life every three seconds: whenever it is stopped, there is time left. */
-	for (let round = 0; round < 4; round++) {
-		process.kill(started.worker, 'SIGSTOP');
-		await delay(LIMIT * 0.3);
-		process.kill(started.worker, 'SIGCONT');
-		t.true(await speaks(session));
+test(standsStill, 'busy', BUSY);
+test(standsStill, 'blocked', BLOCKED);
+
+interface Pause {
+	readonly seconds: number;
+	/** Who is stopped: the process that serves, or all that master(8) knows of the service. */
+	readonly who: 'the worker' | 'all processes';
+}
+
+/* Two sessions: one is idle, the other one has data in transit during the pause. */
+const goesOn = test.macro<[which: Which, pause: Pause]>({
+	async exec(t, which, {seconds, who}) {
+		const port = await echoPeer(t);
+		const service = new Service(t, daemon, which);
+		const started = service.start(...SHORT);
+		const idle = await service.session(t, port);
+		const used = await service.session(t, port);
+		t.true(await speaks(used));
+		const {worker} = started;
+		const pids = who === 'the worker' ? [worker] : [...new Set([started.pid, worker])];
+		const message = 'sent during the pause';
+		await pause(pids, seconds * 1000, async () => await used.send(message));
+		t.is(String(await used.bytes(message.length)), message);
+		t.true(await speaks(idle));
+		/* No timer that has expired in the pause ends the process later on. */
+		await delay(LIMIT + 2000);
+		t.true(await speaks(used));
+		t.true(await speaks(idle));
+		/* The same process accepts more connections. */
+		const next = await service.session(t, port);
+		t.true(await speaks(next));
+		t.true(started.lives);
+		t.is(started.worker, worker);
+		t.deepEqual((await started.lines()).filter(isFatal), []);
+		await finish(next);
+	},
+	title(_, which, {seconds, who}) {
+		return `${which}: sessions and the process survive that ${who === 'the worker' ? 'the process' : 'the process and its supervisor'} is stopped for ${seconds} seconds`;
+	},
+});
+
+for (const seconds of [5, 12, 35]) {
+	test(goesOn, 'ours', {seconds, who: 'the worker'});
+	test(goesOn, 'ours', {seconds, who: 'all processes'});
+	test(goesOn, 'stock', {seconds, who: 'the worker'});
+}
+
+/* Each time the event loop has little time between two pauses to show that it runs. */
+const again = test.macro<[which: Which]>({
+	async exec(t, which) {
+		const port = await echoPeer(t);
+		const service = new Service(t, daemon, which);
+		const started = service.start(...SHORT);
+		const session = await service.session(t, port);
+		const {worker} = started;
+		for (const part of [0.3, 1.1, 1.1, 0.3, 0.3]) {
+			await pause([worker], LIMIT * part);
+			t.true(await speaks(session));
+		}
+
+		t.true(started.lives);
+		t.is(started.worker, worker);
+	},
+	title(_, which) {
+		return `${which}: a process that is stopped again and again goes on`;
+	},
+});
+
+test(again, 'ours');
+test(again, 'stock');
+
+/* The pause neither ends the process nor saves it. */
+const endsAfterPause = test.macro<[which: Which]>({
+	async exec(t, which) {
+		const port = await echoPeer(t);
+		const service = new Service(t, daemon, which);
+		const started = service.start(...SHORT);
+		const session = await service.session(t, port);
+		const pipe = join(daemon.sandbox.directory, `${service.name}.pem`);
+		execFileSync('/bin/sh', ['-c', 'mkfifo -m 644 "$0"', pipe]);
+		const handOff = daemon.handOff(t, port, {init: {CAfile: pipe}}, service.name);
+		/* The request is there when the pause begins, or comes in during the pause. */
 		await delay(500);
-	}
-
-	t.true(started.lives);
+		await pause([started.worker], LIMIT + 2000);
+		t.is((await handOff).status, -1);
+		t.is(String(await session.rest()), '');
+		t.is(await started.end(), 1);
+		t.deepEqual((await started.linesUpTo(/^fatal: /)).filter(isFatal), ['fatal: watchdog timeout']);
+	},
+	title(_, which) {
+		return `${which}: an event loop that waits for a file ends by the watchdog, also when the process was stopped meanwhile`;
+	},
 });
+
+test(endsAfterPause, 'ours');
+test(endsAfterPause, 'stock');
 
 test('a process that has nothing to do goes on', async t => {
 	const port = await echoPeer(t);

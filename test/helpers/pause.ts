@@ -1,0 +1,30 @@
+/* Pauses of processes, as by a frozen cgroup or a paused virtual machine. */
+import {readFileSync} from 'node:fs';
+import {setTimeout as delay} from 'node:timers/promises';
+
+/** Stops processes for some time, in milliseconds; what is to happen meanwhile happens when all of them are stopped. */
+export async function pause(
+	pids: readonly number[],
+	milliseconds: number,
+	meanwhile: () => Promise<void> = async () => undefined,
+): Promise<void> {
+	for (const pid of pids) {
+		process.kill(pid, 'SIGSTOP');
+	}
+
+	/* The signal takes effect when the process would run next. */
+	while (!pids.every(isStopped)) {
+		await delay(10);
+	}
+
+	const over = delay(milliseconds);
+	await meanwhile();
+	await over;
+	for (const pid of pids) {
+		process.kill(pid, 'SIGCONT');
+	}
+}
+
+function isStopped(pid: number): boolean {
+	return /^State:\tT/m.test(readFileSync(`/proc/${pid}/status`, 'utf8'));
+}
