@@ -8,7 +8,7 @@ import {writeFileSync} from 'node:fs';
 import {join} from 'node:path';
 import {setTimeout as delay} from 'node:timers/promises';
 import test from 'ava';
-import {Daemon, type Which} from '../helpers/daemon.ts';
+import {Daemon, statusOf, type Which} from '../helpers/daemon.ts';
 import {finish, Service, speaks} from '../helpers/master.ts';
 import {pause} from '../helpers/pause.ts';
 import {echoPeer} from '../helpers/peer.ts';
@@ -122,6 +122,28 @@ for (const seconds of [5, 12, 35]) {
 	test(goesOn, 'ours', {seconds, who: 'all processes'});
 	test(goesOn, 'stock', {seconds, who: 'the worker'});
 }
+
+/* A request must be complete within five seconds. The rest of this one arrives in time, but during a pause. */
+const reads = test.macro<[which: Which]>({
+	async exec(t, which) {
+		const port = await echoPeer(t);
+		const service = new Service(t, daemon, which);
+		const started = service.start(...SHORT);
+		const client = await service.greeted(t);
+		const message = Buffer.concat(daemon.messages(`[127.0.0.1]:${port}`));
+		const half = Math.trunc(message.length / 2);
+		await client.send(message.subarray(0, half));
+		await delay(1000);
+		await pause([started.worker], LIMIT + 2000, async () => await client.send(message.subarray(half)));
+		t.is(statusOf(await client.list()), 1);
+	},
+	title(_, which) {
+		return `${which}: a request that is completed while the process is stopped is served`;
+	},
+});
+
+test(reads, 'ours');
+test(reads, 'stock');
 
 /* Each time the event loop has little time between two pauses to show that it runs. */
 const again = test.macro<[which: Which]>({
