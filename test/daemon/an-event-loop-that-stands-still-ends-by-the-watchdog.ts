@@ -81,7 +81,7 @@ test(standsStill, 'blocked', BLOCKED);
 
 interface Pause {
 	readonly seconds: number;
-	/** Who is stopped: the process that serves, or all that master(8) knows of the service. */
+	/** The processes that are stopped. With stock, they are the same. */
 	readonly who: 'the worker' | 'all processes';
 }
 
@@ -113,7 +113,7 @@ const goesOn = test.macro<[which: Which, pause: Pause]>({
 		await finish(next);
 	},
 	title(_, which, {seconds, who}) {
-		return `${which}: sessions and the process survive that ${who === 'the worker' ? 'the process' : 'the process and its supervisor'} is stopped for ${seconds} seconds`;
+		return `${which}: a pause of ${seconds} seconds of ${who} ends neither the process nor its sessions`;
 	},
 });
 
@@ -188,7 +188,7 @@ const endsAfterPause = test.macro<[which: Which]>({
 		t.deepEqual((await started.linesUpTo(/^fatal: /)).filter(isFatal), ['fatal: watchdog timeout']);
 	},
 	title(_, which) {
-		return `${which}: an event loop that waits for a file ends by the watchdog, also when the process was stopped meanwhile`;
+		return `${which}: an event loop that waits for a file ends by the watchdog even if the process is stopped meanwhile`;
 	},
 });
 
