@@ -44,6 +44,7 @@ import {leaveIfForgotten} from './master/status.ts';
 import {postlogTransport, syslogTransport, withStderr} from './master/transport.ts';
 import {Watchdog} from './master/watchdog.ts';
 import {fileNames, type Material} from './materials.ts';
+import {loadMidna} from './midna.ts';
 import {Concurrency} from './proxy/concurrency.ts';
 import type {SessionHost} from './proxy/host.ts';
 import {Session} from './proxy/session.ts';
@@ -79,8 +80,10 @@ export async function configure(
 		processName: PROCESS_NAME,
 		parameters: printed?.parameters,
 	});
+	const utf8 = loadMidna(configuration);
 	configuration.check();
 	await openLog(configuration, options);
+	log.printUtf8(utf8);
 	loadLibrary(configuration);
 	return configuration;
 }
@@ -246,7 +249,6 @@ async function openLog(configuration: Configuration, {stderrToo, verbose, words}
 	const tag = `${configuration.string('syslog_name')}/${PROCESS_NAME}`;
 	const transport = transportOf(configuration, tag);
 	log.openLog(stderrToo ? withStderr(transport, PROCESS_NAME) : transport);
-	log.printUtf8(configuration.boolean('smtputf8_enable'));
 	log.setVerbosity(verbose);
 	const path = pathWord(words, 'json_log');
 	const json = path === undefined ? undefined : openJsonLog(path);

@@ -22,6 +22,7 @@ const allowed: Readonly<Record<string, readonly string[] | 'everything'>> = {
 	master: ['conf', 'event', 'ffi', 'log'],
 	materials: ['log', 'tls'],
 	metrics: [],
+	midna: ['conf', 'log', 'tls'],
 	'own-settings': ['conf', 'tls', 'wire'],
 	'server-role': ['client-session-store', 'conf', 'log', 'materials', 'own-settings', 'tls', 'wire'],
 	start: [],

@@ -17,25 +17,33 @@
 /*
 /*	OP is == != < <= >= >, which compares numbers if both sides are
 /*	numbers, else bytes; with the suffix "level" it compares
-/*	compatibility levels. Functions are domain_to_ascii and
-/*	domain_to_utf8, as in ${domain_to_ascii{text}}.
+/*	compatibility levels. Functions are called as in
+/*	${domain_to_ascii{text}}; addNamedFunction() defines them.
 /* DIAGNOSTICS
 /*	ConfigurationError: bad syntax, or endless recursion. Its cause
 /*	is an error with the text that stock logs as a warning before.
 /* BUGS
-/*	All forms are accepted under every release: "level" is from 3.6,
-/*	functions are from 3.11.
+/*	"level" is from 3.6, and is accepted under every release.
 /* SEE ALSO
 /*	postfix src/util/mac_parse.c
 /*	postfix src/util/mac_expand.c
 /*--*/
 
-import {domainToASCII, domainToUnicode} from 'node:url';
 import {ConfigurationError} from '../errors.ts';
 import {compareLevels, parseLevel} from './level.ts';
 
 /** Gives the unexpanded value of a parameter, or `undefined` if there is none. */
 export type Lookup = (name: string) => string | undefined;
+
+/** A function that values can call; undefined for a text that it cannot take. */
+export type NamedFunction = (text: string) => string | undefined;
+
+const functions = new Map<string, NamedFunction>();
+
+/** Defines a function. Releases without functions define none. Source: mac_expand_add_named_fn(). */
+export function addNamedFunction(name: string, run: NamedFunction): void {
+	functions.set(name, run);
+}
 
 /**
  * Expands a value.
@@ -117,7 +125,9 @@ function evaluate(expression: string, lookup: Lookup, depth: number): string {
 				value = lookup(name);
 				break;
 			case '{':
-				return call(name, expression, at, lookup, depth);
+				return functions.size === 0
+					? fail(`attribute name syntax error at: ${mark(expression, nameEnd)}`)
+					: call(name, expression, at, lookup, depth);
 			default:
 				fail(`attribute name syntax error at: ${mark(expression, nameEnd)}`);
 		}
@@ -241,26 +251,13 @@ function call(name: string, expression: string, brace: number, lookup: Lookup, d
 		fail(`unexpected input at: "...${argument}}>>>${expression.slice(next, next + 20)}"`);
 	}
 
-	const domain = expandText(argument, lookup, depth + 1);
-	// oxlint-disable-next-line no-control-regex
-	const isAscii = /^[\u0000-\u007f]*$/.test(domain);
-	let converted: string;
-	switch (name) {
-		case 'domain_to_ascii':
-			converted = isAscii ? domain : domainToASCII(domain);
-			break;
-		case 'domain_to_utf8':
-			converted = isAscii ? domainToUnicode(domain) : domain;
-			break;
-		default:
-			return fail(`unknown function "${name}" at "...>>>${name}{${argument}}"`);
+	const run = functions.get(name);
+	if (run === undefined) {
+		return fail(`unknown function "${name}" at "...>>>${name}{${argument}}"`);
 	}
 
-	if (converted === '' && domain !== '') {
-		fail(`bad domain argument in: '${name}{${domain}}'`);
-	}
-
-	return converted;
+	const value = expandText(argument, lookup, depth + 1);
+	return run(value) ?? fail(`bad domain argument in: '${name}{${value}}'`);
 }
 
 /** Where the parenthesis that opens at `at` closes, or `undefined`. Only its own kind counts. */

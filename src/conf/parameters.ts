@@ -75,6 +75,7 @@ const parameters = {
 	command_directory: {type: 'string', minLength: 1},
 	compatibility_level: {type: 'string'},
 	daemon_directory: {type: 'string', minLength: 1},
+	enable_idna2003_compatibility: {type: 'boolean'},
 	import_environment: {type: 'string'},
 	inet_protocols: {type: 'string'},
 	ipc_idle: {type: 'time', unit: 's', min: 1},

@@ -11,7 +11,7 @@
 /*--*/
 
 import {addon as koffi} from './addon.ts';
-import {type Address, allocate} from './libc.ts';
+import {type Address, allocate, cText} from './libc.ts';
 import type {EvpMd} from './libcrypto.ts';
 import type {Ssl, SslCtx} from './libssl.ts';
 import {libssl} from './openssl.ts';
@@ -23,9 +23,15 @@ export const DANE_FLAG_NO_DANE_EE_NAMECHECKS = 0x1;
 export const SSL_set_hostflags: (ssl: Ssl, flags: number) => void = libssl.func(
 	'void SSL_set_hostflags(void *ssl, unsigned int flags)',
 );
-export const SSL_add1_host: (ssl: Ssl, name: string) => number = libssl.func(
-	'int SSL_add1_host(void *ssl, const char *name)',
+const SSL_add1_host_C: (ssl: Ssl, name: Uint8Array) => number = libssl.func(
+	'int SSL_add1_host(void *ssl, const void *name)',
 );
+
+/** @param name - a character per byte. */
+export function SSL_add1_host(ssl: Ssl, name: string): number {
+	return SSL_add1_host_C(ssl, cText(name));
+}
+
 export const SSL_CTX_dane_enable: (ctx: SslCtx) => number = libssl.func('int SSL_CTX_dane_enable(void *ctx)');
 export const SSL_CTX_dane_mtype_set: (ctx: SslCtx, md: EvpMd | null, mtype: number, order: number) => number =
 	libssl.func('int SSL_CTX_dane_mtype_set(void *ctx, const void *md, uint8_t mtype, uint8_t ord)');

@@ -38,6 +38,11 @@ export function allocate(size: number): Memory {
 	return {address, bytes: new Uint8Array(block), view: new DataView(block)};
 }
 
+/** A text from the wire, which has one character per byte, as C has it. */
+export function cText(wire: string): Uint8Array {
+	return Buffer.from(`${wire}\0`, 'latin1');
+}
+
 /** What the last call left in errno(3). Only meaningful directly after a call that failed. */
 export const errno: () => number = () => koffi.errno();
 

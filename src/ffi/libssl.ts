@@ -13,7 +13,7 @@
 /*--*/
 
 import type {Fd} from '../units.ts';
-import {type Address, allocate} from './libc.ts';
+import {type Address, allocate, cText} from './libc.ts';
 import {type EvpPkey, type InitSettings, isOpenssl3, type Pointer} from './libcrypto.ts';
 import {libssl} from './openssl.ts';
 import type {Bio} from './pem.ts';
@@ -244,8 +244,8 @@ export const SSL_set_cipher_list: (ssl: Ssl, list: string) => number = libssl.fu
 const SSL_ctrl: (ssl: Ssl, command: number, larg: number, parg: Address | null) => number = libssl.func(
 	'long SSL_ctrl(void *ssl, int cmd, long larg, void *parg)',
 );
-const SSL_ctrl_text: (ssl: Ssl, command: number, larg: number, parg: string) => number = libssl.func(
-	'long SSL_ctrl(void *ssl, int cmd, long larg, const char *parg)',
+const SSL_ctrl_text: (ssl: Ssl, command: number, larg: number, parg: Uint8Array) => number = libssl.func(
+	'long SSL_ctrl(void *ssl, int cmd, long larg, const void *parg)',
 );
 /* SSL_clear_mode() */
 export const SSL_MODE_AUTO_RETRY = 0x4;
@@ -261,8 +261,9 @@ export function SSL_set_max_proto_version(ssl: Ssl, version: number): number {
 	return SSL_ctrl(ssl, 124, version, null);
 }
 
+/** @param name - a character per byte. */
 export function SSL_set_tlsext_host_name(ssl: Ssl, name: string): number {
-	return SSL_ctrl_text(ssl, 55, 0, name);
+	return SSL_ctrl_text(ssl, 55, 0, cText(name));
 }
 
 /** The peer's ephemeral key; the caller owns it. Null when there is none. */

@@ -15,7 +15,7 @@
 /*--*/
 
 import {addon as koffi} from './addon.ts';
-import {type Address, allocate} from './libc.ts';
+import {type Address, allocate, cText} from './libc.ts';
 
 type Call = ReturnType<ReturnType<typeof koffi.load>['func']>;
 
@@ -99,12 +99,12 @@ export function sendFailure(
 }
 
 function send(lib: NonNullable<typeof library>, report: FailureReport): number {
-	const opened = lib.open(connection, bytes(report.socket)) as number;
+	const opened = lib.open(connection, cText(report.socket)) as number;
 	if (opened !== 0) {
 		return opened;
 	}
 
-	let result = lib.request(request, pointerAt(0), bytes(report.domain), bytes(report.record)) as number;
+	let result = lib.request(request, pointerAt(0), cText(report.domain), cText(report.record)) as number;
 	if (result === 0) {
 		result = fill(lib, report);
 		if (result === 0) {
@@ -123,8 +123,8 @@ function fill(lib: NonNullable<typeof library>, report: FailureReport): number {
 	const handle = pointerAt(8);
 	const steps: ReadonlyArray<() => unknown> = [
 		() => lib.policy(handle, report.policyType, optional(report.policyDomain)),
-		...report.policyStrings.map(text => () => lib.policyString(handle, bytes(text))),
-		...report.mxHostPatterns.map(text => () => lib.mxHostPattern(handle, bytes(text))),
+		...report.policyStrings.map(text => () => lib.policyString(handle, cText(text))),
+		...report.mxHostPatterns.map(text => () => lib.mxHostPattern(handle, cText(text))),
 		() =>
 			lib.failure(
 				handle,
@@ -152,10 +152,6 @@ function pointerAt(offset: number): Address {
 	return scratch.view.getBigUint64(offset, true) as Address;
 }
 
-function bytes(text: string): Buffer {
-	return Buffer.from(`${text}\0`, 'latin1');
-}
-
-function optional(text: string): Buffer | null {
-	return text === '' ? null : bytes(text);
+function optional(text: string): Uint8Array | null {
+	return text === '' ? null : cText(text);
 }

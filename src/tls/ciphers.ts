@@ -17,6 +17,7 @@ import {ERR_clear_error} from '../ffi/libcrypto.ts';
 import {SSL_set_cipher_list, type Ssl} from '../ffi/libssl.ts';
 import {info, warning} from '../log.ts';
 import type {Application} from './application.ts';
+import {lowercase} from './hostname.ts';
 import {printErrors} from './library.ts';
 import {TLS_LOG_VERBOSE} from './log-mask.ts';
 import {type CipherGrades, type CipherList, cipherList} from './settings.ts';
@@ -60,7 +61,7 @@ export function setCiphers(
 	{cipher_grade, cipher_exclusions, namaddr}: CipherChoice,
 	logMask: number,
 ): string | undefined {
-	const name = namaddr.toLowerCase();
+	const name = lowercase(namaddr);
 	const ciphers = listOf(grades, cipher_grade, cipher_exclusions);
 	if ('invalidGrade' in ciphers) {
 		warning(`${name}: invalid cipher grade: "${ciphers.invalidGrade}"`);

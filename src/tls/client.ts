@@ -42,11 +42,12 @@ import {setCiphers} from './ciphers.ts';
 import type {ClientApplication} from './client-application.ts';
 import {clientReport} from './client-report.ts';
 import {attach, Connection, DONE} from './connection.ts';
+import {lowercase} from './hostname.ts';
 import {printErrors} from './library.ts';
 import {connectionLogMask, TLS_LOG_CACHE, TLS_LOG_UNTRUSTED, TLS_LOG_VERBOSE} from './log-mask.ts';
 import {applyOwnPolicy, explainsDistrust} from './own-verification.ts';
 import type {Fingerprinting} from './peer.ts';
-import {type AppliedPolicy, applyPolicy, isDaneLevel, mustMatch} from './policy.ts';
+import {type AppliedPolicy, applyPolicy, enableChecks, isDaneLevel, mustMatch} from './policy.ts';
 import {
 	forgetSession,
 	keepSessions,
@@ -54,7 +55,7 @@ import {
 	type Resumption,
 	type SessionKeeper,
 } from './resumption.ts';
-import {setServerName} from './server-name.ts';
+import {serverName, setServerName} from './server-name.ts';
 import {type SessionKeyParts, sessionKey} from './session-key.ts';
 import {type ProtocolRange, parseProtocols} from './settings.ts';
 import {FailureReporter} from './tlsrpt.ts';
@@ -193,7 +194,7 @@ export function openClientConnection(
 
 	using ssl = new Owned(made, SSL_free);
 	using resources = new Resources();
-	const name = namaddr.toLowerCase();
+	const name = lowercase(namaddr);
 	const ciphers = setCiphers(application, made, params, start, logMask);
 	if (ciphers === undefined) {
 		return undefined;
@@ -203,7 +204,16 @@ export function openClientConnection(
 	const dane = isDaneLevel(start.tls_level);
 	const disabled = range.disabled | (behavior.protocolLimits && dane ? SSL_OP_NO_SSLv3 : 0);
 	setProtocols(made, {...range, disabled: disabled >>> 0}, name, behavior);
-	const sni = setServerName(behavior, made, start, {name, logMask, dane});
+	/* In the order of Postfix: names that cannot be used are logged as they are met. */
+	const wantedName = serverName(behavior, start, dane);
+	const checks = behavior.ownVerification
+		? {dane: false, names: [], mustFail: false}
+		: enableChecks(made, start, name);
+	if (checks === undefined) {
+		return undefined;
+	}
+
+	const sni = setServerName(behavior, made, wantedName, {namaddr, logMask});
 	if (sni === undefined) {
 		return undefined;
 	}
@@ -211,7 +221,7 @@ export function openClientConnection(
 	const reporter = FailureReporter.for(start);
 	const policy = behavior.ownVerification
 		? applyOwnPolicy(made, start, name)
-		: applyPolicy(made, start, name, behavior, reporter);
+		: applyPolicy(made, start, name, checks, behavior, reporter);
 	if (policy === undefined) {
 		return undefined;
 	}

@@ -5,7 +5,7 @@
 /*	what a host name looks like
 /* DESCRIPTION
 /*	The names that Postfix takes for host names: not quite those of the
-/*	standards, since underscores are common.
+/*	standards, since underscores are common; and their lower case.
 /* SEE ALSO
 /*	postfix src/util/valid_hostname.c
 /*--*/
@@ -21,4 +21,9 @@ export function isHostname(text: string): boolean {
 
 function isLabel(label: string): boolean {
 	return label.length <= LABEL_LIMIT && /^\w(?:[\w-]*\w)?$/.test(label);
+}
+
+/** Lower case for letters of ASCII only: names have one character per byte. Source: lowercase(), postfix src/util/lowercase.c. */
+export function lowercase(text: string): string {
+	return text.replaceAll(/[A-Z]+/g, letters => letters.toLowerCase());
 }

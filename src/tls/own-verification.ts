@@ -27,7 +27,8 @@ import {printErrors} from './library.ts';
 import {TLS_LOG_CERTMATCH, TLS_LOG_VERBOSE} from './log-mask.ts';
 import {certificateFingerprint, keyFingerprint} from './peer.ts';
 import {type AppliedPolicy, isDaneLevel, TLS_LEV_HALF_DANE} from './policy.ts';
-import {asciiName} from './server-name.ts';
+import {isAscii} from './midna-domain.ts';
+import {asciiName, namePattern} from './server-name.ts';
 
 type DigestList = NonNullable<NonNullable<ClientStart['dane']>['ta']>[number];
 
@@ -259,41 +260,27 @@ function usable(raw: string, namaddr: string): string | undefined {
 /* Source: match_servername(). */
 function matchesName(
 	certificateName: string,
-	{host, matchargv, nexthop}: Pick<ClientStart, 'host' | 'matchargv' | 'nexthop'>,
+	start: Pick<ClientStart, 'host' | 'matchargv' | 'nexthop'>,
 	anyDepth: boolean,
 ): boolean {
-	if (!/^[\0-\u007F]*$/.test(certificateName)) {
+	if (start.matchargv.length === 0 || !isAscii(certificateName)) {
 		return false;
 	}
 
+	/* Postfix converts the next-hop even if no pattern refers to it: what cannot be converted is logged. */
+	asciiName(start.nexthop);
 	const name = certificateName.toLowerCase();
-	return matchargv.some(pattern => {
-		const {domain, below} = domainOf(pattern, host, nexthop);
-		return below
+	return start.matchargv.some(element => {
+		const pattern = namePattern(element, start, {ownVerification: true});
+		if (pattern === undefined) {
+			return false;
+		}
+
+		const domain = pattern.name.toLowerCase();
+		return pattern.subdomains
 			? name.endsWith(`.${domain}`) && name.length > domain.length + 1
 			: covers(name, domain, anyDepth);
 	});
-}
-
-function domainOf(
-	pattern: string,
-	host: string,
-	nexthop: string,
-): {readonly domain: string; readonly below: boolean} {
-	switch (pattern.toLowerCase()) {
-		case 'nexthop':
-			return {domain: asciiName(nexthop).toLowerCase(), below: false};
-		case 'hostname':
-			return {domain: host.toLowerCase(), below: false};
-		case 'dot-nexthop':
-			return {domain: asciiName(nexthop).toLowerCase(), below: true};
-		default: {
-			const domain = asciiName(pattern).toLowerCase();
-			return domain.startsWith('.') && domain.length > 1
-				? {domain: domain.slice(1), below: true}
-				: {domain, below: false};
-		}
-	}
 }
 
 /* The same name, or a star for one label in front, or for several. */

@@ -35,7 +35,7 @@ import type {ClientStart} from '../wire/client.ts';
 import type {Behavior} from './behavior.ts';
 import {printErrors} from './library.ts';
 import {acceptServerKey} from './raw-keys.ts';
-import {asciiName} from './server-name.ts';
+import {namePattern} from './server-name.ts';
 import {wordsOf} from './settings.ts';
 import type {FailureReporter} from './tlsrpt.ts';
 
@@ -51,6 +51,23 @@ const TLS_LEV_DANE = 5;
 const TLS_LEV_DANE_ONLY = 6;
 const TLS_LEV_VERIFY = 7;
 const TLS_LEV_SECURE = 8;
+
+/* As postconf(5) has them. */
+const levelNames: readonly string[] = [
+	'none',
+	'may',
+	'encrypt',
+	'fingerprint',
+	'half-dane',
+	'dane',
+	'dane-only',
+	'verify',
+	'secure',
+];
+
+function levelName(level: number): string {
+	return levelNames[level] ?? String(level);
+}
 
 /** Whether the level rests on TLSA records from DNS. */
 export function isDaneLevel(level: number): boolean {
@@ -170,24 +187,29 @@ function setDigest(ctx: SslCtx, md: EvpMd | null, mtype: number, order: number):
 	}
 }
 
+/** What OpenSSL checks, apart from TLSA records. */
+export interface EnabledChecks {
+	/** DANE is enabled. */
+	readonly dane: boolean;
+	/** Reference identities that OpenSSL accepted. */
+	readonly names: readonly string[];
+	/** Names have to be checked, and there are none. */
+	readonly mustFail: boolean;
+}
+
 /**
- * Tells OpenSSL what the peer has to prove.
+ * Enables DANE and the name checks of a level.
+ *
+ * Postfix crashes on a level that checks names when the match list is empty, as `match=:` in a policy
+ * table makes it. The client sees the connection end before the handshake, and defers the mail; the same
+ * is done here without the crash.
  *
  * @param name - of the peer, for the log.
- * @param reporter - is told when no record is usable.
  * @returns undefined when that failed; the reason has been logged, and the session must not start.
- * Source: tls_client_start(), postfix src/tls/tls_client.c.
+ * Source: tls_auth_enable(), postfix src/tls/tls_client.c.
  */
-export function applyPolicy(
-	ssl: Ssl,
-	start: ClientStart,
-	name: string,
-	{rawPublicKeys}: Behavior,
-	reporter?: FailureReporter,
-): AppliedPolicy | undefined {
-	const level = start.tls_level;
-	const records = recordsOf(start);
-	const authority = authorityOf(level, records.length > 0);
+export function enableChecks(ssl: Ssl, start: ClientStart, name: string): EnabledChecks | undefined {
+	const authority = authorityOf(start.tls_level, recordsOf(start).length > 0);
 
 	/*
 	 * DANE first, names second: SSL_dane_enable() takes the names off the
@@ -198,14 +220,38 @@ export function applyPolicy(
 		return undefined;
 	}
 
+	if (authority.names && start.matchargv.length === 0) {
+		warning(`${name}: no match names at TLS security level ${levelName(start.tls_level)}`);
+		return undefined;
+	}
+
 	const names = authority.names ? addNames(ssl, start, name) : [];
-	const mustFail = authority.names && names.length === 0;
+	return {dane: authority.dane !== undefined, names, mustFail: authority.names && names.length === 0};
+}
+
+/**
+ * Applies what is left of a policy once its checks are enabled: raw public keys and TLSA records.
+ *
+ * @param name - of the peer, for the log.
+ * @param reporter - is told when no record is usable.
+ * Source: tls_client_start(), postfix src/tls/tls_client.c.
+ */
+export function applyPolicy(
+	ssl: Ssl,
+	start: ClientStart,
+	name: string,
+	{dane, names, mustFail}: EnabledChecks,
+	{rawPublicKeys}: Behavior,
+	reporter?: FailureReporter,
+): AppliedPolicy {
+	const level = start.tls_level;
+	const records = recordsOf(start);
 	if (rawPublicKeys && start.enable_rpk === 1 && level <= TLS_LEV_FPRINT) {
 		acceptServerKey(ssl);
 	}
 
 	if (records.length === 0) {
-		return {level, mustFail, names: authority.dane === undefined ? names : undefined};
+		return {level, mustFail, names: dane ? undefined : names};
 	}
 
 	const usable = addRecords(ssl, records, name);
@@ -336,11 +382,15 @@ function unusable(level: number, name: string, reporter: FailureReporter | undef
 function addNames(ssl: Ssl, start: ClientStart, name: string): readonly string[] {
 	SSL_set_hostflags(ssl, X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS);
 	const added: string[] = [];
-	for (const pattern of start.matchargv) {
-		const identity = identityOf(pattern, start);
-		if (identity === '.') {
+	for (const element of start.matchargv) {
+		const pattern = namePattern(element, start, {ownVerification: false});
+		if (pattern === undefined) {
 			warning(`${name}: ignoring invalid match name: "."`);
-		} else if (SSL_add1_host(ssl, identity) === 1) {
+			continue;
+		}
+
+		const identity = pattern.subdomains ? `.${pattern.name}` : pattern.name;
+		if (SSL_add1_host(ssl, identity) === 1) {
 			added.push(identity);
 		} else {
 			warning(`${name}: error loading match name: "${identity}"`);
@@ -353,19 +403,6 @@ function addNames(ssl: Ssl, start: ClientStart, name: string): readonly string[]
 	}
 
 	return added;
-}
-
-function identityOf(pattern: string, start: ClientStart): string {
-	switch (pattern.toLowerCase()) {
-		case 'nexthop':
-			return asciiName(start.nexthop);
-		case 'hostname':
-			return asciiName(start.host);
-		case 'dot-nexthop':
-			return `.${asciiName(start.nexthop)}`;
-		default:
-			return asciiName(pattern);
-	}
 }
 
 function hex(bytes: Uint8Array): string {

@@ -25,6 +25,7 @@ import type {ServerStart} from '../wire/server.ts';
 import {fingerprintDigest} from './application.ts';
 import {setCiphers} from './ciphers.ts';
 import {attach, Connection} from './connection.ts';
+import {lowercase} from './hostname.ts';
 import {printErrors} from './library.ts';
 import {connectionLogMask, TLS_LOG_UNTRUSTED, TLS_LOG_VERBOSE} from './log-mask.ts';
 import type {Fingerprinting} from './peer.ts';
@@ -147,7 +148,7 @@ export function openServerConnection(
 	}
 
 	const notes: VerifyNotes = {
-		namaddr: namaddr.toLowerCase(),
+		namaddr: lowercase(namaddr),
 		peer: 'client',
 		logMask,
 		verifyDepth: init.verifydepth,

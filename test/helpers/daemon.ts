@@ -125,6 +125,16 @@ export class Daemon implements AsyncDisposable {
 	/** Hands off a new connection to a port of this host, as smtp(8) does. */
 	async handOff(t: ExecutionContext, port: number, wish: Wish = {}, service?: string): Promise<HandedOff> {
 		const linesBefore = (await this.lines()).length;
+		return {linesBefore, ...(await this.transfer(t, port, wish, service))};
+	}
+
+	/** The same without a look at the log, which takes long when it is long. */
+	async transfer(
+		t: ExecutionContext,
+		port: number,
+		wish: Wish = {},
+		service?: string,
+	): Promise<Omit<HandedOff, 'linesBefore'>> {
 		const client = await this.greeted(t, service);
 		const fd = connectTo(t, port);
 		const endpoint = `[127.0.0.1]:${port}`;
@@ -143,7 +153,7 @@ export class Daemon implements AsyncDisposable {
 			}
 		}
 
-		return {client, endpoint, linesBefore, status, context};
+		return {client, endpoint, status, context};
 	}
 
 	/** The process that serves. */

@@ -12,7 +12,7 @@
 /*--*/
 
 import {spawnSync} from 'node:child_process';
-import {expand} from '../../../src/conf/expand.ts';
+import {addNamedFunction, expand} from '../../../src/conf/expand.ts';
 import {commandEnvironment, configurationDirectory, runPostconf} from '../instance.ts';
 
 /** Something that keeps connections from being reused. */
@@ -79,6 +79,7 @@ export interface Client extends Service {
 export function lookAt(directory: string, destinations: readonly string[]): View {
 	const path = configurationDirectory(directory);
 	const values = new Map(settings(runPostconf(path, []).output));
+	defineFunctions(path, values.get('mail_version') ?? '');
 	const {warnings} = runPostconf(path, ['-n']);
 	const value = valueIn(values);
 	const overrides = settings(runPostconf(path, ['-P']).output);
@@ -95,6 +96,22 @@ export function lookAt(directory: string, destinations: readonly string[]): View
 		unknown: [...warnings.matchAll(/unused parameter: (\S+=.*)$/gm)].map(([, name = '']) => name),
 		value,
 	};
+}
+
+/* Functions of main.cf are from 3.11. postconf(1) evaluates them; few values have any. */
+function defineFunctions(directory: string, release: string): void {
+	const [, major = '0', minor = '0'] = /^(\d+)\.(\d+)/.exec(release) ?? [];
+	if (Number(major) < 3 || (Number(major) === 3 && Number(minor) < 11)) {
+		return;
+	}
+
+	for (const name of ['domain_to_ascii', 'domain_to_utf8']) {
+		addNamedFunction(name, text => {
+			/* Any parameter will do that is in every release, and has no limits. */
+			const {output} = runPostconf(directory, ['-xh', '-o', `relayhost=\${${name}{${text}}}`, 'relayhost']);
+			return output.trimEnd();
+		});
+	}
 }
 
 /** `name = value` lines. */
