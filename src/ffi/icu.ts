@@ -112,12 +112,7 @@ export function U_FAILURE(code: number): boolean {
 /* First release in which UIDNA_DEFAULT is not transitional. */
 const NONTRANSITIONAL_DEFAULT = 76;
 
-function bind(
-	library: ReturnType<typeof koffi.load>,
-	name: string,
-	prototype: string,
-	suffix: string,
-): Call {
+function bind(library: ReturnType<typeof koffi.load>, name: string, prototype: string, suffix: string): Call {
 	try {
 		return library.func(prototype.replace(`${name}(`, `${name}_${suffix}(`));
 	} catch {

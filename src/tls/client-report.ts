@@ -85,7 +85,8 @@ export function clientReport(about: ClientCase): TlsContext {
 	}
 
 	if (certificate !== null && (logMask & CREDENTIALS) !== 0) {
-		info(`${notes.namaddr}: ${credentialLine({...names, peer_CN}, behavior)}`);
+		const namaddr = behavior.credentialLines ? notes.namaddr : about.start.namaddr;
+		info(`${namaddr}: ${credentialLine({...names, peer_CN}, behavior)}`);
 	}
 
 	const context: TlsContext = {

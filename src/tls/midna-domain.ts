@@ -173,9 +173,7 @@ const errorBits = [
 ];
 
 function errorNames(errors: number): string {
-	const names = errorBits
-		.filter((_, bit) => (errors & (1 << bit)) !== 0)
-		.map(name => `UIDNA_ERROR_${name}`);
+	const names = errorBits.filter((_, bit) => (errors & (1 << bit)) !== 0).map(name => `UIDNA_ERROR_${name}`);
 	const others = (errors >>> errorBits.length) * 2 ** errorBits.length;
 	return [...names, ...(others === 0 ? [] : [`0x${others.toString(16)}`])].join(',');
 }

@@ -25,9 +25,9 @@ import type {ClientStart} from '../wire/client.ts';
 import type {ClientCase} from './client.ts';
 import {printErrors} from './library.ts';
 import {TLS_LOG_CERTMATCH, TLS_LOG_VERBOSE} from './log-mask.ts';
+import {isAscii} from './midna-domain.ts';
 import {certificateFingerprint, keyFingerprint} from './peer.ts';
 import {type AppliedPolicy, isDaneLevel, TLS_LEV_HALF_DANE} from './policy.ts';
-import {isAscii} from './midna-domain.ts';
 import {asciiName, namePattern} from './server-name.ts';
 
 type DigestList = NonNullable<NonNullable<ClientStart['dane']>['ta']>[number];

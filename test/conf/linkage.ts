@@ -5,7 +5,7 @@ import test from 'ava';
 import {execa} from 'execa';
 import {Configuration} from '../../src/conf/configuration.ts';
 import {neededLibraries} from '../../src/conf/elf.ts';
-import {libsslOf} from '../../src/conf/linkage.ts';
+import {libicuucOf, libsslOf} from '../../src/conf/linkage.ts';
 
 const directory = mkdtempSync(join(tmpdir(), 'linkage-'));
 test.after.always(() => rmSync(directory, {recursive: true}));
@@ -64,4 +64,19 @@ test('without shared libraries of Postfix it is that of its daemons', async t =>
 	t.is(libsslOf(configuration('no', daemons)), undefined);
 	copyFileSync((await execa`which openssl`).stdout, join(daemons, 'smtpd'));
 	t.regex(libsslOf(configuration('no', daemons)) ?? '', /^libssl\.so\./);
+});
+
+test('the library for domain names of the installed Postfix is that of its utility library', async t => {
+	const found = libicuucOf(
+		configuration(await installed('shlib_directory'), await installed('daemon_directory')),
+	);
+	t.regex(found ?? '', /^libicuuc\.so\.\d+$/);
+});
+
+test('a Postfix that is linked with no library for domain names has none', t => {
+	const daemons = join(directory, 'no-icu');
+	mkdirSync(daemons);
+	copyFileSync(process.execPath, join(daemons, 'smtp'));
+	t.is(libicuucOf(configuration('no', daemons)), undefined);
+	t.is(libicuucOf(configuration(daemons, daemons)), undefined);
 });

@@ -36,10 +36,7 @@ function oid(hex: string): Buffer {
 }
 
 function nameOf(commonName: string): Buffer {
-	return der(
-		SEQUENCE,
-		der(SET, der(SEQUENCE, oid(COMMON_NAME), der(UTF8_STRING, Buffer.from(commonName)))),
-	);
+	return der(SEQUENCE, der(SET, der(SEQUENCE, oid(COMMON_NAME), der(UTF8_STRING, Buffer.from(commonName)))));
 }
 
 function extension(id: string, value: Uint8Array): Buffer {
@@ -62,6 +59,7 @@ export class Issuer {
 	readonly #authority = generateKeyPairSync('ec', {namedCurve: 'P-256'});
 	readonly #server = generateKeyPairSync('ec', {namedCurve: 'P-256'});
 	readonly #name = nameOf('Names Root');
+	readonly #issued = new Map<string, string>();
 	#serial = 0x40_00_00_00;
 
 	/** Certificate of the authority. */
@@ -73,13 +71,17 @@ export class Issuer {
 	/** Key of the servers. */
 	readonly key: string = String(this.#server.privateKey.export({type: 'pkcs8', format: 'pem'}));
 
-	/** Certificate of a server for a name; bytes of the name beyond ASCII stay as they are. */
+	/** Certificate of a server for a name, which need not be ASCII: always the same one. */
 	certificateFor(name: string): string {
-		return this.#issue(
-			nameOf('server'),
-			this.#server.publicKey.export({type: 'spki', format: 'der'}),
-			extension(SUBJECT_ALT_NAME, der(SEQUENCE, der(DNS_NAME, Buffer.from(name)))),
-		);
+		const certificate =
+			this.#issued.get(name) ??
+			this.#issue(
+				nameOf('server'),
+				this.#server.publicKey.export({type: 'spki', format: 'der'}),
+				extension(SUBJECT_ALT_NAME, der(SEQUENCE, der(DNS_NAME, Buffer.from(name)))),
+			);
+		this.#issued.set(name, certificate);
+		return certificate;
 	}
 
 	#issue(subject: Buffer, key: Buffer, ...extensions: readonly Buffer[]): string {
@@ -97,9 +99,6 @@ export class Issuer {
 			der(EXTENSIONS, der(SEQUENCE, ...extensions)),
 		);
 		const signature = sign('sha256', body, this.#authority.privateKey);
-		return pem(
-			'CERTIFICATE',
-			der(SEQUENCE, body, algorithm, der(BIT_STRING, Buffer.from([0]), signature)),
-		);
+		return pem('CERTIFICATE', der(SEQUENCE, body, algorithm, der(BIT_STRING, Buffer.from([0]), signature)));
 	}
 }

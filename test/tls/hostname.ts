@@ -1,5 +1,5 @@
 import test from 'ava';
-import {isHostname} from '../../src/tls/hostname.ts';
+import {isHostname, lowercase} from '../../src/tls/hostname.ts';
 
 const good = [
 	'localhost',
@@ -41,3 +41,9 @@ for (const name of bad) {
 		t.false(isHostname(name));
 	});
 }
+
+test('lowercase leaves the bytes of other scripts alone', t => {
+	const wire = (text: string): string => Buffer.from(text).toString('latin1');
+	t.is(lowercase('MX.Example.ORG[1.2.3.4]:25'), 'mx.example.org[1.2.3.4]:25');
+	t.is(lowercase(wire('BÜCHER')), wire('bÜcher'));
+});
