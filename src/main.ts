@@ -251,6 +251,10 @@
 /*	Configuration, programs, and the jail.
 /* .IP "\fBmail_owner (postfix)\fR"
 /*	Who the process is after it has given up root.
+/* .IP "\fBenable_idna2003_compatibility (no)\fR"
+/*	Convert domain names that are not ASCII as IDNA2003 does.
+/* .IP "\fBsmtputf8_enable (yes)\fR"
+/*	Print UTF-8 text in the log as it is.
 /* .IP "\fBmaillog_file (empty)\fR"
 /* .IP "\fBsyslog_facility (mail)\fR"
 /* .IP "\fBsyslog_name (see 'postconf -d' output)\fR"

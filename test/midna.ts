@@ -116,8 +116,8 @@ test.serial('where the installed Postfix has functions, that is what they give',
 	writeFileSync(join(directory, 'master.cf'), '');
 	utimesSync(join(directory, 'main.cf'), 1, 1);
 	for (const [text, value, ...warnings] of values) {
-		const arguments_ = ['-c', directory, '-xh', '-o', `relayhost=${text}`, 'relayhost'];
-		const {exitCode, stdout, stderr} = await execa('postconf', arguments_, {reject: false});
+		const words = ['-c', directory, '-xh', '-o', `relayhost=${text}`, 'relayhost'];
+		const {exitCode, stdout, stderr} = await execa('postconf', words, {reject: false});
 		if (profileOf(mailVersion()).minor >= 11) {
 			t.is(exitCode === 0 ? stdout.trim() : undefined, value, text);
 			for (const line of warnings) {

@@ -53,21 +53,7 @@ const TLS_LEV_VERIFY = 7;
 const TLS_LEV_SECURE = 8;
 
 /* As postconf(5) has them. */
-const levelNames: readonly string[] = [
-	'none',
-	'may',
-	'encrypt',
-	'fingerprint',
-	'half-dane',
-	'dane',
-	'dane-only',
-	'verify',
-	'secure',
-];
-
-function levelName(level: number): string {
-	return levelNames[level] ?? String(level);
-}
+const levelNames = 'none may encrypt fingerprint half-dane dane dane-only verify secure'.split(' ');
 
 /** Whether the level rests on TLSA records from DNS. */
 export function isDaneLevel(level: number): boolean {
@@ -221,7 +207,9 @@ export function enableChecks(ssl: Ssl, start: ClientStart, name: string): Enable
 	}
 
 	if (authority.names && start.matchargv.length === 0) {
-		warning(`${name}: no match names at TLS security level ${levelName(start.tls_level)}`);
+		warning(
+			`${name}: no match names at TLS security level ${levelNames[start.tls_level] ?? start.tls_level}`,
+		);
 		return undefined;
 	}
 

@@ -69,7 +69,7 @@ export class Issuer {
 		extension(BASIC_CONSTRAINTS, der(SEQUENCE, der(BOOLEAN, Buffer.from([0xff])))),
 	);
 	/** Key of the servers. */
-	readonly key: string = String(this.#server.privateKey.export({type: 'pkcs8', format: 'pem'}));
+	readonly key: string = this.#server.privateKey.export({type: 'pkcs8', format: 'pem'});
 
 	/** Certificate of a server for a name, which need not be ASCII: always the same one. */
 	certificateFor(name: string): string {

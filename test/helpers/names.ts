@@ -207,6 +207,10 @@ function firstRecord(client: Socket, run: (record: Buffer<ArrayBuffer>) => void)
 	client.on('end', () => client.end());
 }
 
+function ends(line: string): boolean {
+	return line.startsWith('DISCONNECT ');
+}
+
 /* Sessions come one after the other; only the end of one may be logged after the beginning of the next. */
 async function linesOfAll(
 	daemon: Daemon,
@@ -215,10 +219,9 @@ async function linesOfAll(
 	port: number,
 ): Promise<ReadonlyArray<readonly string[]>> {
 	let lines: readonly string[] = [];
-	const ends = (line: string): boolean => line.startsWith('DISCONNECT ');
 	await daemon.sandbox.waitFor(async () => {
 		lines = (await daemon.lines()).slice(before);
-		return lines.filter(ends).length >= count;
+		return lines.filter(line => ends(line)).length >= count;
 	});
 	const sessions: string[][] = [];
 	/* How many steps OpenSSL takes depends on how the bytes come. */

@@ -9,6 +9,8 @@ import {chmodSync, chownSync, cpSync, mkdirSync, rmSync, writeFileSync} from 'no
 import {join, relative} from 'node:path';
 import test from 'ava';
 import {makeCertificates} from '../../postfix/lib/certificates.ts';
+import {mailVersion} from '../../postfix/lib/instance.ts';
+import {profileOf} from '../../src/wire/release.ts';
 import {type Instance, instance, proto} from '../helpers/instance.ts';
 
 const project = join(import.meta.dirname, '..', '..');
@@ -84,6 +86,18 @@ const finds = test.macro({
 		t.regex(stdout, repair);
 	},
 	title: (condition = '') => `doctor names the cause: ${condition}`,
+});
+
+test('doctor takes functions of main.cf as the release does', t => {
+	using it = make({
+		main: 'smtp_tls_connection_reuse = ${{${domain_to_ascii{é.test}}}=={xn--9ca.test}?{yes}:{no}}\n',
+	});
+	const {status, stdout, stderr} = doctor(it.directory);
+	t.is(stdout, '');
+	/* Functions are from 3.11. Before, main.cf cannot be used. */
+	const hasFunctions = profileOf(mailVersion()).minor >= 11;
+	t.is(status, hasFunctions ? 0 : 2, stderr);
+	t.regex(stderr, hasFunctions ? /^$/ : /macro processing error/);
 });
 
 /* A commented-out service is inactive with its options. */

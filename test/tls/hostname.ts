@@ -43,7 +43,7 @@ for (const name of bad) {
 }
 
 test('lowercase leaves the bytes of other scripts alone', t => {
-	const wire = (text: string): string => Buffer.from(text).toString('latin1');
 	t.is(lowercase('MX.Example.ORG[1.2.3.4]:25'), 'mx.example.org[1.2.3.4]:25');
-	t.is(lowercase(wire('BÜCHER')), wire('bÜcher'));
+	const [upper, lower] = ['BÜCHER', 'bÜcher'].map(text => Buffer.from(text).toString('latin1'));
+	t.is(lowercase(upper ?? ''), lower ?? '');
 });
