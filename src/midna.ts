@@ -9,9 +9,10 @@
 /*	values that may use them are expanded, and before the jail: in it
 /*	no library can be loaded.
 /*
-/*	Measured with ICU 72: 0.6 ms of a start, 0.4 MB of memory of the
-/*	process, and 3 MB that it shares with the other daemons of Postfix,
-/*	which load the same.
+/*	Measured with ICU 72: 1.4 ms of a start, 0.6 ms of which are for
+/*	finding the name of the library; 0.25 MB of memory that a process
+/*	has for itself, and 1 MB of files that the other daemons of Postfix
+/*	have mapped, too.
 /* SEE ALSO
 /*	midna-domain(3), expand(3)
 /*	postfix src/util/mac_midna.c, src/global/mail_params.c

@@ -302,7 +302,7 @@ test.serial(
 test.serial(
 	refuses,
 	{sni: 'x'.repeat(256)},
-	`warning: mx.example.com[127.0.0.1]:25: ignoring too long SNI hostname: ${'x'.repeat(100)}`,
+	`warning: MX.example.com[127.0.0.1]:25: ignoring too long SNI hostname: ${'x'.repeat(100)}`,
 );
 
 test.serial('a protocol limit that the library refuses does not end the session', t => {
@@ -371,6 +371,6 @@ test.serial('the log tells what is set up when it is verbose', t => {
 		'initializing the client-side TLS engine',
 		'setting up TLS connection to MX.example.com[127.0.0.1]:25',
 		'MX.example.com[127.0.0.1]:25: TLS cipher list "aNULL:-aNULL:HIGH:MEDIUM:+RC4:@STRENGTH:!RC4"',
-		'mx.example.com[127.0.0.1]:25: SNI hostname: mx.example.com',
+		'MX.example.com[127.0.0.1]:25: SNI hostname: mx.example.com',
 	]);
 });
