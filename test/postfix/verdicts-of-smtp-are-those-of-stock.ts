@@ -55,9 +55,13 @@ async function outcomes(
 		},
 	});
 	await sandbox.start();
-	const all = levels.flatMap(level =>
-		servers.flatMap(server => messages(1, () => `u@${level}.${server}.example`)),
-	);
+	const domains = levels.flatMap(level => servers.map(server => `${level}.${server}.example`));
+	return await delivered(sandbox, domains);
+}
+
+/* Sends a message to each domain. */
+async function delivered(sandbox: Sandbox, domains: readonly string[]): Promise<readonly string[]> {
+	const all = domains.flatMap(domain => messages(1, () => `u@${domain}`));
 	await inject(sandbox.submissionPort, all, 2);
 	const verdict = /postfix\/smtp\[\d+\]: \w+: to=<u@(\S+)>.* (dsn=.*)$/;
 	if (!(await sandbox.waitFor(async () => (await sandbox.logLines(verdict)).length === all.length))) {
@@ -91,4 +95,33 @@ test.serial('smtp(8) sends and defers as with stock, for the same reasons', asyn
 	t.is(stock.filter(line => line.includes('status=deferred')).length, 3);
 	t.deepEqual(await outcomes('ours', sites), stock);
 	t.is((await sites.bad.sink.counts()).clearMessages + (await sites.good.sink.counts()).clearMessages, 0);
+});
+
+test.serial('smtp(8) defers at secure with an empty match list as with stock', async t => {
+	const directory = mkdtempSync(join(tmpdir(), 'verdicts-'));
+	chmodSync(directory, 0o755);
+	t.teardown(() => rmSync(directory, {recursive: true}));
+	const certificates = await makeCertificates(directory, 'localhost');
+	const sink = await Sink.start({hostName: 'localhost', tls: certificates});
+	t.teardown(async () => await sink.stop());
+	const deliver = async (tlsproxy: 'ours' | 'stock'): Promise<readonly string[]> => {
+		await using sandbox = await Sandbox.create({
+			tlsproxy,
+			main: {
+				smtp_tls_connection_reuse: 'yes',
+				smtp_tls_security_level: 'may',
+				smtp_host_lookup: 'native',
+				smtp_tls_CAfile: certificates.caFile,
+				smtp_tls_policy_maps: `inline:{ { [localhost]:${sink.port} = secure match=: } }`,
+				transport_maps: `inline:{ { good.example = smtp:[localhost]:${sink.port} } }`,
+			},
+		});
+		await sandbox.start();
+		return await delivered(sandbox, ['good.example']);
+	};
+	const stock = await deliver('stock');
+	t.regex(stock.join('\n'), /status=deferred/);
+	t.deepEqual(await deliver('ours'), stock);
+	const {clearMessages, encryptedMessages} = await sink.counts();
+	t.is(clearMessages + encryptedMessages, 0);
 });
