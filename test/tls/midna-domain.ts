@@ -60,6 +60,11 @@ test.serial('the library of the installed Postfix converts names', t => {
 	t.deepEqual(logged(), []);
 });
 
+/* A hundred bytes of a name. */
+function shown(name: string): string {
+	return Buffer.from(name).subarray(0, 100).toString();
+}
+
 test.serial('each failure is logged in the words of Postfix, once', t => {
 	const failures = [
 		['é/', 'malformed ASCII label(s)'],
@@ -67,23 +72,13 @@ test.serial('each failure is logged in the words of Postfix, once', t => {
 		['é..a', 'UIDNA_ERROR_EMPTY_LABEL'],
 		[`${'é'.repeat(60)}.a`, 'UIDNA_ERROR_LABEL_TOO_LONG'],
 		['-é', 'UIDNA_ERROR_LEADING_HYPHEN'],
-		['xn--é', 'UIDNA_ERROR_HYPHEN_3_4,UIDNA_ERROR_INVALID_ACE_LABEL'],
 	] as const;
 	for (const [name, reason] of failures) {
 		t.is(domainToAscii(wireName(name)), undefined);
 		t.is(domainToAscii(wireName(name)), undefined);
-		const [line = '', ...others] = logged();
-		t.deepEqual(others, [], name);
-		t.true(
-			line.startsWith(
-				`warning: midna_domain_to_ascii_create: Problem translating domain "${name.slice(0, 50)}`,
-			),
-			line,
-		);
-		t.true(
-			line.endsWith(' to ASCII form: UIDNA_ERROR_PUNYCODE') || line.endsWith(`" to ASCII form: ${reason}`),
-			line,
-		);
+		t.deepEqual(logged(), [
+			`warning: midna_domain_to_ascii_create: Problem translating domain "${shown(name)}" to ASCII form: ${reason}`,
+		]);
 	}
 
 	t.is(domainToAscii('b\u00FC'), undefined);
