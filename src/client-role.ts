@@ -15,6 +15,8 @@
 /*	postfix src/tlsproxy/tlsproxy.c, tlsp_client_init()
 /*--*/
 
+import {cacheKey} from './base/cache-key.ts';
+import {wordsOf} from './base/text.ts';
 import type {Configuration} from './conf/configuration.ts';
 import {type MasterFile, mailClients} from './conf/services.ts';
 import * as log from './log.ts';
@@ -23,11 +25,10 @@ import {clientInit, clientParams, filesOf} from './own-settings.ts';
 import type {SessionStore} from './session-store.ts';
 import {ApplicationCache} from './tls/application.ts';
 import {type Behavior, behaviorOf} from './tls/behavior.ts';
-import {namedFiles} from './tls/certificates.ts';
 import {openClientConnection} from './tls/client.ts';
 import {type ClientApplication, clientApplication} from './tls/client-application.ts';
 import type {Opener} from './tls/connection.ts';
-import type {Keyring} from './tls/keyring.ts';
+import {authorityKey, identityKey, type Keyring, namedSettings, parameterPrefix} from './tls/keyring.ts';
 import {startLibrary} from './tls/library.ts';
 import {policyComplaint} from './tls/policy.ts';
 import {
@@ -35,8 +36,7 @@ import {
 	type ClientParams,
 	type ClientSettings,
 	type CommonSettings,
-	initText,
-	paramsText,
+	clientSettingsKey,
 } from './wire/client.ts';
 import type {Profile} from './wire/release.ts';
 
@@ -83,10 +83,16 @@ export class ClientRole {
 		const [master] = await Promise.all([reading, this.#sessions.learn()]);
 		const materials = clientMaterials(this.#configuration, master);
 		watch(materials);
-		for (const {owner, files, appendDefault} of materials) {
-			/* That one of them has files that cannot be read is the trouble of its mail alone. */
-			if (!this.#keyring.load(files, appendDefault) && owner !== undefined) {
-				log.warning(`${owner}: its certificates cannot be used, and this service refuses its requests`);
+		for (const {owner, program, files, appendDefault} of materials) {
+			/* A service whose files cannot be read does not affect the others. */
+			const loaded = this.#keyring.load(files, appendDefault);
+			const prefix = program === undefined ? 'tlsproxy_client_' : `${program}_tls_`;
+			const problem = this.#keyring.problemWith(files, appendDefault, prefix);
+			if (problem !== undefined && owner !== undefined) {
+				const effect = loaded
+					? 'no certificate was loaded, and its connections are made without'
+					: 'its certificates cannot be used, and this service refuses its requests';
+				log.warning(`${owner}: ${effect}: ${problem}`);
 			}
 		}
 
@@ -132,11 +138,17 @@ export class ClientRole {
 		}
 
 		const {params, init} = settings;
-		if (!this.#keyring.has(init, params.tls_append_default_CA !== 0)) {
-			const files = [...namedFiles(init), init.CAfile, init.CApath].filter(name => name !== '');
+		const appendDefault = params.tls_append_default_CA !== 0;
+		const prefix = parameterPrefix(init.log_param);
+		if (this.#keyring.has(init, appendDefault)) {
+			const problem = this.#keyring.problemWith(init, appendDefault, prefix);
+			if (problem !== undefined) {
+				log.warning(`not loaded when this process started: ${problem}`);
+			}
+		} else {
 			/* Administrators search for the first line of stock's warning. */
 			log.warning('request from tlsproxy client with unexpected settings');
-			log.warning(`files are opened without privileges: ${files.join(', ')}`);
+			log.warning(`files are opened without privileges: ${namedSettings(init, prefix)}`);
 			log.warning(
 				'to avoid this, let smtp_tls_* parameters in main.cf or master.cf name them, or run another tlsproxy service with tlsproxy_client_* settings that match the client, and name it in tlsproxy_service_name',
 			);
@@ -152,7 +164,7 @@ export class ClientRole {
 			return known.key;
 		}
 
-		const key = keyOf({params, init}, this.#profile);
+		const key = clientSettingsKey({params, init}, this.#profile);
 		this.#keys.set(init, {params, key});
 		return key;
 	}
@@ -186,6 +198,7 @@ export function clientMaterials(configuration: Configuration, master: MasterFile
 	const appendDefault = clientParams(configuration).tls_append_default_CA !== 0;
 	const clients = mailClients(master, configuration).map(({service, program, configuration: theirs}) => ({
 		owner: service,
+		program,
 		files: filesOf(theirs, `${program}_tls`),
 		appendDefault,
 	}));
@@ -198,21 +211,14 @@ export function clientMaterials(configuration: Configuration, master: MasterFile
  * shared with stock's, which has no others.
  */
 function scopeOf({params, init}: CommonSettings): string {
-	return [
-		init.chain_files,
-		init.cert_file,
-		init.key_file,
-		init.dcert_file,
-		init.dkey_file,
-		init.eccert_file,
-		init.eckey_file,
-		init.CAfile,
-		init.CApath,
-		init.verifydepth,
-		init.mdalg,
-		params.tls_append_default_CA,
-		params.tls_dane_digests,
-	].join('\n');
+	return cacheKey(
+		identityKey(init),
+		authorityKey(init, params.tls_append_default_CA !== 0),
+		String(init.verifydepth),
+		/* OpenSSL finds a digest by its name in any case. */
+		init.mdalg.toLowerCase(),
+		cacheKey(...wordsOf(params.tls_dane_digests)),
+	);
 }
 
 /* Source: pre_jail_init_client(), postfix src/tlsproxy/tlsproxy.c. */
@@ -234,9 +240,4 @@ function isEnabled(configuration: Configuration): boolean {
 	}
 
 	return configuration.string('tlsproxy_client_per_site') !== '' || configuration.string(policyName) !== '';
-}
-
-function keyOf({params, init}: CommonSettings, profile: Profile): string {
-	/* Some defaults end in a blank that clients send and postconf(1) does not print. */
-	return (paramsText(params, profile) + initText(init, profile)).replaceAll(/ +$/gm, '');
 }

@@ -20,6 +20,7 @@
 /*	configured, and no file is opened because of them.
 /*--*/
 
+import {toBytes} from './base/text.ts';
 import {clientMaterials} from './client-role.ts';
 import type {Configuration} from './conf/configuration.ts';
 import {readMasterFile} from './conf/services.ts';
@@ -67,7 +68,7 @@ async function check(changed: readonly string[], configuration: Configuration): 
 		return 1;
 	}
 
-	const names = [...new Set(files)].join(', ');
+	const names = toBytes([...new Set(files)].join(', '));
 	const problem = problemWith(materials, files);
 	if (problem === undefined) {
 		log.info(`${names}: changed, and used for new connections`);

@@ -9,6 +9,7 @@
 /*	good.
 /*--*/
 
+import {fromBytes} from './base/text.ts';
 import {quietly} from './log.ts';
 import {namedFiles} from './tls/certificates.ts';
 import {Keyring, type MaterialFiles} from './tls/keyring.ts';
@@ -17,6 +18,8 @@ import {Keyring, type MaterialFiles} from './tls/keyring.ts';
 export interface Material {
 	/** Whose they are: a service of master.cf. Undefined: our own. */
 	readonly owner: string | undefined;
+	/** The program of that service, whose parameters name the files. */
+	readonly program?: 'smtp' | 'lmtp';
 	readonly files: MaterialFiles;
 	/** tls_append_default_CA */
 	readonly appendDefault: boolean;
@@ -27,7 +30,7 @@ export interface Material {
 /** The files, with the names that are configured. Directories are not among them: they are read when needed. */
 export function fileNames(materials: readonly Material[]): readonly string[] {
 	return materials.flatMap(({files, tables = []}) =>
-		[...namedFiles(files), files.CAfile, ...tables].filter(name => name !== ''),
+		[...[...namedFiles(files), files.CAfile].map(fromBytes), ...tables].filter(name => name !== ''),
 	);
 }
 

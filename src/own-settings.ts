@@ -10,6 +10,7 @@
 /*	postfix src/tlsproxy/tlsproxy.c
 /*--*/
 
+import {toBytes} from './base/text.ts';
 import type {Configuration} from './conf/configuration.ts';
 import {compareReleases, type NameOf} from './conf/parameters.ts';
 import type {MaterialFiles} from './tls/keyring.ts';
@@ -32,16 +33,17 @@ export function filesOf(
 	configuration: Configuration,
 	prefix: 'smtp_tls' | 'lmtp_tls' | 'tlsproxy_client' | 'tlsproxy_tls',
 ): MaterialFiles {
+	const file = (name: NameOf<'string'>): string => toBytes(configuration.string(name));
 	return {
-		chain_files: configuration.string(`${prefix}_chain_files`),
-		cert_file: configuration.string(`${prefix}_cert_file`),
-		key_file: configuration.string(`${prefix}_key_file`),
-		dcert_file: configuration.string(`${prefix}_dcert_file`),
-		dkey_file: configuration.string(`${prefix}_dkey_file`),
-		eccert_file: configuration.string(`${prefix}_eccert_file`),
-		eckey_file: configuration.string(`${prefix}_eckey_file`),
-		CAfile: configuration.string(`${prefix}_CAfile`),
-		CApath: configuration.string(`${prefix}_CApath`),
+		chain_files: file(`${prefix}_chain_files`),
+		cert_file: file(`${prefix}_cert_file`),
+		key_file: file(`${prefix}_key_file`),
+		dcert_file: file(`${prefix}_dcert_file`),
+		dkey_file: file(`${prefix}_dkey_file`),
+		eccert_file: file(`${prefix}_eccert_file`),
+		eckey_file: file(`${prefix}_eckey_file`),
+		CAfile: file(`${prefix}_CAfile`),
+		CApath: file(`${prefix}_CApath`),
 	};
 }
 
@@ -141,8 +143,8 @@ export function serverInit(configuration: Configuration, {mandatory, asks}: Serv
 			mandatory ? 'tlsproxy_tls_mandatory_protocols' : 'tlsproxy_tls_protocols',
 		),
 		eecdh_grade: configuration.string('tlsproxy_tls_eecdh_grade'),
-		dh1024_param_file: configuration.string('tlsproxy_tls_dh1024_param_file'),
-		dh512_param_file: configuration.string('tlsproxy_tls_dh512_param_file'),
+		dh1024_param_file: toBytes(configuration.string('tlsproxy_tls_dh1024_param_file')),
+		dh512_param_file: toBytes(configuration.string('tlsproxy_tls_dh512_param_file')),
 		ask_ccert: asks ? 1 : 0,
 		mdalg: configuration.string('tlsproxy_tls_fingerprint_digest'),
 	};

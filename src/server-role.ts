@@ -21,15 +21,14 @@ import type {Material} from './materials.ts';
 import {type ServerDemands, serverInit, serverParams, serverStart} from './own-settings.ts';
 import {ApplicationCache} from './tls/application.ts';
 import {type Behavior, behaviorOf} from './tls/behavior.ts';
-import {namedFiles} from './tls/certificates.ts';
 import type {Opener} from './tls/connection.ts';
-import type {Keyring} from './tls/keyring.ts';
+import {type Keyring, namedSettings, parameterPrefix} from './tls/keyring.ts';
 import {startLibrary} from './tls/library.ts';
 import {openServerConnection} from './tls/server.ts';
 import {type ServerApplication, type ServerParams, serverApplication} from './tls/server-application.ts';
 import type {Profile} from './wire/release.ts';
 import type {Request} from './wire/request.ts';
-import {type ServerInit, type ServerSettings, serverSettingsText} from './wire/server.ts';
+import {type ServerInit, type ServerSettings, serverSettingsKey} from './wire/server.ts';
 
 /** Applications that are kept. */
 const APPLICATION_LIMIT = 20;
@@ -164,18 +163,18 @@ export class ServerRole {
 		}
 
 		if (!this.#keyring.has(init, params.tls_append_default_CA !== 0)) {
-			const files = [...namedFiles(init), init.CAfile, init.CApath].filter(name => name !== '');
 			/* Administrators search for the first line of stock's warning. */
 			log.warning('request from tlsproxy server with unexpected settings');
-			log.warning(`files are opened without privileges: ${files.join(', ')}`);
+			log.warning(
+				`files are opened without privileges: ${namedSettings(init, parameterPrefix(init.log_param))}`,
+			);
 		}
 
 		return this.#make({...serverParams(this.#configuration), ...params}, init);
 	}
 
-	/* Some defaults end in a blank that clients send and postconf(1) does not print. */
 	#keyOf(settings: Pick<ServerSettings, 'params' | 'init'>): string {
-		return serverSettingsText(settings, this.#profile).replaceAll(/ +$/gm, '');
+		return serverSettingsKey(settings, this.#profile);
 	}
 
 	#make(params: ServerParams, init: ServerInit): ServerApplication | undefined {

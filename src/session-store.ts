@@ -10,6 +10,7 @@
 /*	that order.
 /*--*/
 
+import {cacheKey} from './base/cache-key.ts';
 import {type DeadlineClock, now} from './event/deadline.ts';
 import type {KeptSession} from './tls/kept-session.ts';
 import {ParsedSessions} from './tls/parsed-sessions.ts';
@@ -72,7 +73,7 @@ export class SessionStore implements SessionKeeper, Disposable {
 		const own = this.#caches.get(cacheType)?.own.take(ownKey);
 		if (own === undefined) {
 			this.#manager.lookup(cacheType, key, bytes =>
-				done(bytes === undefined ? undefined : this.#parsed.parse(`${cacheType} ${key}`, bytes)),
+				done(bytes === undefined ? undefined : this.#parsed.parse(cacheKey(cacheType, key), bytes)),
 			);
 		} else {
 			done(own);

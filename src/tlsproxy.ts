@@ -16,6 +16,7 @@
 /*	postfix src/tlsproxy/tlsproxy.c
 /*--*/
 
+import {wordsOf} from './base/text.ts';
 import {ClientRole} from './client-role.ts';
 import {ClientSessionStore} from './client-session-store.ts';
 import type {Configuration} from './conf/configuration.ts';
@@ -267,8 +268,8 @@ function transportOf(configuration: Configuration, tag: string): log.LogTranspor
 		);
 	}
 
-	const prefixes = configuration.string('maillog_file_prefixes').split(/[\s,]+/);
-	if (!prefixes.some(prefix => prefix !== '' && file.startsWith(prefix))) {
+	const prefixes = wordsOf(configuration.string('maillog_file_prefixes'));
+	if (!prefixes.some(prefix => file.startsWith(prefix))) {
 		throw new ConfigurationError(
 			`maillog_file value '${file}' does not match any prefix in maillog_file_prefixes`,
 		);

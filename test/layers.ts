@@ -5,7 +5,7 @@ import test from 'ava';
 const root = new URL('../src/', import.meta.url).pathname;
 
 /* What everybody may import; it imports nothing but itself. */
-const base = ['errors', 'owned', 'step', 'units'];
+const base = ['base', 'errors', 'owned', 'step', 'units'];
 
 /* What a folder, or a file at the top, may import besides the base and its own folder. */
 const allowed: Readonly<Record<string, readonly string[] | 'everything'>> = {
@@ -94,7 +94,7 @@ for (const path of modules) {
 test('every layer of the tree is known, and the tree was found', t => {
 	t.true(modules.length >= 30);
 	t.deepEqual(
-		['conf', 'event', 'ffi', 'master', 'proxy', 'tls', 'tlsmgr', 'wire'],
+		['base', 'conf', 'event', 'ffi', 'master', 'proxy', 'tls', 'tlsmgr', 'wire'],
 		[...new Set(modules.filter(path => path.includes('/')).map(layerOf))].toSorted(),
 	);
 });

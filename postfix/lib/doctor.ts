@@ -35,6 +35,7 @@
 
 import {existsSync} from 'node:fs';
 import {dirname, join} from 'node:path';
+import {cacheKey} from '../../src/base/cache-key.ts';
 import {namedDirectory, runCommand, singleLetterOptions} from './command-line.ts';
 import {checkCache} from './doctor/cache.ts';
 import {checkIdentities} from './doctor/identity.ts';
@@ -97,7 +98,7 @@ function installCommand(): string {
 
 /* What is so of several services is said once, if the same repairs it. */
 function merged(findings: readonly Finding[]): readonly Finding[] {
-	const same = Map.groupBy(findings, ({fact, effect, repair}) => [fact, effect, ...repair].join('\n'));
+	const same = Map.groupBy(findings, ({fact, effect, repair}) => cacheKey(fact, effect, ...repair));
 	return [...same.values()].flatMap(group => {
 		const [first] = group;
 		const who = group.flatMap(finding => finding.who ?? []);

@@ -27,6 +27,7 @@ import {
 	rmSync,
 } from 'node:fs';
 import {basename, dirname, join, relative, resolve} from 'node:path';
+import {cacheKey} from '../../src/base/cache-key.ts';
 import {unsafeReason} from './instance.ts';
 import {Refusal} from './master-cf.ts';
 
@@ -186,7 +187,7 @@ function sameFiles(source: string, target: string): boolean {
 	}
 
 	const files = filesIn(source);
-	if (files.join('\0') !== filesIn(target).join('\0')) {
+	if (cacheKey(...files) !== cacheKey(...filesIn(target))) {
 		return false;
 	}
 

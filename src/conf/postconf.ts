@@ -6,7 +6,8 @@
 /* DESCRIPTION
 /*	readConfiguration() asks the host's own postconf(1) for all
 /*	parameters, unexpanded: it knows the defaults of its release and
-/*	reads main.cf as Postfix does. Settings of the command line, and
+/*	reads main.cf as Postfix does, except for white space, which comes
+/*	from exact(3). Settings of the command line, and
 /*	what a process says about itself, are put on top. To be called
 /*	before the jail.
 /*
@@ -30,6 +31,7 @@ import {existsSync} from 'node:fs';
 import {ConfigurationError} from '../errors.ts';
 import {commandLines} from './command.ts';
 import {Configuration} from './configuration.ts';
+import {readMainCf, withExactSpace} from './exact.ts';
 
 /** Where the configuration of a process comes from. */
 export interface ConfigurationSource {
@@ -82,7 +84,8 @@ export async function readConfiguration(source: ConfigurationSource): Promise<Co
 		}
 	}
 
-	return new Configuration(values, settings);
+	const mainCf = readMainCf(configDirectory ?? values.get('config_directory') ?? '');
+	return new Configuration(withExactSpace(values, mainCf), settings);
 }
 
 function findPostconf(): string {
@@ -100,8 +103,8 @@ function namesIn(values: Iterable<string>): readonly string[] {
 	return [...new Set(names)];
 }
 
-/** Names and values. */
-function valuesIn(lines: readonly string[]): Map<string, string> {
+/** Names and values in lines that postconf(1) prints: `name = value`. */
+export function valuesIn(lines: readonly string[]): Map<string, string> {
 	const values = new Map<string, string>();
 	for (const line of lines) {
 		const end = line.indexOf(' =');

@@ -15,7 +15,8 @@
 /*--*/
 
 import type {Configuration} from './configuration.ts';
-import {postconfLines} from './postconf.ts';
+import {readMasterCf, type Values, withExactSpace} from './exact.ts';
+import {postconfLines, valuesIn} from './postconf.ts';
 
 /** One service. */
 export interface MailClient {
@@ -57,6 +58,8 @@ export function mailClients(
 	{services, settings}: MasterFile,
 	configuration: Configuration,
 ): readonly MailClient[] {
+	const written = readMasterCf(configuration.configDirectory);
+	const exact = withExactSpace(valuesIn(settings), written);
 	return services.flatMap(line => {
 		const [name = '', type = '', , , , , , command = ''] = line.split(/\s+/);
 		const program = command.replace(/^.*\//, '');
@@ -65,21 +68,17 @@ export function mailClients(
 		}
 
 		const service = `${name}/${type}`;
-		const own = settingsOf(service, settings);
+		const own = settingsOf(service, exact);
 		own.set('service_name', name).set('process_name', program);
 		return [{service, program, configuration: configuration.forService(own)}];
 	});
 }
 
-function settingsOf(service: string, lines: readonly string[]): Map<string, string> {
+function settingsOf(service: string, settings: Values): Map<string, string> {
 	const prefix = `${service}/`;
-	const settings = new Map<string, string>();
-	for (const line of lines) {
-		const end = line.indexOf(' =');
-		if (line.startsWith(prefix) && end > 0) {
-			settings.set(line.slice(prefix.length, end), line.slice(end + 3));
-		}
-	}
-
-	return settings;
+	return new Map(
+		[...settings]
+			.filter(([name]) => name.startsWith(prefix))
+			.map(([name, value]) => [name.slice(prefix.length), value]),
+	);
 }

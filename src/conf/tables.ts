@@ -24,6 +24,7 @@
 
 import {readFileSync} from 'node:fs';
 import {getSystemErrorMessage} from 'node:util';
+import {wordsOf} from '../base/text.ts';
 import {ConfigurationError} from '../errors.ts';
 import * as log from '../log.ts';
 import {commandLines} from './command.ts';
@@ -119,7 +120,7 @@ export function tablesIn(list: string): readonly string[] {
 	let depth = 0;
 	for (const character of list) {
 		depth += character === '{' ? 1 : character === '}' ? -1 : 0;
-		if (depth <= 0 && /[\s,]/.test(character)) {
+		if (depth <= 0 && /[ \t\r\n,]/.test(character)) {
 			names.push(name);
 			name = '';
 		} else {
@@ -207,11 +208,7 @@ function unavailable(name: string, reason: string): Table {
 }
 
 function read(files: string): Buffer {
-	const contents = files
-		.split(/[\s,]+/)
-		.filter(file => file !== '')
-		.map(contentsOf);
-	return Buffer.from(contents.join('\n'), 'latin1');
+	return Buffer.from(wordsOf(files).map(contentsOf).join('\n'), 'latin1');
 }
 
 function contentsOf(file: string): string {

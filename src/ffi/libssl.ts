@@ -62,20 +62,19 @@ export const SSL_set_info_callback: (ssl: Ssl, callback: InfoCallback) => void =
 );
 export const SSL_CTX_load_verify_locations: (
 	ctx: SslCtx,
-	file: string | null,
-	path: string | null,
+	file: Uint8Array | null,
+	path: Uint8Array | null,
 ) => number = libssl.func(
 	'int SSL_CTX_load_verify_locations(void *ctx, const char *CAfile, const char *CApath)',
 );
 export const SSL_CTX_set_default_verify_paths: (ctx: SslCtx) => number = libssl.func(
 	'int SSL_CTX_set_default_verify_paths(void *ctx)',
 );
-export const SSL_CTX_use_certificate_chain_file: (ctx: SslCtx, file: string) => number = libssl.func(
+export const SSL_CTX_use_certificate_chain_file: (ctx: SslCtx, file: Uint8Array) => number = libssl.func(
 	'int SSL_CTX_use_certificate_chain_file(void *ctx, const char *file)',
 );
-export const SSL_CTX_use_PrivateKey_file: (ctx: SslCtx, file: string, type: number) => number = libssl.func(
-	'int SSL_CTX_use_PrivateKey_file(void *ctx, const char *file, int type)',
-);
+export const SSL_CTX_use_PrivateKey_file: (ctx: SslCtx, file: Uint8Array, type: number) => number =
+	libssl.func('int SSL_CTX_use_PrivateKey_file(void *ctx, const char *file, int type)');
 export const SSL_CTX_check_private_key: (ctx: SslCtx) => number = libssl.func(
 	'int SSL_CTX_check_private_key(const void *ctx)',
 );

@@ -27,8 +27,17 @@ function at(offset: number): Address {
 	return (scratch.address + BigInt(offset)) as Address;
 }
 
+/**
+ * The name of a file, for C.
+ *
+ * @param name - one character per byte. A string would be converted to UTF-8 a second time.
+ */
+export function pathBytes(name: string): Uint8Array {
+	return Buffer.from(`${name}\0`, 'latin1');
+}
+
 /* bio.h, pem.h: certificates and keys in files */
-export const BIO_new_file: (path: string, mode: string) => Bio | null = libcrypto.func(
+export const BIO_new_file: (path: Uint8Array, mode: string) => Bio | null = libcrypto.func(
 	'void *BIO_new_file(const char *path, const char *mode)',
 );
 const BIO_s_mem: () => BioMethod = libcrypto.func('const void *BIO_s_mem(void)');

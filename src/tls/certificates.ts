@@ -14,6 +14,7 @@
 /*	postfix src/tls/tls_certkey.c
 /*--*/
 
+import {wordsOf} from '../base/text.ts';
 import {Panic} from '../errors.ts';
 import {errno, strerror} from '../ffi/libc.ts';
 import {
@@ -43,14 +44,14 @@ import {
 	decodePrivateKey,
 	endOfPem,
 	type PemObject,
+	pathBytes,
 	readPem,
 } from '../ffi/pem.ts';
 import {OPENSSL_sk_free, OPENSSL_sk_new_null, OPENSSL_sk_push, type X509, X509_free} from '../ffi/x509.ts';
 import {info, warning} from '../log.ts';
 import {printErrors} from './library.ts';
-import {wordsOf} from './settings.ts';
 
-/** The files of one identity. Names as on the wire. */
+/** The files of one identity. Names as on the wire, one character per byte. */
 export interface IdentityFiles {
 	readonly chain_files: string;
 	readonly cert_file: string;
@@ -77,12 +78,12 @@ export function loadAuthorities(
 		return true;
 	}
 
-	const file = CAfile === '' ? null : CAfile;
-	const path = CApath === '' ? null : CApath;
+	const file = CAfile === '' ? null : pathBytes(CAfile);
+	const path = CApath === '' ? null : pathBytes(CApath);
 	if (SSL_CTX_load_verify_locations(ctx, file, path) !== 1) {
 		const names = [
-			file === null ? [] : [`CAfile="${file}"`],
-			path === null ? [] : [`CApath="${path}"`],
+			file === null ? [] : [`CAfile="${CAfile}"`],
+			path === null ? [] : [`CApath="${CApath}"`],
 		].flat();
 		info(`cannot load Certification Authority data, ${names.join(', ')}: disabling TLS support`);
 		printErrors();
@@ -104,24 +105,43 @@ export function loadIdentity(ctx: SslCtx, files: IdentityFiles): boolean {
 		return loadChain(ctx, wordsOf(files.chain_files), 'chain', files.chain_files);
 	}
 
-	return (
-		loadPair(ctx, 'RSA', files.cert_file, files.key_file) &&
-		loadPair(ctx, 'DSA', files.dcert_file, files.dkey_file) &&
-		loadPair(ctx, 'ECDSA', files.eccert_file, files.eckey_file)
-	);
+	return pairs.every(([label, certificate, key]) => loadPair(ctx, label, files[certificate], files[key]));
 }
 
-/** The files that the settings name, for messages. */
+/* The older settings, in the order in which they are loaded. */
+const pairs = [
+	['RSA', 'cert_file', 'key_file'],
+	['DSA', 'dcert_file', 'dkey_file'],
+	['ECDSA', 'eccert_file', 'eckey_file'],
+] as const;
+
+/**
+ * The settings of an identity that have an effect, each with the files that it names.
+ *
+ * Note: chain_files is a list, and replaces all others unless it is empty. The others name one file each,
+ * whatever characters that name contains; a key without a certificate is not loaded.
+ * Source: tls_set_my_certificate_key_info(), postfix src/tls/tls_certkey.c.
+ */
+export function effectiveSettings(
+	files: IdentityFiles,
+): ReadonlyArray<readonly [setting: keyof IdentityFiles, names: readonly string[]]> {
+	if (files.chain_files !== '') {
+		return [['chain_files', wordsOf(files.chain_files)]];
+	}
+
+	return pairs
+		.filter(([, certificate]) => files[certificate] !== '')
+		.flatMap(([, certificate, key]) => [
+			[certificate, [files[certificate]]],
+			[key, [files[key]]],
+		]);
+}
+
+/** The files that are loaded for an identity. */
 export function namedFiles(files: IdentityFiles): readonly string[] {
-	return [
-		...wordsOf(files.chain_files),
-		files.cert_file,
-		files.key_file,
-		files.dcert_file,
-		files.dkey_file,
-		files.eccert_file,
-		files.eckey_file,
-	].filter(name => name !== '');
+	return effectiveSettings(files)
+		.flatMap(([, names]) => names)
+		.filter(name => name !== '');
 }
 
 function loadPair(ctx: SslCtx, label: string, certificate: string, key: string): boolean {
@@ -134,9 +154,9 @@ function loadPair(ctx: SslCtx, label: string, certificate: string, key: string):
 	}
 
 	ERR_clear_error();
-	if (SSL_CTX_use_certificate_chain_file(ctx, certificate) !== 1) {
+	if (SSL_CTX_use_certificate_chain_file(ctx, pathBytes(certificate)) !== 1) {
 		warning(`cannot get ${label} certificate from file "${certificate}": disabling TLS support`);
-	} else if (SSL_CTX_use_PrivateKey_file(ctx, key, SSL_FILETYPE_PEM) !== 1) {
+	} else if (SSL_CTX_use_PrivateKey_file(ctx, pathBytes(key), SSL_FILETYPE_PEM) !== 1) {
 		warning(`cannot get ${label} private key from file "${key}": disabling TLS support`);
 	} else if (SSL_CTX_check_private_key(ctx) !== 1) {
 		ERR_clear_error();
@@ -175,7 +195,7 @@ type Mode = 'chain' | 'mixed';
 function loadChain(ctx: SslCtx, paths: readonly string[], mode: Mode, origin: string): boolean {
 	return loading(chain => {
 		for (const path of paths) {
-			const bio = BIO_new_file(path, 'r');
+			const bio = BIO_new_file(pathBytes(path), 'r');
 			if (bio === null) {
 				warning(`error opening chain file: ${path}: ${strerror(errno())}`);
 				if (mode === 'mixed') {

@@ -13,6 +13,7 @@
 /*	settings(3), postfix src/tls/tls_misc.c, tls_set_ciphers()
 /*--*/
 
+import {cacheKey} from '../base/cache-key.ts';
 import {ERR_clear_error} from '../ffi/libcrypto.ts';
 import {SSL_set_cipher_list, type Ssl} from '../ffi/libssl.ts';
 import {info, warning} from '../log.ts';
@@ -38,10 +39,10 @@ const LISTS = 50;
 function listOf(grades: CipherGrades, grade: string, exclusions: string): CipherList {
 	const known = lists.get(grades) ?? new Map<string, CipherList>();
 	lists.set(grades, known);
-	const name = `${grade} ${exclusions}`;
-	const list = known.get(name) ?? cipherList(grades, grade, exclusions);
+	const key = cacheKey(grade, exclusions);
+	const list = known.get(key) ?? cipherList(grades, grade, exclusions);
 	if (known.size < LISTS) {
-		known.set(name, list);
+		known.set(key, list);
 	}
 
 	return list;

@@ -15,6 +15,7 @@
 /*	connection(3), postfix src/tls/tls_client.c, tls_client_start()
 /*--*/
 
+import {cacheKey} from '../base/cache-key.ts';
 import {Panic} from '../errors.ts';
 import {OpenSSL_version_num} from '../ffi/libcrypto.ts';
 import {
@@ -278,7 +279,7 @@ function resumptionOf(
 		cacheType,
 		key,
 		/* Stock tells neither identities nor, below verification, server names apart. */
-		ownKey: `${serial} ${parts.sni} ${key}`,
+		ownKey: cacheKey(String(serial), parts.sni, key),
 		logMask,
 		firstOnly: application.behavior.firstTicketOnly,
 		keeper,

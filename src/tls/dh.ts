@@ -24,7 +24,7 @@ import {SSL_CTX_set_dh_auto, setParametersFrom} from '../ffi/dh.ts';
 import {errno, strerror} from '../ffi/libc.ts';
 import {ERR_clear_error, isOpenssl3} from '../ffi/libcrypto.ts';
 import type {SslCtx} from '../ffi/libssl.ts';
-import {BIO_free, BIO_new_file, bioOf} from '../ffi/pem.ts';
+import {BIO_free, BIO_new_file, bioOf, pathBytes} from '../ffi/pem.ts';
 import {warning} from '../log.ts';
 import type {Behavior} from './behavior.ts';
 import {printErrors} from './library.ts';
@@ -63,7 +63,7 @@ export function setParameters(
 
 /* Whether the file has parameters, be they of use or not. Before 3.6 they were called by a number of bits. */
 function given(contexts: readonly SslCtx[], file: string, bits: number | false): boolean {
-	const bio = BIO_new_file(file, 'r');
+	const bio = BIO_new_file(pathBytes(file), 'r');
 	if (bio === null) {
 		const what =
 			bits === false

@@ -16,6 +16,7 @@
 /*	postfix src/tls/tls_dh.c
 /*--*/
 
+import {wordsOf} from '../base/text.ts';
 import {
 	EC_curve_nist2nid,
 	ERR_clear_error,
@@ -36,7 +37,6 @@ import {
 import {warning} from '../log.ts';
 import type {Behavior} from './behavior.ts';
 import {printErrors} from './library.ts';
-import {wordsOf} from './settings.ts';
 
 /** The two parameters. */
 export interface GroupParameters {

@@ -4,31 +4,41 @@
 /* SUMMARY
 /*	identities and authorities that were loaded as root
 /* DESCRIPTION
-/*	Behind the jail a process can read neither the keys of its clients
+/*	In the jail a process can read neither the keys of its clients
 /*	nor, as a rule, the certificates that they trust. So the files that
 /*	any client is configured with are loaded before, each set of files
-/*	once, into a context of its own that makes no connection. An
-/*	application whose settings name the same files gets them from
-/*	there, whatever its other settings are.
+/*	once, into a context of its own that makes no connection. A request
+/*	that names the same files gets them from there, whatever its other
+/*	settings are. Names are compared as Postfix uses them: chain_files
+/*	is a list, every other setting is the name of one file.
 /*
-/*	A set that could not be loaded is remembered as well: its clients
-/*	are refused, and those of other sets are not affected.
+/*	A set that could not be loaded does not affect other sets. As with
+/*	stock, each request for it reads the files again, with the
+/*	privileges that are left.
 /* SEE ALSO
 /*	certificates(3), application(3)
 /*--*/
 
+import {cacheKey} from '../base/cache-key.ts';
 import {
 	copyAuthorities,
 	copyIdentity,
+	hasIdentity,
 	SSL_CTX_free,
 	SSL_CTX_new,
 	SSL_CTX_set_security_level,
 	type SslCtx,
 	TLS_client_method,
 } from '../ffi/libssl.ts';
-import {info, warning} from '../log.ts';
+import {warning} from '../log.ts';
 import {Owned} from '../owned.ts';
-import {type IdentityFiles, loadAuthorities, loadIdentity, namedFiles} from './certificates.ts';
+import {
+	effectiveSettings,
+	type IdentityFiles,
+	loadAuthorities,
+	loadIdentity,
+	namedFiles,
+} from './certificates.ts';
 import {printErrors} from './library.ts';
 
 /** The files that a client's settings name. */
@@ -59,29 +69,46 @@ export class Keyring implements Disposable {
 		return identity !== undefined && authorities !== undefined;
 	}
 
-	/** Whether all files that a client names are here, or known to be broken. */
+	/** Whether load() was called for all files that a client names, with or without success. */
 	has(files: MaterialFiles, appendDefault: boolean): boolean {
 		return (
 			(namedFiles(files).length === 0 || this.#identities.has(identityKey(files))) &&
-			(authoritiesOf(files) === '' || this.#authorities.has(authorityKey(files, appendDefault)))
+			((files.CAfile === '' && files.CApath === '') ||
+				this.#authorities.has(authorityKey(files, appendDefault)))
 		);
 	}
 
 	/**
-	 * Gives a context the identity that its settings name; reads the files when they are not here.
+	 * Which of the files that a client names could not be used when they were loaded, as settings for the
+	 * log; undefined if all could. A list of chain files that cannot be opened is not an error for Postfix:
+	 * such a client is served without a certificate.
+	 *
+	 * @param prefix - of the names of the parameters.
+	 */
+	problemWith(files: MaterialFiles, appendDefault: boolean, prefix: string): string | undefined {
+		const problems: string[] = [];
+		const identity = this.#identities.get(identityKey(files));
+		if (namedFiles(files).length > 0 && (identity === undefined || !hasIdentity(identity.value))) {
+			problems.push(...identitySettings(files, prefix));
+		}
+
+		const named = files.CAfile !== '' || files.CApath !== '';
+		if (named && this.#authorities.get(authorityKey(files, appendDefault)) === undefined) {
+			problems.push(...authoritySettings(files, prefix));
+		}
+
+		return problems.length === 0 ? undefined : problems.join('; ');
+	}
+
+	/**
+	 * Gives a context the identity that its settings name. Reads the files if they are not here.
 	 *
 	 * @returns false when there is none to give; the reason has been logged.
 	 */
 	giveIdentity(ctx: SslCtx, files: IdentityFiles): boolean {
-		const key = identityKey(files);
-		if (!this.#identities.has(key)) {
-			return loadIdentity(ctx, files);
-		}
-
-		const entry = this.#identities.get(key);
+		const entry = this.#identities.get(identityKey(files));
 		if (entry === undefined) {
-			warning(`${namedFiles(files).join(', ')}: could not be loaded when this process started`);
-			return false;
+			return loadIdentity(ctx, files);
 		}
 
 		if (!copyIdentity(entry.value, ctx)) {
@@ -95,15 +122,9 @@ export class Keyring implements Disposable {
 
 	/** The same for trusted certificates. */
 	giveAuthorities(ctx: SslCtx, files: MaterialFiles, appendDefault: boolean): boolean {
-		const key = authorityKey(files, appendDefault);
-		if (!this.#authorities.has(key)) {
-			return loadAuthorities(ctx, files.CAfile, files.CApath, appendDefault);
-		}
-
-		const entry = this.#authorities.get(key);
+		const entry = this.#authorities.get(authorityKey(files, appendDefault));
 		if (entry === undefined) {
-			info(`${authoritiesOf(files)}: could not be loaded when this process started`);
-			return false;
+			return loadAuthorities(ctx, files.CAfile, files.CApath, appendDefault);
 		}
 
 		copyAuthorities(entry.value, ctx);
@@ -143,15 +164,37 @@ function make(load: (ctx: SslCtx) => boolean): Entry {
 	return load(made) ? ctx.move() : undefined;
 }
 
-function identityKey(files: IdentityFiles): string {
-	const {chain_files, cert_file, key_file, dcert_file, dkey_file, eccert_file, eckey_file} = files;
-	return [chain_files, cert_file, key_file, dcert_file, dkey_file, eccert_file, eckey_file].join('\n');
+/** The key of an identity: equal for settings that load the same files in the same way. */
+export function identityKey(files: IdentityFiles): string {
+	return cacheKey(...effectiveSettings(files).map(([setting, names]) => cacheKey(setting, ...names)));
 }
 
-function authorityKey({CAfile, CApath}: MaterialFiles, appendDefault: boolean): string {
-	return [CAfile, CApath, String(appendDefault)].join('\n');
+/** The key of trusted certificates. Without a name the system's own are not trusted either. */
+export function authorityKey({CAfile, CApath}: MaterialFiles, appendDefault: boolean): string {
+	return CAfile === '' && CApath === '' ? '' : cacheKey(CAfile, CApath, String(appendDefault));
 }
 
-function authoritiesOf({CAfile, CApath}: MaterialFiles): string {
-	return [CAfile, CApath].filter(name => name !== '').join(', ');
+/**
+ * The files that a client names, as settings for the log.
+ *
+ * @param prefix - of the names of the parameters, such as `smtp_tls_`.
+ */
+export function namedSettings(files: MaterialFiles, prefix: string): string {
+	return [...identitySettings(files, prefix), ...authoritySettings(files, prefix)].join('; ');
+}
+
+/** What the names of a client's parameters begin with, by that of its log level; empty if that is another name. */
+export function parameterPrefix(logParameter: string): string {
+	return logParameter.endsWith('loglevel') ? logParameter.slice(0, -'loglevel'.length) : '';
+}
+
+function identitySettings(files: IdentityFiles, prefix: string): readonly string[] {
+	return effectiveSettings(files).map(([setting, names]) => `${prefix}${setting} = ${names.join(', ')}`);
+}
+
+function authoritySettings({CAfile, CApath}: MaterialFiles, prefix: string): readonly string[] {
+	return [
+		...(CAfile === '' ? [] : [`${prefix}CAfile = ${CAfile}`]),
+		...(CApath === '' ? [] : [`${prefix}CApath = ${CApath}`]),
+	];
 }

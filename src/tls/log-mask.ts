@@ -10,6 +10,7 @@
 /*	postfix src/tls/tls_misc.c, tls_log_mask()
 /*--*/
 
+import {wordsOf} from '../base/text.ts';
 import {warning} from '../log.ts';
 import type {Behavior} from './behavior.ts';
 
@@ -66,7 +67,7 @@ let warnedOfTrace = false;
  */
 export function logMask(parameter: string, level: string, behavior: Behavior): number {
 	let mask = 0;
-	for (const word of level.split(/[\s,]+/).filter(text => text !== '')) {
+	for (const word of wordsOf(level)) {
 		const name = word.toLowerCase();
 		const bits = isWord(name, behavior) ? words.get(name) : undefined;
 		if (bits === undefined) {

@@ -11,6 +11,7 @@
 /*	postfix src/tls/tls_verify.c, src/tls/tls_fprint.c
 /*--*/
 
+import {cacheKey} from '../base/cache-key.ts';
 import {Panic} from '../errors.ts';
 import {digestOf, type EvpMd, type EvpPkey, NID_commonName, NID_organizationName} from '../ffi/libcrypto.ts';
 import {
@@ -67,8 +68,8 @@ export function namesOf(
 	}
 
 	const der = derOfCertificate(certificate);
-	const name = der === undefined ? '' : `${digest} ${bareKeys} ${der.toString('latin1')}`;
-	const known = seen.get(name);
+	const key = der === undefined ? '' : cacheKey(String(digest), String(bareKeys), der.toString('latin1'));
+	const known = seen.get(key);
 	if (known !== undefined) {
 		return known;
 	}
@@ -87,7 +88,7 @@ export function namesOf(
 			seen.clear();
 		}
 
-		seen.set(name, names);
+		seen.set(key, names);
 	}
 
 	return names;

@@ -16,6 +16,7 @@
 /*	postfix src/tls/tls_dane.c, src/tls/tls_client.c
 /*--*/
 
+import {wordsOf} from '../base/text.ts';
 import {
 	addTlsa,
 	DANE_FLAG_NO_DANE_EE_NAMECHECKS,
@@ -36,7 +37,6 @@ import type {Behavior} from './behavior.ts';
 import {printErrors} from './library.ts';
 import {acceptServerKey} from './raw-keys.ts';
 import {namePattern} from './server-name.ts';
-import {wordsOf} from './settings.ts';
 import type {FailureReporter} from './tlsrpt.ts';
 
 /* Usage and selector. Source: RFC 7218. */

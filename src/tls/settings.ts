@@ -11,6 +11,7 @@
 /*	postfix src/tls/tls_misc.c
 /*--*/
 
+import {wordsOf} from '../base/text.ts';
 import {
 	SSL_OP_ALL,
 	SSL_OP_CIPHER_SERVER_PREFERENCE,
@@ -34,11 +35,6 @@ import {
 	SSL_OP_TLSEXT_PADDING,
 } from '../ffi/libssl.ts';
 import {warning} from '../log.ts';
-
-/** Splits at white space, commas, and the further separators given. */
-export function wordsOf(text: string, separators = ''): readonly string[] {
-	return text.split(new RegExp(`[\\s,${separators}]+`)).filter(word => word !== '');
-}
 
 /* Protocols */
 

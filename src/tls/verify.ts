@@ -14,6 +14,7 @@
 /*	postfix src/tls/tls_verify.c
 /*--*/
 
+import {cacheKey} from '../base/cache-key.ts';
 import {registerChainCallback, registerVerifyCallback} from '../ffi/callback.ts';
 import {
 	type ChainCallback,
@@ -153,10 +154,9 @@ export const rememberedChains: ChainCallback = registerChainCallback(ctx => {
 	return result;
 });
 
-/* NUL is in no name, since clients end names with it; how many there are tells where the digests begin. */
 function verdictName(ssl: Ssl, {names}: Experience, ctx: X509StoreCtx): string | undefined {
 	const digests = digestsOfPresented(ctx);
-	return digests && [SSL_get_security_level(ssl), names.length, ...names, digests].join('\0');
+	return digests && cacheKey(String(SSL_get_security_level(ssl)), cacheKey(...names), digests);
 }
 
 let sslIndex: number | undefined;

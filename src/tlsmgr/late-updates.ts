@@ -24,6 +24,7 @@
 /*	client(3)
 /*--*/
 
+import {cacheKey} from '../base/cache-key.ts';
 import type {Deadline, DeadlineClock} from '../event/deadline.ts';
 import type {Milliseconds} from '../units.ts';
 import type {TlsManager} from './client.ts';
@@ -116,7 +117,7 @@ export class LateUpdates implements Disposable {
 	}
 
 	#name(cacheType: string, cacheId: string): Name {
-		const key = `${cacheType} ${cacheId}`;
+		const key = cacheKey(cacheType, cacheId);
 		const known = this.#names.get(key);
 		if (known !== undefined) {
 			return known;

@@ -143,8 +143,3 @@ export function printList(list: AttributeList): Uint8Array {
 	texts.push('', '');
 	return Buffer.from(texts.join('\0'), 'latin1');
 }
-
-/** A list as lines of text, for comparison. */
-export function plainText(list: AttributeList): string {
-	return list.map(([name, value]) => `${name}=${value}\n`).join('');
-}

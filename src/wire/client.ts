@@ -13,9 +13,10 @@
 /*	src/tls/tls_proxy_client_scan.c
 /*--*/
 
-import {type AttributeList, plainText, printList} from './attr.ts';
+import {type AttributeList, printList} from './attr.ts';
 import {AttributeReader, type Field, type MessageOf, print, scan} from './field.ts';
 import type {Profile} from './release.ts';
+import {settingsKey} from './settings-key.ts';
 
 /* config_file and config_name came in patch releases, after the next minor release was out. */
 const lateConfig = {since: '3.5.20', except: ['3.6', '3.8.0']} as const;
@@ -231,12 +232,10 @@ export function printClientSettings({params, init, start}: ClientSettings, {form
 	]);
 }
 
-/** The global settings as text, for comparison. Source: tls_proxy_client_param_to_string(). */
-export function paramsText(params: ClientParams, {format}: Profile): string {
-	return plainText(print(clientParamsFields, params, format));
-}
-
-/** What selects an SSL_CTX as text, for comparison. Source: tls_proxy_client_init_to_string(). */
-export function initText(init: ClientInit, {format}: Profile): string {
-	return plainText(print(clientInitFields, init, format));
+/** The key of what selects an SSL_CTX. */
+export function clientSettingsKey({params, init}: CommonSettings, {format}: Profile): string {
+	return settingsKey([
+		...print(clientParamsFields, params, format),
+		...print(clientInitFields, init, format),
+	]);
 }

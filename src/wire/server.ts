@@ -13,9 +13,10 @@
 /*	src/tls/tls_proxy_server_start_proto.c
 /*--*/
 
-import {type AttributeList, plainText, printList} from './attr.ts';
+import {type AttributeList, printList} from './attr.ts';
 import {AttributeReader, type Field, type MessageOf, print, scan} from './field.ts';
 import type {Profile} from './release.ts';
+import {settingsKey} from './settings-key.ts';
 
 const serverParamsFields = [
 	{attr: 'config_file', type: 'string'},
@@ -113,12 +114,12 @@ export function printServerSettings({params, init, start}: ServerSettings, {form
 	]);
 }
 
-/** What selects an SSL_CTX as text, for comparison. Which parameter the log level comes from makes no difference. */
-export function serverSettingsText(
+/** The key of what selects an SSL_CTX. Which parameter the log level comes from makes no difference. */
+export function serverSettingsKey(
 	{params, init}: Pick<ServerSettings, 'params' | 'init'>,
 	{format}: Profile,
 ): string {
-	return plainText([
+	return settingsKey([
 		...print(serverParamsFields, params, format),
 		...print(serverInitFields, {...init, log_param: ''}, format),
 	]);

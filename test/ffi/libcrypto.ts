@@ -33,6 +33,7 @@ import {
 	decodePrivateKey,
 	endOfPem,
 	type PemObject,
+	pathBytes,
 	readPem,
 } from '../../src/ffi/pem.ts';
 import {
@@ -94,7 +95,7 @@ function objectsOf(text: string): {readonly objects: readonly PemObject[]; reado
 	const path = at(`pem-${createHash('sha256').update(text).digest('hex').slice(0, 16)}`);
 	writeFileSync(path, text);
 	ERR_clear_error();
-	const bio = nonNull(BIO_new_file(path, 'r'), 'BIO_new_file');
+	const bio = nonNull(BIO_new_file(pathBytes(path), 'r'), 'BIO_new_file');
 	const objects: PemObject[] = [];
 	for (let object = readPem(bio); object !== undefined; object = readPem(bio)) {
 		objects.push(object);
@@ -128,7 +129,7 @@ test.serial('nonNull panics about null with what the library says', t => {
 test.serial('drainErrors gives the oldest first, as Postfix words them, and empties the queue', t => {
 	ERR_clear_error();
 	t.deepEqual(drainErrors(), []);
-	t.is(BIO_new_file('/nonexistent', 'r'), null);
+	t.is(BIO_new_file(pathBytes('/nonexistent'), 'r'), null);
 	const errors = drainErrors();
 	t.is(errors.length, 2);
 	t.regex(

@@ -10,7 +10,6 @@ import {
 	contextOptions,
 	type ProtocolRange,
 	parseProtocols,
-	wordsOf,
 } from '../../src/tls/settings.ts';
 import {collectLog, postfix37} from '../helpers/openssl.ts';
 
@@ -21,14 +20,6 @@ const NO_TLSv1_1 = 0x10000000;
 const NO_TLSv1_2 = 0x08000000;
 const NO_TLSv1_3 = 0x20000000;
 const EVERY = 0x3e000000;
-
-test('wordsOf splits at white space and commas', t => {
-	t.deepEqual(wordsOf(' a, b,,c\td\n'), ['a', 'b', 'c', 'd']);
-	t.deepEqual(wordsOf(' , '), []);
-	t.deepEqual(wordsOf(''), []);
-	t.deepEqual(wordsOf('a:b'), ['a:b']);
-	t.deepEqual(wordsOf('a:b', ':'), ['a', 'b']);
-});
 
 const parses = test.macro<[list: string, disabled: number, minimum?: number, maximum?: number]>({
 	exec(t, list, disabled, minimum = 0, maximum = 0) {

@@ -15,6 +15,7 @@
 import {createPrivateKey, X509Certificate} from 'node:crypto';
 import {readFileSync, statSync} from 'node:fs';
 import {join} from 'node:path';
+import {wordsOf} from '../../../src/base/text.ts';
 import {type Proxy, proxiesOf} from './service.ts';
 import {type Client, type Finding, titles, type View} from './view.ts';
 
@@ -44,14 +45,13 @@ function fileNames(
 	client: Client,
 	kinds: readonly string[],
 ): ReadonlyArray<readonly [kind: string, path: string]> {
-	return kinds.flatMap(kind =>
-		client
-			.own(`tls_${kind}`)
-			.split(/[\s,]+/)
-			/* "none" switches a certificate off. */
+	return kinds.flatMap(kind => {
+		const value = client.own(`tls_${kind}`);
+		/* chain_files is a list. "none" switches a certificate off. */
+		return (kind === 'chain_files' ? wordsOf(value) : [value])
 			.filter(path => path !== '' && path !== 'none')
-			.map(path => [`${client.program}_tls_${kind}`, path] as const),
-	);
+			.map(path => [`${client.program}_tls_${kind}`, path] as const);
+	});
 }
 
 function missingFiles(client: Client): readonly Finding[] {

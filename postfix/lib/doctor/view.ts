@@ -12,6 +12,7 @@
 /*--*/
 
 import {spawnSync} from 'node:child_process';
+import {readMainCf, readMasterCf, withExactSpace} from '../../../src/conf/exact.ts';
 import {addNamedFunction, expand} from '../../../src/conf/expand.ts';
 import {commandEnvironment, configurationDirectory, runPostconf} from '../instance.ts';
 
@@ -78,11 +79,13 @@ export interface Client extends Service {
  */
 export function lookAt(directory: string, destinations: readonly string[]): View {
 	const path = configurationDirectory(directory);
-	const values = new Map(settings(runPostconf(path, []).output));
+	const values = withExactSpace(new Map(settings(runPostconf(path, []).output)), readMainCf(path));
 	defineFunctions(path, values.get('mail_version') ?? '');
 	const {warnings} = runPostconf(path, ['-n']);
 	const value = valueIn(values);
-	const overrides = settings(runPostconf(path, ['-P']).output);
+	const overrides = [
+		...withExactSpace(new Map(settings(runPostconf(path, ['-P']).output)), readMasterCf(path)),
+	];
 	const services = runPostconf(path, ['-M'])
 		.output.split('\n')
 		.filter(line => line !== '')

@@ -1,0 +1,47 @@
+/*++
+/* NAME
+/*	text 3
+/* SUMMARY
+/*	text in the forms that Postfix gives it
+/* DESCRIPTION
+/*	Postfix has three notions of white space, and none of them is that
+/*	of JavaScript, which includes characters above 127. A name in
+/*	UTF-8 that is held one byte per character contains such
+/*	characters: the letter "a" with a grave accent ends with the byte
+/*	of a no-break space.
+/* SEE ALSO
+/*	postfix src/util/sys_defs.h, CHARS_COMMA_SP, CHARS_SPACE, ISSPACE
+/*--*/
+
+/**
+ * The elements of a list. Separators are blank, tab, carriage return, newline and comma.
+ *
+ * @param separators - further separators.
+ * Source: CHARS_COMMA_SP, postfix src/util/sys_defs.h.
+ */
+export function wordsOf(text: string, separators = ''): readonly string[] {
+	return text.split(new RegExp(`[ \\t\\r\\n,${separators}]+`)).filter(word => word !== '');
+}
+
+/** Text with each run of white space replaced by one blank. Source: pcf_print_line(), postfix src/postconf/postconf_print.c. */
+export function foldSpace(text: string): string {
+	return text
+		.split(/[ \t\r\n]+/)
+		.filter(word => word !== '')
+		.join(' ');
+}
+
+/** Text without white space at either end. Source: ISSPACE, postfix src/util/sys_defs.h. */
+export function trimSpace(text: string): string {
+	return text.replaceAll(/^[ \t\n\v\f\r]+|[ \t\n\v\f\r]+$/g, '');
+}
+
+/** Text from the configuration in the form that text from the wire has: one character per byte of UTF-8. */
+export function toBytes(text: string): string {
+	return Buffer.from(text).toString('latin1');
+}
+
+/** The opposite of toBytes(). What is not valid UTF-8 is lost. */
+export function fromBytes(text: string): string {
+	return Buffer.from(text, 'latin1').toString();
+}

@@ -1,0 +1,38 @@
+/*++
+/* NAME
+/*	settings-key 3
+/* SUMMARY
+/*	the identity of the settings that select an SSL_CTX
+/* DESCRIPTION
+/*	Two requests share an SSL_CTX if their settings have the same key.
+/*	A setting that is a list counts as its elements: how they are
+/*	separated makes no difference to Postfix, and the defaults of some
+/*	lists end with a blank that postconf(1) does not print. An empty
+/*	setting differs from a list without elements, which is a setting
+/*	of its own. All other settings count as text.
+/*--*/
+
+import {cacheKey} from '../base/cache-key.ts';
+import {wordsOf} from '../base/text.ts';
+import type {AttributeList} from './attr.ts';
+
+/* Settings that Postfix splits at CHARS_COMMA_SP. Some are also split at other characters. */
+const lists: ReadonlySet<string> = new Set([
+	'chain_files',
+	'log_level',
+	'protocols',
+	'tls_dane_digests',
+	'tls_disable_workarounds',
+	'tls_eecdh_auto_curves',
+	'tls_ffdhe_auto_groups',
+	'tls_ssl_options',
+]);
+
+/** The key of settings, in the form in which clients send them. */
+export function settingsKey(list: AttributeList): string {
+	return cacheKey(...list.flatMap(([name, value]) => [name, lists.has(name) ? elementsOf(value) : value]));
+}
+
+function elementsOf(value: string): string {
+	return value === '' ? '' : `list:${cacheKey(...wordsOf(value))}`;
+}

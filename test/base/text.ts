@@ -1,0 +1,37 @@
+import test from 'ava';
+import {foldSpace, fromBytes, toBytes, trimSpace, wordsOf} from '../../src/base/text.ts';
+
+test('wordsOf splits at blank, tab, carriage return, newline and comma', t => {
+	t.deepEqual(wordsOf(' a, b,,c\td\n'), ['a', 'b', 'c', 'd']);
+	t.deepEqual(wordsOf('a\r\nb'), ['a', 'b']);
+	t.deepEqual(wordsOf(' , '), []);
+	t.deepEqual(wordsOf(''), []);
+	t.deepEqual(wordsOf('a:b'), ['a:b']);
+	t.deepEqual(wordsOf('a:b', ':'), ['a', 'b']);
+});
+
+test('no other character separates words', t => {
+	for (let code = 0; code < 256; code++) {
+		const character = String.fromCharCode(code);
+		const expected = ' \t\r\n,'.includes(character) ? ['a', 'b'] : [`a${character}b`];
+		t.deepEqual(wordsOf(`a${character}b`), expected, `character ${code}`);
+	}
+
+	t.deepEqual(wordsOf(toBytes('/etc/voilà.pem /etc/b')), [toBytes('/etc/voilà.pem'), '/etc/b']);
+});
+
+test('foldSpace makes one blank of each run of white space', t => {
+	t.is(foldSpace('\t a \r\n b\tc  '), 'a b c');
+	t.is(foldSpace(' \n'), '');
+	t.is(foldSpace('a\vb\fc'), 'a\vb\fc');
+});
+
+test('trimSpace removes white space of C at both ends, and no other', t => {
+	t.is(trimSpace(' \t\n\v\f\ra  b \t\n\v\f\r'), 'a  b');
+	t.is(trimSpace('\u00A0a\u00A0'), '\u00A0a\u00A0');
+});
+
+test('toBytes has a character for each byte, and fromBytes takes it back', t => {
+	t.is(toBytes('é'), '\u00C3\u00A9');
+	t.is(fromBytes(toBytes('bücher 例')), 'bücher 例');
+});
