@@ -202,11 +202,10 @@ function loadChain(ctx: SslCtx, paths: readonly string[], mode: Mode, origin: st
 					return false;
 				}
 
-				/* The C program serves with what it has by then, which may be nothing; so do we. */
-				if (chain.key !== undefined && chain.certificates.length > 0) {
-					giveChain(ctx, chain, 'does not match next certificate');
-				}
-
+				/*
+				 * For Postfix this is not an error: TLS goes on with the chains before the last one, which is
+				 * complete only at the end of the last file. Often that means without a certificate.
+				 */
 				return true;
 			}
 

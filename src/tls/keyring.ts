@@ -47,8 +47,12 @@ export interface MaterialFiles extends IdentityFiles {
 	readonly CApath: string;
 }
 
-/* What was loaded; undefined: it could not be. */
-type Entry = Owned<SslCtx> | undefined;
+interface Entry {
+	/** What was loaded; undefined if there was nothing that can be used. */
+	readonly ctx: Owned<SslCtx> | undefined;
+	/** Whether Postfix would go on. */
+	readonly result: boolean;
+}
 
 /** What was loaded before the jail. */
 export class Keyring implements Disposable {
@@ -62,11 +66,17 @@ export class Keyring implements Disposable {
 	 * @returns false when something could not be loaded; the reason has been logged.
 	 */
 	load(files: MaterialFiles, appendDefault: boolean): boolean {
-		const identity = find(this.#identities, identityKey(files), ctx => loadIdentity(ctx, files));
+		const named = namedFiles(files).length > 0;
+		const identity = find(
+			this.#identities,
+			identityKey(files),
+			ctx => loadIdentity(ctx, files),
+			ctx => !named || hasIdentity(ctx),
+		);
 		const authorities = find(this.#authorities, authorityKey(files, appendDefault), ctx =>
 			loadAuthorities(ctx, files.CAfile, files.CApath, appendDefault),
 		);
-		return identity !== undefined && authorities !== undefined;
+		return identity.result && authorities.result;
 	}
 
 	/** Whether load() was called for all files that a client names, with or without success. */
@@ -87,13 +97,12 @@ export class Keyring implements Disposable {
 	 */
 	problemWith(files: MaterialFiles, appendDefault: boolean, prefix: string): string | undefined {
 		const problems: string[] = [];
-		const identity = this.#identities.get(identityKey(files));
-		if (namedFiles(files).length > 0 && (identity === undefined || !hasIdentity(identity.value))) {
+		if (namedFiles(files).length > 0 && this.#identities.get(identityKey(files))?.ctx === undefined) {
 			problems.push(...identitySettings(files, prefix));
 		}
 
 		const named = files.CAfile !== '' || files.CApath !== '';
-		if (named && this.#authorities.get(authorityKey(files, appendDefault)) === undefined) {
+		if (named && this.#authorities.get(authorityKey(files, appendDefault))?.ctx === undefined) {
 			problems.push(...authoritySettings(files, prefix));
 		}
 
@@ -106,12 +115,12 @@ export class Keyring implements Disposable {
 	 * @returns false when there is none to give; the reason has been logged.
 	 */
 	giveIdentity(ctx: SslCtx, files: IdentityFiles): boolean {
-		const entry = this.#identities.get(identityKey(files));
-		if (entry === undefined) {
+		const loaded = this.#identities.get(identityKey(files))?.ctx;
+		if (loaded === undefined) {
 			return loadIdentity(ctx, files);
 		}
 
-		if (!copyIdentity(entry.value, ctx)) {
+		if (!copyIdentity(loaded.value, ctx)) {
 			warning(`${namedFiles(files).join(', ')}: cannot be used again: disabling TLS support`);
 			printErrors();
 			return false;
@@ -122,19 +131,19 @@ export class Keyring implements Disposable {
 
 	/** The same for trusted certificates. */
 	giveAuthorities(ctx: SslCtx, files: MaterialFiles, appendDefault: boolean): boolean {
-		const entry = this.#authorities.get(authorityKey(files, appendDefault));
-		if (entry === undefined) {
+		const loaded = this.#authorities.get(authorityKey(files, appendDefault))?.ctx;
+		if (loaded === undefined) {
 			return loadAuthorities(ctx, files.CAfile, files.CApath, appendDefault);
 		}
 
-		copyAuthorities(entry.value, ctx);
+		copyAuthorities(loaded.value, ctx);
 		return true;
 	}
 
 	[Symbol.dispose](): void {
 		for (const entries of [this.#identities, this.#authorities]) {
 			for (const entry of entries.values()) {
-				entry?.[Symbol.dispose]();
+				entry.ctx?.[Symbol.dispose]();
 			}
 
 			entries.clear();
@@ -142,26 +151,30 @@ export class Keyring implements Disposable {
 	}
 }
 
-function find(entries: Map<string, Entry>, key: string, load: (ctx: SslCtx) => boolean): Entry {
-	if (!entries.has(key)) {
-		entries.set(key, make(load));
-	}
-
-	return entries.get(key);
+function find(
+	entries: Map<string, Entry>,
+	key: string,
+	load: (ctx: SslCtx) => boolean,
+	isUsable: (ctx: SslCtx) => boolean = () => true,
+): Entry {
+	const entry = entries.get(key) ?? make(load, isUsable);
+	entries.set(key, entry);
+	return entry;
 }
 
-function make(load: (ctx: SslCtx) => boolean): Entry {
+function make(load: (ctx: SslCtx) => boolean, isUsable: (ctx: SslCtx) => boolean): Entry {
 	const made = SSL_CTX_new(TLS_client_method());
 	if (made === null) {
 		warning('cannot allocate client SSL_CTX: disabling TLS support');
 		printErrors();
-		return undefined;
+		return {ctx: undefined, result: false};
 	}
 
 	using ctx = new Owned(made, SSL_CTX_free);
 	/* What is good enough is decided by the settings of connections. */
 	SSL_CTX_set_security_level(made, 0);
-	return load(made) ? ctx.move() : undefined;
+	const result = load(made);
+	return {ctx: result && isUsable(made) ? ctx.move() : undefined, result};
 }
 
 /** The key of an identity: equal for settings that load the same files in the same way. */

@@ -5,6 +5,7 @@ import {join} from 'node:path';
 import test, {type ExecutionContext} from 'ava';
 import {execa} from 'execa';
 import {mailVersion} from '../../postfix/lib/instance.ts';
+import {foldSpace} from '../../src/base/text.ts';
 import type {Configuration} from '../../src/conf/configuration.ts';
 import {toSeconds} from '../../src/conf/convert.ts';
 import {type NameOf, parameterNames, parameterOf} from '../../src/conf/parameters.ts';
@@ -49,7 +50,7 @@ function printed(configuration: Configuration, name: (typeof parameterNames)[num
 	const {type} = parameterOf(name);
 	switch (type) {
 		case 'string':
-			return configuration.string(name as NameOf<'string'>);
+			return foldSpace(configuration.string(name as NameOf<'string'>));
 		case 'integer':
 			return String(configuration.integer(name as NameOf<'integer'>));
 		case 'boolean':

@@ -146,7 +146,11 @@ export class Daemon implements AsyncDisposable {
 		let context: TlsContext | undefined;
 		if (status === 1) {
 			client.pass(fd.value);
-			fd[Symbol.dispose]();
+		}
+
+		/* A server that serves one client after the other waits for its end. */
+		fd[Symbol.dispose]();
+		if (status === 1) {
 			if (wish.request?.sendContext !== false) {
 				const list = await client.list();
 				context = list === undefined ? undefined : parseContext(list, this.profile);

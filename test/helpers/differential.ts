@@ -30,8 +30,10 @@ export interface Case {
 	readonly cipher_exclusions?: string;
 	readonly sni?: string;
 	readonly params?: Partial<ClientParams>;
-	/** Names of files are those of the lab. */
+	/** Names of files are those of the lab, with the separators as they stand. */
 	readonly init?: Partial<ClientInit>;
+	/** Names of files that are sent as they are. */
+	readonly files?: Partial<Pick<ClientInit, (typeof fileFields)[number]>>;
 	/** What else the request says. */
 	readonly start?: Partial<ClientStart>;
 }
@@ -126,7 +128,7 @@ export async function put(
 		await daemon.sandbox.waitFor(() => /^(Ciphersuite: |CONNECTION FAILURE$)/m.test(said()), 10_000);
 	}
 
-	const ownName = [...fileFields, 'verifydepth', 'mdalg'].some(name => name in (item.init ?? {}));
+	const ownName = [...fileFields, 'verifydepth', 'mdalg'].some(name => name in {...item.init, ...item.files});
 	const lines = seen.map(line => mask(line, endpoint, lab, ownName));
 	return {
 		status,
@@ -174,7 +176,7 @@ export function comparable(lines: readonly string[]): Lines {
  * files. What a process says when it starts depends on when that was.
  */
 const aside =
-	/^warning: (request from tlsproxy client with unexpected settings|\(server\) '|files are opened without privileges|to avoid this|TLS server role is disabled)/;
+	/^warning: (request from tlsproxy client with unexpected settings|\(server\) '|not loaded when this process started|files are opened without privileges|to avoid this|TLS server role is disabled)/;
 
 /* What is in a dump is random, and how many there are; only whether there are any can be compared. */
 const dumped = /^[\da-f]{4} ([\da-f]{2} |- <)|^(read from|write to) [\dA-F]{8,} \[/;
@@ -312,11 +314,7 @@ function initOf(item: Case, lab: CertificateStore): Partial<ClientInit> {
 	const init: Partial<ClientInit> = {log_level: '1', verifydepth: 9, CAfile: 'root.cert', ...item.init};
 	const files = fileFields.map(name => [
 		name,
-		(init[name] ?? '')
-			.split(' ')
-			.filter(word => word !== '')
-			.map(word => lab.path(word))
-			.join(' '),
+		(init[name] ?? '').replaceAll(/[^ \t\r\n,]+/g, word => lab.path(word)),
 	]);
-	return {...init, ...(Object.fromEntries(files) as Partial<ClientInit>)};
+	return {...init, ...(Object.fromEntries(files) as Partial<ClientInit>), ...item.files};
 }

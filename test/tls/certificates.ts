@@ -333,9 +333,18 @@ test.serial('only objects of another kind', chain, [parameters], {
 	lines: ['warning: loading a: ignoring PEM type: EC PARAMETERS', 'warning: No PEM data in ALL', failed],
 });
 test.serial(
-	'a file that is not there: what came before is used',
+	'a file that is not there: the chain before it is not used',
 	chain,
 	[ecKey + ecCert, undefined, rsaKey + rsaCert],
+	{
+		loaded: [],
+		lines: ['warning: error opening chain file: b: No such file or directory'],
+	},
+);
+test.serial(
+	'a file that is not there: a chain that was followed by another one is used',
+	chain,
+	[ecKey + ecCert + rsaKey + rsaCert, undefined],
 	{
 		loaded: ['ec'],
 		lines: ['warning: error opening chain file: b: No such file or directory'],
@@ -554,12 +563,12 @@ test.serial('it is not there', mixed, undefined, {
 	lines: ['warning: error opening chain file: absent: No such file or directory'],
 });
 
-test('namedFiles names every file once, in the order of the settings', t => {
+test('namedFiles names the files that are loaded', t => {
 	t.deepEqual(namedFiles(nothing), []);
-	t.deepEqual(
-		namedFiles({...nothing, chain_files: '/a, /b', key_file: '/k', cert_file: '/c', eckey_file: '/e'}),
-		['/a', '/b', '/c', '/k', '/e'],
-	);
+	const pairs = {...nothing, key_file: '/k', cert_file: '/c', dcert_file: '/d', eckey_file: '/e'};
+	t.deepEqual(namedFiles(pairs), ['/c', '/k', '/d']);
+	t.deepEqual(namedFiles({...pairs, chain_files: '/a, /b'}), ['/a', '/b']);
+	t.deepEqual(namedFiles({...pairs, chain_files: ' '}), []);
 });
 
 function pathOf(name: string | undefined): string {

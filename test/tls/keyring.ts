@@ -2,6 +2,7 @@ import {renameSync} from 'node:fs';
 import test from 'ava';
 import {nonNull} from '../../src/ffi/libcrypto.ts';
 import {
+	hasIdentity,
 	SSL_CTX_check_private_key,
 	SSL_CTX_free,
 	SSL_CTX_new,
@@ -9,7 +10,7 @@ import {
 } from '../../src/ffi/libssl.ts';
 import {clientApplication} from '../../src/tls/client-application.ts';
 import {DONE} from '../../src/tls/connection.ts';
-import {Keyring, type MaterialFiles} from '../../src/tls/keyring.ts';
+import {authorityKey, identityKey, Keyring, type MaterialFiles} from '../../src/tls/keyring.ts';
 import {
 	CertificateStore,
 	collectLog,
@@ -107,33 +108,106 @@ test.serial('what was loaded serves after the files are gone, whatever the other
 	t.deepEqual(log, []);
 });
 
-test.serial('files that cannot be loaded are refused from then on, and no others', t => {
+test.serial('files that cannot be loaded are tried again for each request, and no others', t => {
 	const log = collectLog();
 	const keyring = new Keyring();
 	t.teardown(() => keyring[Symbol.dispose]());
 	const broken = {...none, cert_file: store.path('rsa.cert'), key_file: store.path('ec.key')};
 	t.false(keyring.load(broken, false));
 	t.true(keyring.has(broken, false));
-	t.true(log.length > 0);
+	const reason = `warning: RSA private key in ${broken.key_file} does not match public key in ${broken.cert_file}: disabling TLS support`;
+	t.deepEqual(log, [reason]);
+	t.is(
+		keyring.problemWith(broken, false, 'smtp_tls_'),
+		`smtp_tls_cert_file = ${broken.cert_file}; smtp_tls_key_file = ${broken.key_file}`,
+	);
 	log.length = 0;
 	t.is(clientApplication(defaultParams, {...defaultInit, ...broken}, keyring, postfix37), undefined);
-	t.deepEqual(log, [
-		`warning: ${broken.cert_file}, ${broken.key_file}: could not be loaded when this process started`,
-	]);
+	t.deepEqual(log, [reason]);
 	const application = clientApplication(defaultParams, defaultInit, keyring, postfix37);
 	t.truthy(application);
 	application?.[Symbol.dispose]();
 });
 
-test.serial('authorities that cannot be loaded are refused from then on', t => {
+test.serial('a list of chain files of which one is absent loads without a certificate', t => {
+	const log = collectLog();
+	const keyring = new Keyring();
+	t.teardown(() => keyring[Symbol.dispose]());
+	const absent = {...none, chain_files: `${store.path('rsa.key')},\t${store.path('absent')}`};
+	t.true(keyring.load(absent, false));
+	t.is(
+		keyring.problemWith(absent, false, ''),
+		`chain_files = ${store.path('rsa.key')}, ${store.path('absent')}`,
+	);
+	const ctx = nonNull(SSL_CTX_new(TLS_client_method()), 'SSL_CTX_new');
+	t.true(keyring.giveIdentity(ctx, absent));
+	t.false(hasIdentity(ctx));
+	SSL_CTX_free(ctx);
+	const reason = `warning: error opening chain file: ${store.path('absent')}: No such file or directory`;
+	t.deepEqual(log, [reason, reason]);
+});
+
+test.serial('authorities that cannot be loaded are tried again for each request', t => {
 	const log = collectLog();
 	const keyring = new Keyring();
 	t.teardown(() => keyring[Symbol.dispose]());
 	const broken = {...none, CAfile: store.path('absent')};
 	t.false(keyring.load(broken, false));
+	t.is(keyring.problemWith(broken, false, 'lmtp_tls_'), `lmtp_tls_CAfile = ${broken.CAfile}`);
+	const reason = log.slice();
+	t.regex(reason.join('\n'), /^cannot load Certification Authority data, CAfile=".*absent"/);
 	log.length = 0;
 	t.is(clientApplication(defaultParams, {...defaultInit, ...broken}, keyring, postfix37), undefined);
-	t.deepEqual(log, [`${broken.CAfile}: could not be loaded when this process started`]);
+	t.deepEqual(log, reason);
+});
+
+/* The key of settings, with what differs from no setting at all. */
+const identity = (settings: Partial<MaterialFiles>): string => identityKey({...none, ...settings});
+
+test('an identity is known by the files that Postfix loads for it', t => {
+	const same = ['/k /c', '/k,/c', '/k, /c', '/k\t/c', '  /k  /c ', '/k\n/c,', ',/k\r\n\t/c'];
+	t.is(new Set(same.map(chain_files => identity({chain_files}))).size, 1);
+	const others = ['/c /k', '/k', '/k /c /c', '/k\v/c', '/k\u00A0/c', '/k:/c', ','];
+	t.is(
+		new Set([...same.slice(0, 1), ...others].map(chain_files => identity({chain_files}))).size,
+		others.length + 1,
+	);
+	t.is(
+		identity({chain_files: '/k', cert_file: '/x'}),
+		identity({chain_files: '/k', key_file: '/y'}),
+		'a list replaces the others',
+	);
+	t.not(identity({chain_files: ',', cert_file: '/x'}), identity({cert_file: '/x'}), 'one without files too');
+	t.is(
+		identity({cert_file: '/c', key_file: '/k', dkey_file: '/d'}),
+		identity({cert_file: '/c', key_file: '/k'}),
+	);
+	t.not(identity({cert_file: '/c  d', key_file: '/k'}), identity({cert_file: '/c d', key_file: '/k'}));
+});
+
+test('no text that moves from one setting to another makes the same key', t => {
+	for (const separator of [' ', '\n', '&', '\0']) {
+		t.not(
+			identity({cert_file: `/a${separator}/b`, key_file: '/c'}),
+			identity({cert_file: '/a', key_file: `/b${separator}/c`}),
+		);
+		t.not(
+			identity({cert_file: '/a', key_file: `/b${separator}`}),
+			identity({cert_file: '/a', key_file: '/b', dcert_file: separator}),
+		);
+		t.not(
+			authorityKey({...none, CAfile: `/a${separator}/b`}, false),
+			authorityKey({...none, CAfile: '/a', CApath: '/b'}, false),
+		);
+	}
+
+	t.not(identity({cert_file: '/a', key_file: '/b'}), identity({dcert_file: '/a', dkey_file: '/b'}));
+	t.not(identity({cert_file: '/a', key_file: '/b'}), identity({chain_files: '/a /b'}));
+	t.is(
+		authorityKey(none, true),
+		authorityKey(none, false),
+		'without a name, those of the system do not count',
+	);
 });
 
 test.serial('has tells what was loaded from what was not', t => {
