@@ -4,6 +4,7 @@
  * tlsmgr(8): ours, and stock's under another name.
  */
 import {createHash, X509Certificate} from 'node:crypto';
+import {mkdirSync, symlinkSync} from 'node:fs';
 import {connect, type Socket} from 'node:net';
 import test, {type ExecutionContext} from 'ava';
 import {mailVersion} from '../../postfix/lib/instance.ts';
@@ -315,6 +316,20 @@ for (const [what, other] of Object.entries(others)) {
 		t.true((await visit(t, own)).reused);
 	});
 }
+
+test.serial(
+	'nothing is offered to a client whose authorities have names that only look the same',
+	async t => {
+		const root = lab.path('root.cert');
+		mkdirSync(`${root}\n`);
+		symlinkSync(lab.path('other.cert'), `${root}\n/x`);
+		const {start} = fresh(base);
+		const one = {start, init: {CAfile: root, CApath: '/x\n/y'}};
+		t.false((await visit(t, one)).reused);
+		t.true((await visit(t, one)).reused);
+		t.false((await visit(t, {...own, init: {CAfile: `${root}\n/x`, CApath: '/y'}})).offered);
+	},
+);
 
 test.serial('a server name below verification is told apart within a process', async t => {
 	const own = fresh({sni: 'one.example.com'});

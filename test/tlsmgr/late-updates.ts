@@ -343,3 +343,33 @@ test.serial(
 		);
 	},
 );
+
+test('a cache type and an id that join to the same text are different sessions', t => {
+	movableClock(t);
+	const asked: string[] = [];
+	const updates = new LateUpdates(
+		{
+			update(type, id) {
+				asked.push(`${type}|${id}`);
+			},
+			delete(type, id) {
+				asked.push(`${type}|${id} removed`);
+			},
+		},
+		new DeadlineClock(),
+	);
+	t.teardown(() => updates[Symbol.dispose]());
+	/* What has the same key as the one before waits until that is stored. */
+	const expected: string[] = [];
+	for (const separator of [' ', '\n', '&', '\0', ':']) {
+		for (const [type, id] of [
+			[`smtp${separator}a`, 'b'],
+			['smtp', `a${separator}b`],
+		] as const) {
+			updates.update(type, id, new Fake('x'));
+			expected.push(`${type}|${id}`);
+		}
+	}
+
+	t.deepEqual(asked, expected);
+});
