@@ -28,8 +28,9 @@ import {type Behavior, behaviorOf} from './tls/behavior.ts';
 import {openClientConnection} from './tls/client.ts';
 import {type ClientApplication, clientApplication} from './tls/client-application.ts';
 import type {Opener} from './tls/connection.ts';
-import {authorityKey, identityKey, type Keyring, namedSettings, parameterPrefix} from './tls/keyring.ts';
+import type {Keyring} from './tls/keyring.ts';
 import {startLibrary} from './tls/library.ts';
+import {authorityKey, identityKey, namedSettings, parameterPrefix} from './tls/named-files.ts';
 import {policyComplaint} from './tls/policy.ts';
 import {
 	type ClientInit,

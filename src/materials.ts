@@ -11,8 +11,8 @@
 
 import {fromBytes} from './base/text.ts';
 import {quietly} from './log.ts';
-import {namedFiles} from './tls/certificates.ts';
 import {Keyring, type MaterialFiles} from './tls/keyring.ts';
+import {namedFiles} from './tls/named-files.ts';
 
 /** Files that are loaded together. */
 export interface Material {

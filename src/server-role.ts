@@ -22,8 +22,9 @@ import {type ServerDemands, serverInit, serverParams, serverStart} from './own-s
 import {ApplicationCache} from './tls/application.ts';
 import {type Behavior, behaviorOf} from './tls/behavior.ts';
 import type {Opener} from './tls/connection.ts';
-import {type Keyring, namedSettings, parameterPrefix} from './tls/keyring.ts';
+import type {Keyring} from './tls/keyring.ts';
 import {startLibrary} from './tls/library.ts';
+import {namedSettings, parameterPrefix} from './tls/named-files.ts';
 import {openServerConnection} from './tls/server.ts';
 import {type ServerApplication, type ServerParams, serverApplication} from './tls/server-application.ts';
 import type {Profile} from './wire/release.ts';

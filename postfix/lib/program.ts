@@ -27,7 +27,6 @@ import {
 	rmSync,
 } from 'node:fs';
 import {basename, dirname, join, relative, resolve} from 'node:path';
-import {cacheKey} from '../../src/base/cache-key.ts';
 import {unsafeReason} from './instance.ts';
 import {Refusal} from './master-cf.ts';
 
@@ -187,7 +186,7 @@ function sameFiles(source: string, target: string): boolean {
 	}
 
 	const files = filesIn(source);
-	if (cacheKey(...files) !== cacheKey(...filesIn(target))) {
+	if (files.join('\0') !== filesIn(target).join('\0')) {
 		return false;
 	}
 

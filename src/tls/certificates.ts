@@ -14,7 +14,6 @@
 /*	postfix src/tls/tls_certkey.c
 /*--*/
 
-import {wordsOf} from '../base/text.ts';
 import {Panic} from '../errors.ts';
 import {errno, strerror} from '../ffi/libc.ts';
 import {
@@ -50,17 +49,7 @@ import {
 import {OPENSSL_sk_free, OPENSSL_sk_new_null, OPENSSL_sk_push, type X509, X509_free} from '../ffi/x509.ts';
 import {info, warning} from '../log.ts';
 import {printErrors} from './library.ts';
-
-/** The files of one identity. Names as on the wire, one character per byte. */
-export interface IdentityFiles {
-	readonly chain_files: string;
-	readonly cert_file: string;
-	readonly key_file: string;
-	readonly dcert_file: string;
-	readonly dkey_file: string;
-	readonly eccert_file: string;
-	readonly eckey_file: string;
-}
+import {filesOfChain, type IdentityFiles, pairs} from './named-files.ts';
 
 /**
  * Loads trusted certificates.
@@ -102,46 +91,10 @@ export function loadAuthorities(
 /** Loads the identity, if there is one. Source: tls_set_my_certificate_key_info(), postfix src/tls/tls_certkey.c. */
 export function loadIdentity(ctx: SslCtx, files: IdentityFiles): boolean {
 	if (files.chain_files !== '') {
-		return loadChain(ctx, wordsOf(files.chain_files), 'chain', files.chain_files);
+		return loadChain(ctx, filesOfChain(files), 'chain', files.chain_files);
 	}
 
 	return pairs.every(([label, certificate, key]) => loadPair(ctx, label, files[certificate], files[key]));
-}
-
-/* The older settings, in the order in which they are loaded. */
-const pairs = [
-	['RSA', 'cert_file', 'key_file'],
-	['DSA', 'dcert_file', 'dkey_file'],
-	['ECDSA', 'eccert_file', 'eckey_file'],
-] as const;
-
-/**
- * The settings of an identity that have an effect, each with the files that it names.
- *
- * Note: chain_files is a list, and replaces all others unless it is empty. The others name one file each,
- * whatever characters that name contains; a key without a certificate is not loaded.
- * Source: tls_set_my_certificate_key_info(), postfix src/tls/tls_certkey.c.
- */
-export function effectiveSettings(
-	files: IdentityFiles,
-): ReadonlyArray<readonly [setting: keyof IdentityFiles, names: readonly string[]]> {
-	if (files.chain_files !== '') {
-		return [['chain_files', wordsOf(files.chain_files)]];
-	}
-
-	return pairs
-		.filter(([, certificate]) => files[certificate] !== '')
-		.flatMap(([, certificate, key]) => [
-			[certificate, [files[certificate]]],
-			[key, [files[key]]],
-		]);
-}
-
-/** The files that are loaded for an identity. */
-export function namedFiles(files: IdentityFiles): readonly string[] {
-	return effectiveSettings(files)
-		.flatMap(([, names]) => names)
-		.filter(name => name !== '');
 }
 
 function loadPair(ctx: SslCtx, label: string, certificate: string, key: string): boolean {

@@ -19,7 +19,6 @@
 /*	certificates(3), application(3)
 /*--*/
 
-import {cacheKey} from '../base/cache-key.ts';
 import {
 	copyAuthorities,
 	copyIdentity,
@@ -32,20 +31,20 @@ import {
 } from '../ffi/libssl.ts';
 import {warning} from '../log.ts';
 import {Owned} from '../owned.ts';
-import {
-	effectiveSettings,
-	type IdentityFiles,
-	loadAuthorities,
-	loadIdentity,
-	namedFiles,
-} from './certificates.ts';
+import {loadAuthorities, loadIdentity} from './certificates.ts';
 import {printErrors} from './library.ts';
+import {
+	type AuthorityFiles,
+	authorityKey,
+	authoritySettings,
+	type IdentityFiles,
+	identityKey,
+	identitySettings,
+	namedFiles,
+} from './named-files.ts';
 
 /** The files that a client's settings name. */
-export interface MaterialFiles extends IdentityFiles {
-	readonly CAfile: string;
-	readonly CApath: string;
-}
+export interface MaterialFiles extends IdentityFiles, AuthorityFiles {}
 
 interface Entry {
 	/** What was loaded; undefined if there was nothing that can be used. */
@@ -175,39 +174,4 @@ function make(load: (ctx: SslCtx) => boolean, isUsable: (ctx: SslCtx) => boolean
 	SSL_CTX_set_security_level(made, 0);
 	const result = load(made);
 	return {ctx: result && isUsable(made) ? ctx.move() : undefined, result};
-}
-
-/** The key of an identity: equal for settings that load the same files in the same way. */
-export function identityKey(files: IdentityFiles): string {
-	return cacheKey(...effectiveSettings(files).map(([setting, names]) => cacheKey(setting, ...names)));
-}
-
-/** The key of trusted certificates. Without a name the system's own are not trusted either. */
-export function authorityKey({CAfile, CApath}: MaterialFiles, appendDefault: boolean): string {
-	return CAfile === '' && CApath === '' ? '' : cacheKey(CAfile, CApath, String(appendDefault));
-}
-
-/**
- * The files that a client names, as settings for the log.
- *
- * @param prefix - of the names of the parameters, such as `smtp_tls_`.
- */
-export function namedSettings(files: MaterialFiles, prefix: string): string {
-	return [...identitySettings(files, prefix), ...authoritySettings(files, prefix)].join('; ');
-}
-
-/** What the names of a client's parameters begin with, by that of its log level; empty if that is another name. */
-export function parameterPrefix(logParameter: string): string {
-	return logParameter.endsWith('loglevel') ? logParameter.slice(0, -'loglevel'.length) : '';
-}
-
-function identitySettings(files: IdentityFiles, prefix: string): readonly string[] {
-	return effectiveSettings(files).map(([setting, names]) => `${prefix}${setting} = ${names.join(', ')}`);
-}
-
-function authoritySettings({CAfile, CApath}: MaterialFiles, prefix: string): readonly string[] {
-	return [
-		...(CAfile === '' ? [] : [`${prefix}CAfile = ${CAfile}`]),
-		...(CApath === '' ? [] : [`${prefix}CApath = ${CApath}`]),
-	];
 }

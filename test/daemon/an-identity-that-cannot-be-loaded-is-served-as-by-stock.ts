@@ -212,19 +212,22 @@ test.serial(
 	},
 );
 
+/* What our program has logged. */
+async function logOf(both: Both): Promise<string> {
+	return (await both.ours.lines()).join('\n').replaceAll(`${both.lab.directory}/`, '');
+}
+
 test.serial('what services in main.cf lack is logged when the process starts', async t => {
-	const said = async (both: Both): Promise<string> =>
-		(await both.ours.lines()).join('\n').replaceAll(`${both.lab.directory}/`, '');
 	t.regex(
-		await said(brokenChain),
+		await logOf(brokenChain),
 		/^warning: smtp\/unix: no certificate was loaded, and its connections are made without: smtp_tls_chain_files = absent\.key, client\.cert$/m,
 	);
 	t.regex(
-		await said(brokenPair),
+		await logOf(brokenPair),
 		/^warning: smtp\/unix: its certificates cannot be used, and this service refuses its requests: smtp_tls_cert_file = client\.cert; smtp_tls_key_file = clientec\.key$/m,
 	);
 	t.regex(
-		await said(absentAuthority),
+		await logOf(absentAuthority),
 		/^warning: smtp\/unix: its certificates cannot be used, and this service refuses its requests: smtp_tls_CAfile = absent$/m,
 	);
 });

@@ -323,8 +323,8 @@ test.serial(
 		const root = lab.path('root.cert');
 		mkdirSync(`${root}\n`);
 		symlinkSync(lab.path('other.cert'), `${root}\n/x`);
-		const {start} = fresh(base);
-		const one = {start, init: {CAfile: root, CApath: '/x\n/y'}};
+		const own = fresh(base);
+		const one = {...own, init: {CAfile: root, CApath: '/x\n/y'}};
 		t.false((await visit(t, one)).reused);
 		t.true((await visit(t, one)).reused);
 		t.false((await visit(t, {...own, init: {CAfile: `${root}\n/x`, CApath: '/y'}})).offered);

@@ -7,7 +7,6 @@
 import {mkdirSync, symlinkSync} from 'node:fs';
 import {dirname} from 'node:path';
 import test from 'ava';
-import {printList} from '../../src/wire/attr.ts';
 import {Both} from '../helpers/both.ts';
 import {statusOf} from '../helpers/daemon.ts';
 import {type Case, put} from '../helpers/differential.ts';

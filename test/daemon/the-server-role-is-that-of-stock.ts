@@ -158,16 +158,6 @@ const deprecated = (table: string) =>
 const noSuchDatabase = 'open database nosuch.db: No such file or directory';
 const noLine = 'postmap(1) tells of keys, and not of lines';
 const differences: Readonly<Record<string, Difference>> = {
-	'K-chain-missing2': {
-		reason: 'stock forgets the chain in front of a file that cannot be opened, and has no certificate then',
-		status: 1,
-		lines: [
-			...deprecated('sni'),
-			'warning: error opening chain file: nosuch: No such file or directory',
-			'CONNECT from [PEER]',
-			...established(`: ${modern} RSA-PSS (2048 bits) server-digest SHA256`),
-		],
-	},
 	'M-missing': lookupFailed('hash:nosuch', noSuchDatabase),
 	'M-missing-noname': {
 		reason: 'what stock logs as an error, and counts until it ends, is a warning',

@@ -5,7 +5,8 @@ import koffi from 'koffi';
 import {drainErrors, nonNull} from '../../src/ffi/libcrypto.ts';
 import {SSL_CTX_free, SSL_CTX_new, type SslCtx, TLS_client_method} from '../../src/ffi/libssl.ts';
 import {derOfCertificate, type X509} from '../../src/ffi/x509.ts';
-import {type IdentityFiles, loadAuthorities, loadIdentity, namedFiles} from '../../src/tls/certificates.ts';
+import {loadAuthorities, loadIdentity} from '../../src/tls/certificates.ts';
+import {type IdentityFiles, namedFiles} from '../../src/tls/named-files.ts';
 import {openDescriptors} from '../helpers/descriptors.ts';
 import {CertificateStore, collectLog, ecdsa, ed25519, openssl, rsa} from '../helpers/openssl.ts';
 

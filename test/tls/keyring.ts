@@ -10,7 +10,8 @@ import {
 } from '../../src/ffi/libssl.ts';
 import {clientApplication} from '../../src/tls/client-application.ts';
 import {DONE} from '../../src/tls/connection.ts';
-import {authorityKey, identityKey, Keyring, type MaterialFiles} from '../../src/tls/keyring.ts';
+import {Keyring, type MaterialFiles} from '../../src/tls/keyring.ts';
+import {authorityKey, identityKey} from '../../src/tls/named-files.ts';
 import {
 	CertificateStore,
 	collectLog,
