@@ -62,7 +62,10 @@ function missingFiles(client: Client): readonly Finding[] {
 					{
 						fact: `${name} is ${path}, which does not exist.`,
 						who: [client],
-						effect: 'tlsproxy(8) refuses the requests of this client.',
+						/* To Postfix, a chain file that cannot be opened is no error. */
+						effect: name.endsWith('chain_files')
+							? 'tlsproxy(8) makes the connections of this client without that certificate.'
+							: 'tlsproxy(8) refuses the requests of this client.',
 						repair: [client.set(name, '')],
 					},
 				],
