@@ -93,6 +93,12 @@ const ways: readonly Way[] = [
 	},
 ];
 
+/* A signal that comes before master(8) has set up its handlers would end it. */
+async function started(t: ExecutionContext, {sandbox}: Pair): Promise<void> {
+	const said = async (): Promise<boolean> => (await sandbox.logLines(/daemon started/)).length > 0;
+	t.true(await sandbox.waitFor(said), await sandbox.log());
+}
+
 /* The names in the certificates of those who have delivered since the last time. */
 async function shown(
 	t: ExecutionContext,
@@ -125,6 +131,7 @@ test.serial('in main.cf', async t => {
 		programs.map(async tlsproxy => {
 			await using pair = await Pair.start({tlsproxy, chroot: 'y'}, {requestCertificate: true});
 			const {sandbox} = pair;
+			await started(t, pair);
 			const file = join(sandbox.configDirectory, 'main.cf');
 			const usual = readFileSync(file, 'utf8');
 			const found: string[] = [];
@@ -158,6 +165,7 @@ test.serial('in master.cf', async t => {
 		{requestCertificate: true},
 	);
 	const {sandbox, sink} = pair;
+	await started(t, pair);
 	const names = ['list', 'referring', 'named'];
 	const routes = names.map(name => `{ ${name}.example = ${name}:[127.0.0.1]:${sink.port} }`);
 	await sandbox.postconf('transport_maps', `inline:{ ${routes.join(', ')} }`);
