@@ -21,7 +21,7 @@ export const sources: ReadonlyMap<string, string> = new Map([
 	['tlsproxy.8', 'src/main.ts'],
 	['postfix-tlsproxy-doctor.1', 'postfix/lib/doctor.ts'],
 	['postfix-tlsproxy-install.1', 'postfix/lib/install.ts'],
-	['postfix-tlsproxy-uninstall.1', 'postfix/lib/uninstall.ts'],
+	['postfix-tlsproxy-uninstall.1', 'postfix/uninstall'],
 ]);
 
 /** What the package puts in front of the names of commands. */
@@ -36,7 +36,7 @@ const LINES = new Set(['SYNOPSIS', 'SEE ALSO', 'LICENSE']);
  * @param name - of the page, without the section, when it differs from that in the source.
  */
 export function manualPage(source: string, name?: string): string {
-	const block = /^\/\*\+\+\n([\s\S]*?)^\/\*--\*\/$/m.exec(source)?.[1] ?? '';
+	const block = /^(?:\/\*|#)\+\+\n([\s\S]*?)^(?:\/\*--\*\/|#--)$/m.exec(source)?.[1] ?? '';
 	const sections = sectionsOf(block);
 	const [own = '', section = ''] = (sections.get('NAME')?.[0] ?? '').split(' ');
 	const title = name ?? own;
@@ -67,7 +67,7 @@ function sectionsOf(block: string): ReadonlyMap<string, readonly string[]> {
 	const sections = new Map<string, string[]>();
 	let lines: string[] = [];
 	for (const line of block.trimEnd().split('\n')) {
-		const text = line.replace(/^\/\* ?/, '');
+		const text = line.replace(/^(?:\/\*|#) ?/, '');
 		if (/^[A-Z]/.test(text)) {
 			lines = [];
 			sections.set(text, lines);

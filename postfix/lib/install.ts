@@ -10,7 +10,9 @@
 /* DESCRIPTION
 /*	Writes the service into master.cf of the instance, in a block that
 /*	uninstall can take out again, and prints what it changed. main.cf
-/*	is not changed. Run again, it changes what is different.
+/*	is not changed. Run again, it changes what is different. Columns and
+/*	options that were edited stay, also when postconf(1) has moved the
+/*	line out of the block.
 /* .IP "\fB-a\fR"
 /*	Do nothing but reload, with -r, all instances in which this copy of
 /*	the program is registered: after an upgrade.
@@ -144,8 +146,7 @@ await runCommand('install', () => {
 });
 
 function refresh(reload: boolean): void {
-	const registrations = registrationsOf(builtProgram(dirname(dirname(import.meta.dirname))));
-	for (const directory of new Set(registrations.map(registered => registered.directory))) {
+	for (const directory of registrationsOf(builtProgram(dirname(dirname(import.meta.dirname))))) {
 		announceReload(directory, reload);
 	}
 }

@@ -4,25 +4,32 @@
 /* SUMMARY
 /*	one service in the text of master.cf
 /* DESCRIPTION
-/*	register() puts a service into the text, unregister() takes it out
+/*	register() puts a service into the text; uninstall(1) takes it out
 /*	again. Text in, text out; one character is one byte (latin1), so
 /*	that whatever is in the file survives.
 /*
 /*	What register() adds stands between two marker comments. Lines that
 /*	it replaces are kept there as comments, and a missing newline at the
-/*	end of the file is noted. Therefore unregister() needs no other
-/*	memory, and gives back every byte, also when other parts of the file
-/*	were edited in between.
+/*	end of the file is noted. uninstall(1) needs nothing else to restore
+/*	every byte, also when other parts of the file were edited since.
 /*
 /*	A block is added at the end of the file, or takes the place of the
 /*	active line of the service. A commented-out line is never touched:
 /*	it can stand between another service and its options, where nothing
 /*	can be inserted.
+/*
+/*	postconf(1) writes the line that it edits in front of the next
+/*	service, and therefore moves our line out of the block, or the line
+/*	of a neighbor into it. The service is therefore recognized by its
+/*	name and its command, wherever it stands. Registering it again puts
+/*	the line back into the block, with everything that was edited, and
+/*	puts other lines out.
 /* DIAGNOSTICS
 /*	Refusal: the text has something that cannot be replaced safely.
 /* SEE ALSO
-/*	master(5)
+/*	uninstall(1), master(5)
 /*	postfix src/util/readlline.c, src/master/master_ent.c
+/*	postfix src/postconf/postconf_edit.c
 /*--*/
 
 /** Something that the administrator has to decide; nothing was changed. */
@@ -35,7 +42,9 @@ export interface Entry {
 	readonly name: string;
 	readonly type: string;
 	readonly private: string;
+	readonly unprivileged: string;
 	readonly chroot: string;
+	readonly wakeup: string;
 	readonly limit: string;
 	readonly command: string;
 	/** Physical lines, the first and the one behind the last, counted from 0. */
@@ -51,12 +60,12 @@ export interface Registration {
 	readonly command: string;
 	/** Chroot column; without, what the active line has, or `n`. */
 	readonly chroot?: 'y' | 'n';
-	/** Process limit; without, what an earlier registration has, or `defaultLimit`. */
+	/** Process limit; without, what the line of an earlier registration has, or `defaultLimit`. */
 	readonly limit?: number;
 	readonly defaultLimit: number;
 }
 
-/** What register() or unregister() did. */
+/** What register() did. */
 export interface Change {
 	/** The whole file, new. */
 	readonly text: string;
@@ -75,7 +84,7 @@ interface Block {
 
 const BEGIN = '# BEGIN postfix-tlsproxy';
 const END = '# END postfix-tlsproxy';
-const registrationBegin = new RegExp(`^${BEGIN} (\\S+)`);
+const anyBegin = new RegExp(`^${BEGIN} (\\S+)`);
 const KEPT = '#was: ';
 const NO_NEWLINE = '(the file had no newline at its end)';
 const REMARK = '# Made by install, taken out again by uninstall. Options may be added below the service.';
@@ -89,70 +98,108 @@ const REMARK = '# Made by install, taken out again by uninstall. Options may be 
  */
 export function register(text: string, wanted: Registration): Change {
 	const lines = physicalLines(text);
+	const all = entriesOf(lines);
 	const block = findBlock(lines, wanted.service);
-	const found = findService(lines, wanted.service);
-	if (block !== undefined && found !== undefined && !inside(block, found)) {
-		throw new Refusal(
-			`service ${wanted.service}/unix in line ${found.lines[0] + 1} is outside of the block of this program: take out one of them`,
-		);
+	const found = findService(all, wanted.service);
+	if (block !== undefined && found === undefined) {
+		checkNotRenamed(lines, all, block, wanted.service);
 	}
 
-	const [first, end] =
-		block === undefined ? (found?.lines ?? [lines.length, lines.length]) : [block.first, block.end];
+	/* After the command was changed to that of Postfix, that line is what gets replaced, and not what once was. */
+	const edited = block !== undefined && found !== undefined && runsThisProgram(found) ? found : undefined;
+	const replaced = edited === undefined ? found : undefined;
+	const first = replaced?.lines[0] ?? block?.first ?? lines.length;
+	const remains = remainingLines(lines, all, block, found);
+	const rest = lines.flatMap((line, number) => (number >= first && remains[number] === true ? [line] : []));
+	checkContinuation(rest, lines, wanted.service);
 	const before = found === undefined ? '' : lines.slice(...found.lines).join('');
-	const atEnd = end === lines.length;
-	const kept = block?.kept ?? lines.slice(first, end).map(withoutNewline);
-	const noNewline = block?.noNewline ?? (atEnd && text !== '' && !text.endsWith('\n'));
-	const limit = wanted.limit ?? (block === undefined ? undefined : found?.limit) ?? wanted.defaultLimit;
+	const atEnd = (replaced?.lines[1] ?? lines.length) === lines.length;
+	const kept =
+		replaced === undefined ? (block?.kept ?? []) : lines.slice(...replaced.lines).map(withoutNewline);
+	const noNewline =
+		replaced === undefined && block !== undefined
+			? block.noNewline
+			: atEnd && text !== '' && !text.endsWith('\n');
+	const limit = wanted.limit ?? edited?.limit ?? wanted.defaultLimit;
 	const after = serviceLines(wanted, found, String(limit));
-	const head = lines.slice(0, first).join('');
+	const head = lines.filter((_, number) => number < first && remains[number] === true).join('');
 	return {
 		text:
 			(head === '' || head.endsWith('\n') ? head : `${head}\n`) +
 			`${BEGIN} ${wanted.service}${noNewline ? ` ${NO_NEWLINE}` : ''}\n${REMARK}\n` +
 			kept.map(line => `${KEPT}${line}\n`).join('') +
 			`${after}${END} ${wanted.service}\n` +
-			lines.slice(end).join(''),
+			rest.join(''),
 		before,
 		after,
 	};
 }
 
-/**
- * Takes the block of a service out, and puts back what it replaced.
- *
- * @param text - master.cf.
- * @returns nothing when the service was not registered by us.
- * @throws {Refusal} when the block is damaged.
- */
-export function unregister(text: string, service: string): Change | undefined {
-	const lines = physicalLines(text);
-	const block = findBlock(lines, service);
-	if (block === undefined) {
-		return undefined;
-	}
+/* Which lines are neither the block nor the service. Comments in the block go with it, unless other services stand there. */
+function remainingLines(
+	lines: readonly string[],
+	all: readonly Entry[],
+	block: Block | undefined,
+	found: Entry | undefined,
+): readonly boolean[] {
+	const isActive = (number: number): boolean => !isIgnored(lines[number] ?? '');
+	const isFound = (number: number): boolean =>
+		found !== undefined && number >= found.lines[0] && number < found.lines[1];
+	const inBlock = (number: number): boolean =>
+		block !== undefined && number >= block.first && number < block.end;
+	const shared = all.some(entry => entry !== found && inBlock(entry.lines[0]));
+	return lines.map((line, number) => {
+		if (isFound(number)) {
+			return false;
+		}
 
-	/* The end of the file is only what it was as long as nobody has added anything behind the block. */
-	const atEnd = block.end === lines.length;
-	const head = lines.slice(0, block.first).join('');
-	const restored = block.kept.join('\n') + (block.kept.length > 0 && !(block.noNewline && atEnd) ? '\n' : '');
-	const bare = block.noNewline && atEnd && block.kept.length === 0 ? withoutNewline(head) : head;
-	return {
-		text: bare + restored + lines.slice(block.end).join(''),
-		before: entriesOf(lines)
-			.filter(entry => inside(block, entry))
-			.map(entry => lines.slice(...entry.lines).join(''))
-			.join(''),
-		after: restored,
-	};
+		return !inBlock(number) || isActive(number) || (shared && !isOwnComment(line));
+	});
 }
 
-/** Names of the services that are registered by us, whatever program they run. */
-export function registeredServices(text: string): readonly string[] {
-	return physicalLines(text).flatMap(line => {
-		const [, name] = registrationBegin.exec(line) ?? [];
-		return name === undefined ? [] : [name];
-	});
+/* Comments that register() writes. */
+function isOwnComment(line: string): boolean {
+	return [BEGIN, END, REMARK, KEPT].some(text => line.startsWith(text));
+}
+
+/* A line that continues a service in front of the block would continue ours. */
+function checkContinuation(rest: readonly string[], lines: readonly string[], service: string): void {
+	const [next] = rest.filter(line => !isIgnored(line));
+	if (next !== undefined && isContinuation(next)) {
+		throw new Refusal(
+			`a line continues another service behind the block of ${service}/unix: move it: ${numbered(lines, lines.indexOf(next))}`,
+		);
+	}
+}
+
+/* With a name of its own it would be served twice, and what was edited would be lost. */
+function checkNotRenamed(
+	lines: readonly string[],
+	all: readonly Entry[],
+	block: Block,
+	service: string,
+): void {
+	const names = new Set(lines.map(line => anyBegin.exec(line)?.[1]));
+	const other = all.find(entry => runsThisProgram(entry) && !names.has(entry.name));
+	if (other !== undefined) {
+		const title = `${other.name}/${other.type}`;
+		throw new Refusal(
+			`service ${service}/unix is missing, and service ${title} runs this program: give it the old name again (postconf -F ${title}/service=${service}), or remove it: ${numbered(lines, ...range(...other.lines), block.first, block.end - 1)}`,
+		);
+	}
+}
+
+function range(first: number, end: number): readonly number[] {
+	return Array.from({length: end - first}, (_, index) => first + index);
+}
+
+function numbered(lines: readonly string[], ...numbers: readonly number[]): string {
+	return numbers.map(number => `\n  ${number + 1}: ${withoutNewline(lines[number] ?? '')}`).join('');
+}
+
+/* Or another copy of it: the program of Postfix is in daemon_directory itself. */
+function runsThisProgram({command}: Entry): boolean {
+	return command.endsWith('/tlsproxy');
 }
 
 /** All active service definitions. */
@@ -216,12 +263,32 @@ function parseEntry(lines: readonly string[], first: number, end: number): Entry
 		for (const column of line.matchAll(/[^ \t\r\n]+/g)) {
 			columns.push(column[0]);
 			if (columns.length === 8) {
-				const [name = '', type = '', isPrivate = '', , chroot = '', , limit = '', command = ''] = columns;
+				const [
+					name = '',
+					type = '',
+					isPrivate = '',
+					unprivileged = '',
+					chroot = '',
+					wakeup = '',
+					limit = '',
+					command = '',
+				] = columns;
 				const behind = line.slice(column.index + column[0].length);
 				const rest =
 					(isIgnored(behind) && !behind.includes('#') ? '\n' : behind) +
 					lines.slice(number + 1, end).join('');
-				return {name, type, private: isPrivate, chroot, limit, command, lines: [first, end], rest};
+				return {
+					name,
+					type,
+					private: isPrivate,
+					unprivileged,
+					chroot,
+					wakeup,
+					limit,
+					command,
+					lines: [first, end],
+					rest,
+				};
 			}
 		}
 	}
@@ -229,8 +296,8 @@ function parseEntry(lines: readonly string[], first: number, end: number): Entry
 	return undefined;
 }
 
-function findService(lines: readonly string[], service: string): Entry | undefined {
-	const named = entriesOf(lines).filter(entry => entry.name === service);
+function findService(all: readonly Entry[], service: string): Entry | undefined {
+	const named = all.filter(entry => entry.name === service);
 	for (const entry of named) {
 		const where = `service ${service}/${entry.type} in line ${entry.lines[0] + 1}`;
 		if (entry.type !== 'unix') {
@@ -272,13 +339,8 @@ function findBlock(lines: readonly string[], service: string): Block | undefined
 
 	if (begin === undefined || last === undefined || begins.length > 1 || ends.length > 1 || last < begin) {
 		throw new Refusal(
-			`the block "${BEGIN} ${service}" to "${END} ${service}" is damaged: repair it, or take it out by hand`,
+			`the marker comments of service ${service}/unix are damaged: each must be there once, BEGIN in front of END:${numbered(lines, ...[...begins, ...ends].toSorted((a, b) => a - b))}`,
 		);
-	}
-
-	/* Behind the end marker they would still be options of our service now, and of its neighbour later. */
-	if (isContinuation(lines.slice(last + 1).find(line => !isIgnored(line)) ?? '')) {
-		throw new Refusal(`lines behind "${END} ${service}" continue the service: move them before that line`);
 	}
 
 	const content = lines.slice(begin + 1, last).map(withoutNewline);
@@ -294,14 +356,18 @@ function numbersOf(lines: readonly string[], isWanted: (line: string) => boolean
 	return lines.flatMap((line, number) => (isWanted(line.trimEnd()) ? [number] : []));
 }
 
-function inside(block: Block, entry: Entry): boolean {
-	return entry.lines[0] >= block.first && entry.lines[1] <= block.end;
-}
-
 function serviceLines(wanted: Registration, found: Entry | undefined, limit: string): string {
-	const columns = ['unix', '-', '-', wanted.chroot ?? found?.chroot ?? 'n', '-', limit].map(column =>
-		column.padEnd(7),
-	);
-	const rest = found?.rest ?? '\n';
+	const columns = [
+		'unix',
+		'-',
+		found?.unprivileged ?? '-',
+		wanted.chroot ?? found?.chroot ?? 'n',
+		found?.wakeup ?? '-',
+		limit,
+	].map(column => column.padEnd(7));
+	/* Options can stand behind the end marker. */
+	const rest = physicalLines(found?.rest ?? '\n')
+		.filter(line => !isOwnComment(line))
+		.join('');
 	return `${wanted.service.padEnd(9)} ${columns.join(' ')} ${wanted.command}${rest.endsWith('\n') ? rest : `${rest}\n`}`;
 }

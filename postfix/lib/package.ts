@@ -20,8 +20,11 @@
 /*	how to register the service. A mail server does not change its way
 /*	of delivery because a file was unpacked, and Debian's policy
 /*	(10.7.4) leaves the configuration of one package to its commands.
-/*	Removing it takes the service out of all instances first, because a
-/*	service without a program is worse than none.
+/*	Removing it takes the service out of all instances first, because
+/*	mail is deferred, or sent in cleartext, when a service has no
+/*	program. The script that does so is uninstall(1), as a part of
+/*	prerm: it works with a damaged runtime, and without the files of
+/*	the package.
 /* DIAGNOSTICS
 /*	package: fatal: ..., exit status 1.
 /* SEE ALSO
@@ -51,7 +54,7 @@ import {Refusal} from './master-cf.ts';
 import {builtProgram} from './program.ts';
 
 const NAME = 'postfix-tlsproxy';
-const COMMANDS = ['install', 'uninstall', 'doctor'] as const;
+const COMMANDS = ['install', 'doctor'] as const;
 
 /** What the program is in Debian's words, by Node.js's word for the machine. */
 const ARCHITECTURES: Readonly<Partial<Record<NodeJS.Architecture, string>>> = {x64: 'amd64', arm64: 'arm64'};
@@ -91,9 +94,8 @@ await runCommand('package', async () => {
 		const size = files.reduce((sum, file) => sum + Math.ceil(lstatSync(join(tree, file)).size / 1024), 0);
 		write(tree, 'DEBIAN/control', control(version, architecture, size, description));
 		write(tree, 'DEBIAN/md5sums', files.map(file => `${md5(join(tree, file))}  ${file}\n`).join(''));
-		for (const script of ['postinst', 'prerm']) {
-			write(tree, `DEBIAN/${script}`, read(`postfix/debian/${script}`), 0o755);
-		}
+		write(tree, 'DEBIAN/postinst', read('postfix/debian/postinst'), 0o755);
+		write(tree, 'DEBIAN/prerm', read('postfix/debian/prerm') + read('postfix/uninstall'), 0o755);
 
 		const target = join(resolve(process.argv[2] ?? home), `${NAME}_${version}_${architecture}.deb`);
 		build(tree, target, date);
@@ -116,6 +118,13 @@ async function fill(tree: string, date: Date): Promise<void> {
 			0o755,
 		);
 	}
+
+	write(
+		tree,
+		`usr/sbin/${NAME}-uninstall`,
+		`#!/bin/sh\nexec /${library}/lib/commands/uninstall "$@"\n`,
+		0o755,
+	);
 
 	for (const page of globSync('man/*.[18]', {cwd: home}).toSorted()) {
 		/* The page of the program has the name of the package: Postfix has a tlsproxy(8). */

@@ -4,45 +4,28 @@
 /* SUMMARY
 /*	where a program is registered
 /* DESCRIPTION
-/*	Finds the services that run one copy of the program, in all
-/*	instances of the machine. A package has to know before it goes
-/*	away, and other copies are not its business.
+/*	Finds the instances of this machine that run one copy of the
+/*	program. Other copies are not looked for.
+/* SEE ALSO
+/*	uninstall(1), which has to work without this program's runtime
 /*--*/
 
 import {readFileSync, realpathSync} from 'node:fs';
 import {join} from 'node:path';
 import {allInstances, parametersOf} from './instance.ts';
-import {type Entry, entries, Refusal, registeredServices} from './master-cf.ts';
-
-/** A service that runs the program. */
-export interface Registered {
-	/** Configuration directory. */
-	readonly directory: string;
-	readonly service: string;
-	/** Whether install wrote the line; else somebody did by hand. */
-	readonly byInstall: boolean;
-	/** Number of its first line in master.cf, from 1. */
-	readonly line: number;
-}
+import {type Entry, entries, Refusal} from './master-cf.ts';
 
 /**
- * All services that run a program.
+ * The configuration directories of all instances in which a service runs the program.
  *
- * @param program - directory of the program, without symbolic links.
+ * @param program - its directory, without symbolic links.
  */
-export function registrationsOf(program: string): readonly Registered[] {
-	return allInstances().flatMap(directory => {
-		const text = readFileSync(join(directory, 'master.cf'), 'latin1');
+export function registrationsOf(program: string): readonly string[] {
+	return allInstances().filter(directory => {
 		const daemons = daemonDirectories(directory);
-		const ours = new Set(registeredServices(text));
-		return entries(text)
-			.filter(entry => daemons.some(daemonDirectory => runs(daemonDirectory, entry, program)))
-			.map(({name, lines}) => ({
-				directory,
-				service: name,
-				byInstall: ours.has(name),
-				line: lines[0] + 1,
-			}));
+		return entries(readFileSync(join(directory, 'master.cf'), 'latin1')).some(entry =>
+			daemons.some(daemonDirectory => runs(daemonDirectory, entry, program)),
+		);
 	});
 }
 

@@ -23,12 +23,23 @@ import {availableParallelism, tmpdir} from 'node:os';
 import {basename, join, relative} from 'node:path';
 import test from 'ava';
 import fc from 'fast-check';
-import {entries, Refusal, register, unregister} from '../../postfix/lib/master-cf.ts';
+import {entries, Refusal, register} from '../../postfix/lib/master-cf.ts';
 import {type Instance, instance, proto} from '../helpers/instance.ts';
+import {uninstalled} from '../helpers/uninstall.ts';
 
 const project = join(import.meta.dirname, '..', '..');
 const wanted = {service: 'tlsproxy', command: '../../x/tlsproxy', defaultLimit: 3};
 const asRoot = process.getuid?.() === 0 ? test : test.skip;
+
+/** The text after uninstall. */
+function unregistered(text: string, service = 'tlsproxy', ...more: readonly string[]): string {
+	const {status, stderr, text: after} = uninstalled(text, ['-s', service, ...more]);
+	if (status !== 0 || stderr !== '') {
+		throw new Error(stderr);
+	}
+
+	return after;
+}
 
 /** The text after install, checked to survive a second install. */
 function registered(text: string, options: Partial<Parameters<typeof register>[1]> = {}): string {
@@ -58,77 +69,77 @@ const restores = test.macro({
 	exec(t, text: string, expected: string) {
 		const after = registered(text);
 		t.is(line(after), expected);
-		t.is(unregister(after, 'tlsproxy')?.text, text);
+		t.is(unregistered(after, 'tlsproxy', '--exact'), text);
 		const again = registered(after, {chroot: 'y', limit: 9, command: 'elsewhere/tlsproxy'});
 		t.true(line(again)?.startsWith('tlsproxy unix - - y - 9 elsewhere/tlsproxy'));
-		t.is(unregister(again, 'tlsproxy')?.text, text);
+		t.is(unregistered(again, 'tlsproxy', '--exact'), text);
 	},
-	title: (condition = '') => `register and unregister restore every byte of ${condition}`,
+	title: (condition = '') => `install and uninstall restore every byte of ${condition}`,
 });
 
 const added = 'tlsproxy unix - - n - 3 ../../x/tlsproxy';
-test('an empty file', restores, '', added);
-test('a file of one newline', restores, '\n', added);
-test('a file without the service', restores, 'smtp unix - - n - - smtp\n', added);
-test('a file without a newline at its end', restores, 'smtp unix - - n - - smtp', added);
-test('a comment without a newline at its end', restores, '# end', added);
-test('a file that ends in blank lines', restores, 'smtp unix - - n - - smtp\n\n  \n', added);
-test(
+asRoot('an empty file', restores, '', added);
+asRoot('a file of one newline', restores, '\n', added);
+asRoot('a file without the service', restores, 'smtp unix - - n - - smtp\n', added);
+asRoot('a file without a newline at its end', restores, 'smtp unix - - n - - smtp', added);
+asRoot('a comment without a newline at its end', restores, '# end', added);
+asRoot('a file that ends in blank lines', restores, 'smtp unix - - n - - smtp\n\n  \n', added);
+asRoot(
 	'a file whose last service has options',
 	restores,
 	'smtp unix - - n - - smtp\n  -o x=y\n# -o z=a',
 	added,
 );
-test(
+asRoot(
 	'a commented-out line',
 	restores,
 	'#tlsproxy  unix  -  -  y  -  0  tlsproxy\nsmtp unix - - n - - smtp\n',
 	added,
 );
-test(
+asRoot(
 	'an active line, and keep its jail',
 	restores,
 	'a unix - - n - - smtp\ntlsproxy\tunix  -  -  y  -  0  tlsproxy\nz unix - - n - - smtp\n',
 	'tlsproxy unix - - y - 3 ../../x/tlsproxy',
 );
-test(
+asRoot(
 	'an active line with the default jail',
 	restores,
 	'tlsproxy unix - - - - 0 tlsproxy\n',
 	'tlsproxy unix - - - - 3 ../../x/tlsproxy',
 );
-test(
+asRoot(
 	'an active line at the end, without newline',
 	restores,
 	'a unix - - n - - smtp\ntlsproxy unix - - n - 0 tlsproxy',
 	added,
 );
-test(
+asRoot(
 	'an active line with options, and keep them',
 	restores,
 	'tlsproxy unix y - n - 0 tlsproxy -v\n  -o a=b\n# why\n\n  -o c=d\n# about the next\nz unix - - n - - smtp\n',
 	`${added} -v -o a=b -o c=d`,
 );
-test(
+asRoot(
 	'options at the end, without newline',
 	restores,
 	'tlsproxy unix - - n - 0 tlsproxy\n -o a=b',
 	`${added} -o a=b`,
 );
-test(
+asRoot(
 	'columns on several lines',
 	restores,
 	'tlsproxy unix\n  - -\n# in between\n n - 0\n\ttlsproxy -o { a = b }\n -o c=d\n',
 	`${added} -o { a = b } -o c=d`,
 );
-test(
+asRoot(
 	'lines that end in carriage return and newline',
 	restores,
 	'a unix - - n - - smtp\r\ntlsproxy unix - - n - 0 tlsproxy\r\n -o a=b\r\n',
 	`${added} -o a=b`,
 );
-test('a hand-made line of this program', restores, 'tlsproxy unix - - n - 7 ../../old/tlsproxy\n', added);
-test(
+asRoot('a hand-made line of this program', restores, 'tlsproxy unix - - n - 7 ../../old/tlsproxy\n', added);
+asRoot(
 	'bytes that are no UTF-8',
 	restores,
 	'# \u00ff\u0080\u00e9\ntlsproxy unix - - n - 0 tlsproxy\n# \u00fe',
@@ -154,31 +165,27 @@ test('register keeps the lines that it replaces as comments', t => {
 	);
 });
 
-test('register keeps limit, jail and added options of an earlier registration', t => {
+asRoot('register keeps limit, jail and added options of an earlier registration', t => {
 	const first = register('', {...wanted, chroot: 'y', limit: 7}).text;
 	const edited = first.replace('../../x/tlsproxy\n', '../../x/tlsproxy\n  -o a=b\n');
 	t.is(line(registered(edited)), 'tlsproxy unix - - y - 7 ../../x/tlsproxy -o a=b');
-	t.is(unregister(registered(edited), 'tlsproxy')?.text, '');
+	t.is(unregistered(registered(edited)), '');
 });
 
-test('register serves several names in one file', t => {
+asRoot('register serves several names in one file', t => {
 	const text = 'a unix - - n - - smtp';
 	const both = registered(registered(text), {service: 'tlsproxyn'});
 	t.is(line(both), added);
 	t.is(line(both, 'tlsproxyn'), added.replace('tlsproxy', 'tlsproxyn'));
-	const one = unregister(both, 'tlsproxyn')?.text ?? '';
-	t.is(unregister(one, 'tlsproxy')?.text, text);
+	const one = unregistered(both, 'tlsproxyn');
+	t.is(unregistered(one), text);
 });
 
-test('unregister does nothing without a block', t => {
-	t.is(unregister('tlsproxy unix - - n - 0 tlsproxy\n', 'tlsproxy'), undefined);
-});
-
-test('unregister keeps what was added behind a block, where the file had no newline at its end', t => {
+asRoot('uninstall keeps what was added behind a block, where the file had no newline at its end', t => {
 	const after = `${registered('a unix - - n - - smtp')}z unix - - n - - smtp\n`;
-	t.is(unregister(after, 'tlsproxy')?.text, 'a unix - - n - - smtp\nz unix - - n - - smtp\n');
+	t.is(unregistered(after), 'a unix - - n - - smtp\nz unix - - n - - smtp\n');
 	const replaced = `${registered('tlsproxy unix - - n - 0 tlsproxy')}z unix - - n - - smtp\n`;
-	t.is(unregister(replaced, 'tlsproxy')?.text, 'tlsproxy unix - - n - 0 tlsproxy\nz unix - - n - - smtp\n');
+	t.is(unregistered(replaced), 'tlsproxy unix - - n - 0 tlsproxy\nz unix - - n - - smtp\n');
 });
 
 const refuses = test.macro({
@@ -218,20 +225,26 @@ test(
 	`${register('', wanted).text}tlsproxy unix - - n - 0 tlsproxy\n`,
 	/defined twice, in lines 3 and 5/,
 );
+test('a block without end', refuses, '# BEGIN postfix-tlsproxy tlsproxy\n', /damaged[^]*\n {2}1: # BEGIN/);
+test('a block without beginning', refuses, '# END postfix-tlsproxy tlsproxy\n', /damaged[^]*\n {2}1: # END/);
 test(
-	'a definition behind its own block, which has none any more',
+	'a line that continues another service behind the block',
 	refuses,
-	`${register('', wanted).text.replace(/^tlsproxy.*\n/m, '')}tlsproxy unix - - n - 0 tlsproxy\n`,
-	/in line 4 is outside of the block/,
+	`a unix - - n - - smtp\n${register('', wanted).text.replace(/^tlsproxy.*\n/m, '')}  -o a=b\n`,
+	/a line continues another service behind the block[^]*\n {2}5: {3}-o a=b/,
 );
-test('a block without end', refuses, '# BEGIN postfix-tlsproxy tlsproxy\n', /damaged/);
-test('a block without beginning', refuses, '# END postfix-tlsproxy tlsproxy\n', /damaged/);
 test(
-	'options behind its own block',
+	'a service that was renamed',
 	refuses,
-	`${register('', wanted).text}# x\n  -o a=b\n`,
-	/move them before that line/,
+	`${register('', wanted).text.replace(/^tlsproxy /m, 'renamed ')}`,
+	/renamed\/unix runs this program: give it the old name again[^]*\n {2}3: renamed +unix/,
 );
+
+test('register takes options behind the end marker into the block', t => {
+	const text = `${register('', wanted).text}# x\n  -o a=b\n`;
+	t.is(line(registered(text)), `${added} -o a=b`);
+	t.true(registered(text).endsWith('# x\n  -o a=b\n# END postfix-tlsproxy tlsproxy\n'));
+});
 
 /* Lines as they are found in the wild. A comment or blank line can stand anywhere, also before options. */
 const neighbour = fc.constantFrom(
@@ -251,7 +264,7 @@ const own = fc.constantFrom(
 	'',
 	'tlsproxy unix - - y - 0 tlsproxy\n',
 	'tlsproxy unix - - n - 0 tlsproxy -o a=b\n# y\n  -o c=d\n',
-	'tlsproxy\n unix - - - - 5 x/tlsproxy\n\n -v\n',
+	'tlsproxy\n unix - - - - 5 ../sbin/tlsproxy\n\n -v\n',
 );
 const parts = fc.array(part, {maxLength: 6}).map(list => list.join(''));
 const file = fc
@@ -268,12 +281,13 @@ const option = fc.record(
 	{requiredKeys: []},
 );
 
-test('unregister restores any file after any registrations', t => {
+asRoot('uninstall restores any file after any registrations', t => {
 	fc.assert(
 		fc.property(file, fc.array(option, {minLength: 1, maxLength: 3}), (text, options) => {
 			const after = options.reduce((current, next) => registered(current, next), text);
-			t.is(unregister(after, 'tlsproxy')?.text, text);
+			t.is(unregistered(after), text);
 		}),
+		{numRuns: 40},
 	);
 });
 
@@ -281,14 +295,15 @@ function ended(text: string): string {
 	return text === '' || text.endsWith('\n') ? text : `${text}\n`;
 }
 
-test('unregister reverts only its block when the rest was edited', t => {
+asRoot('uninstall reverts only its block when the rest was edited', t => {
 	fc.assert(
 		fc.property(file, part, part, (text, before, behind) => {
 			/* Whoever appends to the file ends its last line first: without, he would change that line. */
 			const rest = ended(text);
 			const after = ended(registered(text));
-			t.is(unregister(before + after + behind, 'tlsproxy')?.text, before + rest + behind);
+			t.is(unregistered(before + after + behind), before + rest + behind);
 		}),
+		{numRuns: 40},
 	);
 });
 
@@ -488,14 +503,18 @@ asRoot('the commands of a copy work without the checkout, on that copy', t => {
 	using it = instance();
 	const copy = join(it.directory, 'copy');
 	cpSync(join(project, 'dist'), copy, {recursive: true});
+	const commands = join(copy, 'lib', 'commands');
 	const command = (name: string) =>
-		run(join(copy, 'lib', 'node'), [join(copy, 'lib', 'commands', `${name}.js`), '-c', it.directory]);
+		run(join(copy, 'lib', 'node'), [join(commands, `${name}.js`), '-c', it.directory]);
 	const done = command('install');
 	t.is(done.status, 0, done.stderr);
 	const column = relative(daemonDirectory(it.directory), join(copy, 'tlsproxy'));
 	t.true(postconf(it.directory, 'tlsproxy/unix').endsWith(` ${column}\n`));
 	t.regex(command('doctor').stdout, /smtp_tls_connection_reuse is off/);
-	t.is(command('uninstall').status, 0);
+	/* Of a copy that is damaged, too. */
+	writeFileSync(join(copy, 'lib', 'node'), '');
+	const env = postfixOf(it);
+	t.is(run(join(commands, 'uninstall'), ['-a'], {env}).status, 0);
 	t.is(it.read(), proto);
 });
 
@@ -772,17 +791,21 @@ asRoot(
 	},
 );
 
-asRoot('uninstall -a does not change a line that was written by hand, and refuses to call that done', t => {
-	using it = instance('smtp unix - - n - - smtp\n');
+asRoot('uninstall -a changes nothing anywhere when a line was written by hand, and says which', t => {
+	using second = instance('smtp unix - - n - - smtp\n');
+	using it = instance(proto, `multi_instance_directories = ${second.directory}\n`);
 	const env = postfixOf(it);
 	const command = relative(daemonDirectory(it.directory), join(project, 'dist', 'tlsproxy'));
-	writeFileSync(it.masterCf, `${it.read()}hand unix - - n - 2 ${command}\n`);
-	const before = it.read();
+	writeFileSync(second.masterCf, `${second.read()}hand unix - - n - 2 ${command}\n`);
 	install('-c', it.directory);
-	const {status, stderr} = run(join(project, 'postfix', 'uninstall'), ['-a'], {env});
-	t.is(status, 1);
-	t.regex(stderr, /^uninstall: fatal: \S+\/master\.cf: service hand\/unix in line 2 runs this program/);
-	t.is(it.read(), before);
+	const before = [it.read(), second.read()];
+	const {status, stdout, stderr} = run(join(project, 'postfix', 'uninstall'), ['-a'], {env});
+	t.deepEqual([status, stdout], [1, '']);
+	t.is(
+		stderr,
+		`uninstall: fatal: ${second.masterCf}: service hand/unix in line 2 runs this program, and was not written by install: remove the line first:\n  2: hand unix - - n - 2 ${command}\n`,
+	);
+	t.deepEqual([it.read(), second.read()], before);
 });
 
 asRoot('install -a changes nothing, and names the instances that are to be reloaded', t => {
