@@ -167,7 +167,7 @@ function checkContinuation(rest: readonly string[], lines: readonly string[], se
 	const [next] = rest.filter(line => !isIgnored(line));
 	if (next !== undefined && isContinuation(next)) {
 		throw new Refusal(
-			`a line continues another service behind the block of ${service}/unix: move it: ${numbered(lines, lines.indexOf(next))}`,
+			`a line continues another service behind the block of ${service}/unix: move it:${numbered(lines, lines.indexOf(next))}`,
 		);
 	}
 }
@@ -184,7 +184,7 @@ function checkNotRenamed(
 	if (other !== undefined) {
 		const title = `${other.name}/${other.type}`;
 		throw new Refusal(
-			`service ${service}/unix is missing, and service ${title} runs this program: give it the old name again (postconf -F ${title}/service=${service}), or remove it: ${numbered(lines, ...range(...other.lines), block.first, block.end - 1)}`,
+			`service ${service}/unix is missing, and service ${title} runs this program: give it the old name again (postconf -F ${title}/service=${service}), or remove it:${numbered(lines, ...range(...other.lines), block.first, block.end - 1)}`,
 		);
 	}
 }

@@ -2,7 +2,7 @@
  * The Debian package, as a file. What it does in an installation is the matter of
  * test/releases/package.
  */
-import {execFileSync} from 'node:child_process';
+import {execFileSync, spawnSync} from 'node:child_process';
 import {createHash} from 'node:crypto';
 import {globSync, lstatSync, mkdirSync, mkdtempSync, readFileSync, rmSync} from 'node:fs';
 import {tmpdir} from 'node:os';
@@ -84,7 +84,13 @@ test('the program, its runtime and every command of the package run from there',
 	const node = join(library, 'lib/node');
 	execFileSync(node, ['--check', join(library, 'lib/main.js')]);
 	t.deepEqual(readFileSync(join(library, 'tlsproxy')), readFileSync(join(project, 'src/supervisor.sh')));
-	for (const command of ['install', 'uninstall', 'doctor']) {
+	const {stderr} = spawnSync(join(library, 'lib/commands/uninstall'), {encoding: 'utf8'});
+	t.regex(stderr, /no configuration directory/);
+	t.is(
+		readFileSync(join(tree, 'usr/sbin/postfix-tlsproxy-uninstall'), 'utf8'),
+		'#!/bin/sh\nexec /usr/lib/postfix-tlsproxy/lib/commands/uninstall "$@"\n',
+	);
+	for (const command of ['install', 'doctor']) {
 		const wrapper = readFileSync(join(tree, `usr/sbin/postfix-tlsproxy-${command}`), 'utf8');
 		const [, script = ''] = / \/(usr\/\S+\.js) "\$@"\n$/.exec(wrapper) ?? [];
 		t.throws(() => execFileSync(node, [join(tree, script)], {stdio: 'pipe'}), {
@@ -160,4 +166,18 @@ test('the scripts of the package are scripts', t => {
 		execFileSync('sh', ['-n', join(control, script)]);
 		t.is(lstatSync(join(control, script)).mode & 0o777, 0o755);
 	}
+});
+
+test('prerm does nothing for an upgrade, and otherwise is the command uninstall', t => {
+	const prerm = join(control, 'prerm');
+	t.true(readFileSync(prerm, 'utf8').endsWith(readFileSync(join(project, 'postfix/uninstall'), 'utf8')));
+	t.is(execFileSync(prerm, ['upgrade', '9.9'], {encoding: 'utf8', env: {PATH: '/nonexistent'}}), '');
+	/* No file of the package is needed, and there is no Postfix here that it could change. */
+	const {status, stderr} = spawnSync('sh', ['-s', 'remove'], {
+		encoding: 'utf8',
+		input: readFileSync(prerm),
+		cwd: '/',
+		uid: 65_534,
+	});
+	t.deepEqual([status, stderr], [1, 'uninstall: fatal: this needs root privileges: master.cf belongs to root\n']);
 });
