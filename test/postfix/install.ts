@@ -236,7 +236,7 @@ test(
 test(
 	'a service that was renamed',
 	refuses,
-	`${register('', wanted).text.replace(/^tlsproxy /m, 'renamed ')}`,
+	register('', wanted).text.replace(/^tlsproxy /m, 'renamed '),
 	/renamed\/unix runs this program: give it the old name again[^]*\n {2}3: renamed +unix/,
 );
 

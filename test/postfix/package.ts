@@ -179,5 +179,8 @@ test('prerm does nothing for an upgrade, and otherwise is the command uninstall'
 		cwd: '/',
 		uid: 65_534,
 	});
-	t.deepEqual([status, stderr], [1, 'uninstall: fatal: this needs root privileges: master.cf belongs to root\n']);
+	t.deepEqual(
+		[status, stderr],
+		[1, 'uninstall: fatal: this needs root privileges: master.cf belongs to root\n'],
+	);
 });
