@@ -20,6 +20,7 @@
 /*	Configuration directory of the instance.
 /* .IP "\fB-r\fR"
 /*	Reload the instance, when it is running and something was changed.
+/*	When the reload fails, master.cf is put back.
 /* .IP "\fB-s \fIservice\fR (default: tlsproxy)"
 /*	Service name. An active line of that name that runs tlsproxy is
 /*	replaced; its options are kept.
@@ -127,7 +128,17 @@ await runCommand('install', () => {
 	}
 
 	if (copied || change.text !== before) {
-		announceReload(directory, flags.has('r'));
+		try {
+			announceReload(directory, flags.has('r'));
+		} catch (reason) {
+			if (!(reason instanceof Refusal) || change.text === before) {
+				throw reason;
+			}
+
+			/* The command can then be repeated: with the service in master.cf it would have nothing to do. */
+			replaceFile(masterCf, change.text, before);
+			throw new Refusal(`${reason.message}\n${masterCf} was put back`, {cause: reason});
+		}
 	}
 
 	if (parameters.smtp_tls_connection_reuse.toLowerCase() !== 'yes') {

@@ -285,6 +285,16 @@ asRoot('a reload that fails puts master.cf back', t => {
 	);
 	t.is(it.read(), before);
 	t.is(statSync(it.masterCf).mode & 0o777, 0o640);
+
+	using other = instance();
+	const installed = run(
+		join(project, 'postfix', 'install'),
+		['-c', other.directory, '-r'],
+		fake(other, 'postfix', 'case $3 in reload) echo "no way" >&2; exit 1 ;; esac\n'),
+	);
+	t.is(installed.status, 1);
+	t.true(installed.stderr.endsWith(`no way\n${other.masterCf} was put back\n`), installed.stderr);
+	t.is(other.read(), proto);
 });
 
 /* postconf(1) edits, in a file in which it moves the line: the end marker is in front of other comments. */
