@@ -302,17 +302,17 @@
 /*	Eclipse Public License 2.0
 /*--*/
 
-import {wordNames} from './conf/words.ts';
-import {runErrand} from './errand.ts';
-import {ConfigurationError, Panic} from './errors.ts';
-import {isatty} from './ffi/libc.ts';
-import * as log from './log.ts';
-import {ancestryFrom, farewell, keepDescriptors} from './master/ancestry.ts';
+import {ConfigurationError, Panic} from './base/errors.ts';
+import type {Fd, Seconds} from './base/units.ts';
+import {runSupervisorRequest} from './boot/supervisor-request.ts';
+import {serviceArgumentNames} from './conf/service-arguments.ts';
+import {isatty} from './ffi/libc/libc.ts';
+import * as log from './log/log.ts';
+import {postlogTransport, syslogTransport} from './log/transport.ts';
 import {type Options, parseOptions} from './master/options.ts';
-import {postlogTransport, syslogTransport} from './master/transport.ts';
+import {notifyExit, parentProcessFrom, setInheritedCloseOnExec} from './master/parent-process.ts';
 import {Watchdog} from './master/watchdog.ts';
 import {configure, PROCESS_NAME, serve} from './tlsproxy.ts';
-import type {Fd, Seconds} from './units.ts';
 
 /** Facility of records from before main.cf is read. Source: LOG_MAIL, syslog(3). */
 const LOG_MAIL = 2 << 3;
@@ -328,22 +328,24 @@ async function start(): Promise<void> {
 	const errand = process.env['TLSPROXY_ERRAND'];
 	if (errand !== undefined) {
 		const configuration = await configure(options(), process.env);
-		process.exit(await runErrand(errand, process.env['TLSPROXY_ERRAND_TEXT'] ?? '', configuration));
+		process.exit(
+			await runSupervisorRequest(errand, process.env['TLSPROXY_ERRAND_TEXT'] ?? '', configuration),
+		);
 	}
 
-	const ancestry = ancestryFrom(process.env);
-	log.onExit(status => farewell(ancestry, status));
+	const ancestry = parentProcessFrom(process.env);
+	log.onExit(status => notifyExit(ancestry, status));
 	if (isatty(0 as Fd) === 1) {
 		throw new ConfigurationError('do not run this command by hand');
 	}
 
-	keepDescriptors(ancestry);
+	setInheritedCloseOnExec(ancestry);
 	process.on('uncaughtException', end);
 	await serve(options(), process.env, ancestry);
 }
 
 function options(): Options {
-	return parseOptions(process.argv.slice(2), wordNames);
+	return parseOptions(process.argv.slice(2), serviceArgumentNames);
 }
 
 /* Until main.cf has been read the environment says where records go. Source: postfix src/global/maillog_client.c. */

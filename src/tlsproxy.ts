@@ -16,46 +16,46 @@
 /*	postfix src/tlsproxy/tlsproxy.c
 /*--*/
 
-import {wordsOf} from './base/text.ts';
-import {ClientRole} from './client-role.ts';
-import {ClientSessionStore} from './client-session-store.ts';
+import {ConfigurationError} from './base/errors.ts';
+import {splitList} from './base/text.ts';
+import {type Fd, toMilliseconds} from './base/units.ts';
+import {readPrefetchedConfig} from './boot/prefetched-config.ts';
 import type {Configuration} from './conf/configuration.ts';
-import {facilityNumber} from './conf/facility.ts';
-import {libsslOf, libtlsrptOf} from './conf/linkage.ts';
+import {linkedLibssl, linkedLibtlsrpt} from './conf/linkage.ts';
 import {readConfiguration} from './conf/postconf.ts';
-import {type Printed, parsePrinted} from './conf/printed.ts';
+import {type PostconfOutput, parsePostconfOutput} from './conf/postconf-output.ts';
+import {releaseFeatures} from './conf/release.ts';
+import {booleanArgument, limitArgument, pathArgument} from './conf/service-arguments.ts';
 import {readMasterFile} from './conf/services.ts';
-import {booleanWord, limitWord, pathWord} from './conf/words.ts';
-import {ConfigurationError} from './errors.ts';
 import {DeadlineClock} from './event/deadline.ts';
 import {Reactor} from './event/reactor.ts';
-import {close, malloc_trim, tzset} from './ffi/libc.ts';
-import {loadOpenssl} from './ffi/openssl.ts';
-import {loadTlsrpt} from './ffi/tlsrpt.ts';
-import * as log from './log.ts';
-import {type Ancestry, say} from './master/ancestry.ts';
-import {enterJail, mailOwner} from './master/jail.ts';
-import {openJsonLog} from './master/json.ts';
-import {readOffer} from './master/offer.ts';
+import {close, malloc_trim, tzset} from './ffi/libc/libc.ts';
+import {loadTlsrpt} from './ffi/libtlsrpt.ts';
+import {loadOpenssl} from './ffi/openssl/openssl.ts';
+import {facilityNumber} from './log/facility.ts';
+import {openJsonLog} from './log/json-file.ts';
+import * as log from './log/log.ts';
+import {postlogTransport, syslogTransport, withStderr} from './log/transport.ts';
+import {EventServer} from './master/event-server.ts';
 import type {Options} from './master/options.ts';
-import {Renewal} from './master/renewal.ts';
-import {confine} from './master/seccomp.ts';
-import {EventServer} from './master/server.ts';
-import {leaveIfForgotten} from './master/status.ts';
-import {postlogTransport, syslogTransport, withStderr} from './master/transport.ts';
+import {notifySupervisor, type ParentProcess} from './master/parent-process.ts';
+import {exitIfMasterGone} from './master/status.ts';
 import {Watchdog} from './master/watchdog.ts';
-import {fileNames, type Material} from './materials.ts';
-import {loadMidna} from './midna.ts';
-import {Concurrency} from './proxy/concurrency.ts';
-import type {SessionHost} from './proxy/host.ts';
+import {HandshakeLimiter} from './proxy/handshake-limits.ts';
 import {Session} from './proxy/session.ts';
-import {ServerRole} from './server-role.ts';
-import {SessionStore} from './session-store.ts';
-import {Keyring} from './tls/keyring.ts';
-import {TlsManager} from './tlsmgr/client.ts';
-import {type Fd, toMilliseconds} from './units.ts';
-import {ClientSettingsParser} from './wire/client.ts';
-import {profileOf} from './wire/release.ts';
+import type {SessionContext} from './proxy/session-context.ts';
+import {ClientRole} from './roles/client-role.ts';
+import {ClientRoleSessions} from './roles/client-role-sessions.ts';
+import {type CredentialFiles, fileNames} from './roles/credential-files.ts';
+import {CredentialWatch} from './roles/credential-watch.ts';
+import {loadMidna} from './roles/midna.ts';
+import {ServerRole} from './roles/server-role.ts';
+import {ServerRoleSessions} from './roles/server-role-sessions.ts';
+import {enterJail, mailOwner} from './sandbox/jail.ts';
+import {installFilter} from './sandbox/seccomp.ts';
+import {CredentialStore} from './tls/context/credential-store.ts';
+import {TlsmgrClient} from './tlsmgr/tlsmgr-client.ts';
+import {ClientSettingsParser} from './wire/client-settings.ts';
 
 /** Name under which the program logs, and by which stock Postfix knows it. */
 export const PROCESS_NAME = 'tlsproxy';
@@ -71,7 +71,7 @@ export const PROCESS_NAME = 'tlsproxy';
 export async function configure(
 	options: Options,
 	environment: NodeJS.ProcessEnv,
-	printed?: Printed,
+	printed?: PostconfOutput,
 ): Promise<Configuration> {
 	const configDirectory = environment['MAIL_CONFIG'];
 	const configuration = await readConfiguration({
@@ -84,7 +84,7 @@ export async function configure(
 	const utf8 = loadMidna(configuration);
 	configuration.check();
 	await openLog(configuration, options);
-	log.printUtf8(utf8);
+	log.allowUtf8(utf8);
 	loadLibrary(configuration);
 	return configuration;
 }
@@ -99,21 +99,22 @@ export async function configure(
 export async function serve(
 	options: Options,
 	environment: NodeJS.ProcessEnv,
-	ancestry: Ancestry,
+	ancestry: ParentProcess,
 ): Promise<void> {
 	const offer = environment['TLSPROXY_OFFER'];
-	const printed = offer === undefined ? undefined : parsePrinted(readOffer(Number(offer) as Fd));
+	const printed =
+		offer === undefined ? undefined : parsePostconfOutput(readPrefetchedConfig(Number(offer) as Fd));
 	/* A client waits for us: what takes time is begun before it is needed. What goes wrong is heard then. */
 	const master =
 		printed === undefined ? readMasterFile(environment['MAIL_CONFIG']) : Promise.resolve(printed.master);
 	master.catch(() => undefined);
 	const configuration = await configure(options, environment, printed);
-	leaveIfForgotten(ancestry);
+	exitIfMasterGone(ancestry);
 	const limits = {
-		perClient: limitWord(options.words, 'client_handshake_count_limit'),
-		total: limitWord(options.words, 'handshake_count_limit'),
+		perClient: limitArgument(options.serviceArguments, 'client_handshake_count_limit'),
+		total: limitArgument(options.serviceArguments, 'handshake_count_limit'),
 	};
-	const profile = profileOf(configuration.string('mail_version'));
+	const profile = releaseFeatures(configuration.string('mail_version'));
 	if (!profile.known) {
 		log.warning(
 			`Postfix ${profile.release} is newer than any release this program knows; talking ${profile.name} to its clients`,
@@ -125,42 +126,42 @@ export async function serve(
 	const reactor = new Reactor(close);
 	const clock = new DeadlineClock();
 	/* Relative, as it is the same in the jail and outside. */
-	const tlsmgr = new TlsManager(reactor, clock, {
+	const tlsmgr = new TlsmgrClient(reactor, clock, {
 		path: `private/${configuration.string('tlsmgr_service_name')}`,
 		greeting: profile.greeting,
 		idle: toMilliseconds(configuration.seconds('ipc_idle')),
 	});
-	const keyring = new Keyring();
-	const server = new ServerRole(configuration, profile, keyring, new ClientSessionStore(tlsmgr, profile));
+	const keyring = new CredentialStore();
+	const server = new ServerRole(configuration, profile, keyring, new ServerRoleSessions(tlsmgr, profile));
 	/* From before files are read: what is half written by now will be seen to change. */
-	const renewal = new Renewal();
-	const watch = (materials: readonly Material[]): void => renewal.watch(fileNames(materials));
+	const renewal = new CredentialWatch();
+	const watch = (materials: readonly CredentialFiles[]): void => renewal.watch(fileNames(materials));
 	await server.load(watch);
-	const sessions = new SessionStore(tlsmgr, clock, profile);
+	const sessions = new ClientRoleSessions(tlsmgr, clock, profile);
 	const client = new ClientRole(configuration, profile, keyring, sessions);
 	await client.load(master, watch);
 	/* What was begun and not waited for would go on in the jail, where it may not do what it needs. */
 	await Promise.allSettled([master]);
 
-	leaveIfForgotten(ancestry);
+	exitIfMasterGone(ancestry);
 	const watchdog = new Watchdog(configuration.seconds('tlsproxy_watchdog_timeout'));
 	/* Where there is no file to say so any more, the time zone has to be known. */
 	tzset();
 	const account = options.unprivileged ? mailOwner(configuration.string('mail_owner')) : undefined;
 	enterJail(options.chroot ? configuration.string('queue_directory') : undefined, account);
-	if (booleanWord(options.words, 'seccomp')) {
-		const missing = confine(environment['TLSPROXY_SECCOMP'] === 'thread' ? 'thread' : 'process');
+	if (booleanArgument(options.serviceArguments, 'seccomp')) {
+		const missing = installFilter(environment['TLSPROXY_SECCOMP'] === 'thread' ? 'thread' : 'process');
 		if (missing !== undefined) {
 			log.warning(missing);
 		}
 	}
 
-	const host: SessionHost = {
+	const host: SessionContext = {
 		profile,
 		settingsParser: new ClientSettingsParser(profile),
 		reactor,
 		clock,
-		concurrency: new Concurrency(limits, clock),
+		handshakeLimiter: new HandshakeLimiter(limits, clock),
 		prepare: order =>
 			order.role === 'client'
 				? client.prepare(order.settings)
@@ -193,7 +194,7 @@ export async function serve(
 	);
 	renewal.start(reactor, clock, files => events.renew(files));
 	watchdog.watchLoop();
-	say(ancestry, 'ready');
+	notifySupervisor(ancestry, 'ready');
 	setTimeout(tidyUp, TIDY_UP_AFTER);
 }
 
@@ -211,7 +212,7 @@ function tidyUp(): void {
 
 /* Before anything else is asked of OpenSSL: which one. */
 function loadLibrary(configuration: Configuration): void {
-	const name = libsslOf(configuration);
+	const name = linkedLibssl(configuration);
 	if (name === undefined) {
 		return;
 	}
@@ -232,7 +233,7 @@ function loadLibrary(configuration: Configuration): void {
 
 /* In the jail it would not be found. */
 function loadReporting(configuration: Configuration): void {
-	const name = libtlsrptOf(configuration);
+	const name = linkedLibtlsrpt(configuration);
 	if (name === undefined) {
 		return;
 	}
@@ -246,16 +247,19 @@ function loadReporting(configuration: Configuration): void {
 }
 
 /* Source: maillog_client_init(), postfix src/global/maillog_client.c. */
-async function openLog(configuration: Configuration, {stderrToo, verbose, words}: Options): Promise<void> {
+async function openLog(
+	configuration: Configuration,
+	{stderrToo, verbose, serviceArguments: words}: Options,
+): Promise<void> {
 	const tag = `${configuration.string('syslog_name')}/${PROCESS_NAME}`;
 	const transport = transportOf(configuration, tag);
 	log.openLog(stderrToo ? withStderr(transport, PROCESS_NAME) : transport);
 	log.setVerbosity(verbose);
-	const path = pathWord(words, 'json_log');
+	const path = pathArgument(words, 'json_log');
 	const json = path === undefined ? undefined : openJsonLog(path);
 	if (json !== undefined) {
-		const {jsonRecords} = await import('./records.ts');
-		log.openSecondLog(jsonRecords(tag, json));
+		const {jsonRecords} = await import('./log/json-record.ts');
+		log.addRecordListener(jsonRecords(tag, json));
 	}
 }
 
@@ -268,7 +272,7 @@ function transportOf(configuration: Configuration, tag: string): log.LogTranspor
 		);
 	}
 
-	const prefixes = wordsOf(configuration.string('maillog_file_prefixes'));
+	const prefixes = splitList(configuration.string('maillog_file_prefixes'));
 	if (!prefixes.some(prefix => file.startsWith(prefix))) {
 		throw new ConfigurationError(
 			`maillog_file value '${file}' does not match any prefix in maillog_file_prefixes`,

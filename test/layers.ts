@@ -172,9 +172,9 @@ test(
 	'master/a.ts imports proxy/session.ts',
 );
 test(refuses, 'conf/a.ts', "import {serve} from '../tlsproxy.ts';", 'conf/a.ts imports tlsproxy.ts');
-test(refuses, 'log.ts', "import {x} from './ffi/libc.ts';", 'log.ts imports ffi/libc.ts');
-test(refuses, 'metrics.ts', "import {x} from './log.ts';", 'metrics.ts imports log.ts');
-test(refuses, 'units.ts', "import {x} from './log.ts';", 'units.ts imports log.ts');
+test(refuses, 'log.ts', "import {x} from './ffi/libc/libc.ts';", 'log.ts imports ffi/libc.ts');
+test(refuses, 'metrics.ts', "import {x} from './log/log.ts';", 'metrics.ts imports log.ts');
+test(refuses, 'units.ts', "import {x} from './log/log.ts';", 'units.ts imports log.ts');
 test(
 	refuses,
 	'tlsproxy.ts',

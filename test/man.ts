@@ -5,7 +5,7 @@ import {gunzipSync} from 'node:zlib';
 import test from 'ava';
 import {manualPage, pageFrom, sources} from '../man/generate.ts';
 import {parameterNames} from '../src/conf/parameters.ts';
-import {wordNames} from '../src/conf/words.ts';
+import {serviceArgumentNames} from '../src/conf/service-arguments.ts';
 
 const read = (path: string) => readFileSync(new URL(`../${path}`, import.meta.url), 'utf8');
 
@@ -98,7 +98,7 @@ test('man/tlsproxy.8 has every parameter of its own and of the TLS library that 
 test('man/tlsproxy.8 has every word of ours, and says of each parameter what it does', t => {
 	const page = read('man/tlsproxy.8');
 	t.deepEqual(
-		wordNames.filter(name => !described(page).includes(name)),
+		serviceArgumentNames.filter(name => !described(page).includes(name)),
 		[],
 	);
 	/* Items that stand together have one text, below the last. */

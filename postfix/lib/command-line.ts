@@ -11,7 +11,7 @@
 
 import {userInfo} from 'node:os';
 import {parseArgs} from 'node:util';
-import {Refusal} from './master-cf.ts';
+import {UsageError} from './master-cf.ts';
 
 /** Options as they were given. */
 export interface Options<Valued extends string, Flag extends string> {
@@ -26,7 +26,7 @@ export interface Options<Valued extends string, Flag extends string> {
  * @param valued - those that have a value.
  * @param flags - those that have none.
  * @param more - `words` when arguments may follow.
- * @throws {Refusal} for anything else, with the usage.
+ * @throws {UsageError} for anything else, with the usage.
  */
 export function singleLetterOptions<Valued extends string, Flag extends string = never>(
 	valued: readonly Valued[],
@@ -52,7 +52,7 @@ export function singleLetterOptions<Valued extends string, Flag extends string =
 			words: positionals,
 		};
 	} catch (reason) {
-		throw new Refusal(`${reason instanceof Error ? reason.message : String(reason)}\n${usage}`, {
+		throw new UsageError(`${reason instanceof Error ? reason.message : String(reason)}\n${usage}`, {
 			cause: reason,
 		});
 	}
@@ -61,27 +61,27 @@ export function singleLetterOptions<Valued extends string, Flag extends string =
 /**
  * The configuration directory that has to be named.
  *
- * @throws {Refusal} when it is not: which instance is meant must not be guessed.
+ * @throws {UsageError} when it is not: which instance is meant must not be guessed.
  */
 export function namedDirectory(named: string | undefined, usage: string): string {
 	if (named === undefined) {
-		throw new Refusal(`no configuration directory\n${usage}`);
+		throw new UsageError(`no configuration directory\n${usage}`);
 	}
 
 	return named;
 }
 
-/** @throws {Refusal} unless the process belongs to root. */
+/** @throws {UsageError} unless the process belongs to root. */
 export function requireRoot(why: string): void {
 	if (userInfo().uid !== 0) {
-		throw new Refusal(`this needs root privileges: ${why}`);
+		throw new UsageError(`this needs root privileges: ${why}`);
 	}
 }
 
-/** @throws {Refusal} when master(8) or a client could take it for something else. */
+/** @throws {UsageError} when master(8) or a client could take it for something else. */
 export function checkServiceName(service: string): void {
 	if (!/^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$/.test(service)) {
-		throw new Refusal(`invalid service name: "${service}": use letters, digits, "-", "_" and "."`);
+		throw new UsageError(`invalid service name: "${service}": use letters, digits, "-", "_" and "."`);
 	}
 }
 

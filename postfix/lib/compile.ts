@@ -6,7 +6,7 @@
 /* SYNOPSIS
 /*	node FLAGS --hash-seed=N compile.ts program output
 /* DESCRIPTION
-/*	Writes what start(3) gives to V8 together with the program. All
+/*	Writes what load-compiled(3) gives to V8 together with the program. All
 /*	functions are compiled, not only those that are called at once: to
 /*	compile one later costs more than to read it now.
 /*
@@ -18,7 +18,7 @@
 /*	Error: V8 does not take what it has made. Then a process would
 /*	start slowly, and nobody would know.
 /* SEE ALSO
-/*	start(3), vm.Script
+/*	load-compiled(3), vm.Script
 /*--*/
 
 import {readFileSync, writeFileSync} from 'node:fs';

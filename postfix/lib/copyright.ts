@@ -14,7 +14,7 @@
 import {globSync, readFileSync} from 'node:fs';
 import {join} from 'node:path';
 import {build} from 'esbuild';
-import {Refusal} from './master-cf.ts';
+import {UsageError} from './master-cf.ts';
 
 /** What is not bundled, but stands beside the bundle. */
 const BESIDE = ['koffi'];
@@ -23,7 +23,7 @@ const BESIDE = ['koffi'];
  * The copyright file.
  *
  * @param home - top directory of the project.
- * @throws {Refusal} when a package does not say what its licence is.
+ * @throws {UsageError} when a package does not say what its licence is.
  */
 export async function copyright(home: string): Promise<string> {
 	const {metafile} = await build({
@@ -61,7 +61,7 @@ function paragraph(home: string, name: string): string {
 		readFileSync(join(home, 'node_modules', name, 'package.json'), 'utf8'),
 	) as {readonly license?: string; readonly version: string};
 	if (license === undefined) {
-		throw new Refusal(`node_modules/${name}: no licence`);
+		throw new UsageError(`node_modules/${name}: no licence`);
 	}
 
 	const text = licenceText(home, name);
@@ -81,7 +81,7 @@ ${indented(text)}`;
 function licenceText(home: string, name: string): string {
 	const [file] = globSync('{LICENSE,license,LICENCE}*', {cwd: join(home, 'node_modules', name)});
 	if (file === undefined) {
-		throw new Refusal(`node_modules/${name}: no licence text`);
+		throw new UsageError(`node_modules/${name}: no licence text`);
 	}
 
 	return readFileSync(join(home, 'node_modules', name, file), 'utf8');

@@ -56,7 +56,7 @@ import {
 	reloadIfRunning,
 	replaceFile,
 } from './instance.ts';
-import {Refusal, register} from './master-cf.ts';
+import {register, UsageError} from './master-cf.ts';
 import {builtProgram, checkSafe, copyProgram, copyTarget} from './program.ts';
 import {registrationsOf} from './registered.ts';
 
@@ -68,7 +68,7 @@ await runCommand('install', () => {
 	const {c: named, s: service = 'tlsproxy', p: programDirectory, C: chroot, l: limit} = values;
 	if (flags.has('a')) {
 		if (Object.keys(values).length > 0) {
-			throw new Refusal(`-a is for all instances as they are\n${USAGE}`);
+			throw new UsageError(`-a is for all instances as they are\n${USAGE}`);
 		}
 
 		requireRoot('master(8) belongs to root');
@@ -78,11 +78,11 @@ await runCommand('install', () => {
 
 	checkServiceName(service);
 	if (chroot !== undefined && chroot !== 'y' && chroot !== 'n') {
-		throw new Refusal(`-C ${chroot}: y or n expected`);
+		throw new UsageError(`-C ${chroot}: y or n expected`);
 	}
 
 	if (limit !== undefined && !/^\d{1,5}$/.test(limit)) {
-		throw new Refusal(`-l ${limit}: a number of processes expected`);
+		throw new UsageError(`-l ${limit}: a number of processes expected`);
 	}
 
 	requireRoot('master.cf belongs to root, and so must the program that it names');
@@ -131,13 +131,13 @@ await runCommand('install', () => {
 		try {
 			announceReload(directory, flags.has('r'));
 		} catch (reason) {
-			if (!(reason instanceof Refusal) || change.text === before) {
+			if (!(reason instanceof UsageError) || change.text === before) {
 				throw reason;
 			}
 
 			/* The command can then be repeated: with the service in master.cf it would have nothing to do. */
 			replaceFile(masterCf, change.text, before);
-			throw new Refusal(`${reason.message}\n${masterCf} was put back`, {cause: reason});
+			throw new UsageError(`${reason.message}\n${masterCf} was put back`, {cause: reason});
 		}
 	}
 
@@ -175,7 +175,7 @@ function commandColumn(daemonDirectory: string, program: string): string {
 	const command = relative(realpathSync(daemonDirectory), program);
 	// oxlint-disable-next-line no-control-regex
 	if (/[\s{}\u0000-\u001f\u007f]/.test(command)) {
-		throw new Refusal(
+		throw new UsageError(
 			`${program}: a path with blanks or braces cannot be written in master.cf: use "-p DIRECTORY"`,
 		);
 	}

@@ -32,7 +32,7 @@ import {
 	writeFileSync,
 } from 'node:fs';
 import {basename, dirname, join} from 'node:path';
-import {Refusal} from './master-cf.ts';
+import {UsageError} from './master-cf.ts';
 
 /** Where administration commands are, for a PATH that does not say. */
 const PATH = [process.env['PATH'], '/usr/local/sbin', '/usr/sbin', '/sbin'].filter(Boolean).join(':');
@@ -47,17 +47,17 @@ export const commandEnvironment: Readonly<NodeJS.ProcessEnv> = {
 /**
  * @param directory - what the user calls the configuration directory.
  * @returns its absolute path.
- * @throws {Refusal} when it is none.
+ * @throws {UsageError} when it is none.
  */
 export function configurationDirectory(directory: string): string {
 	const stat = statSync(directory, {throwIfNoEntry: false});
 	if (stat === undefined || !stat.isDirectory()) {
-		throw new Refusal(`${directory}: no such directory`);
+		throw new UsageError(`${directory}: no such directory`);
 	}
 
 	for (const file of ['main.cf', 'master.cf']) {
 		if (!existsSync(join(directory, file))) {
-			throw new Refusal(
+			throw new UsageError(
 				`${join(directory, file)}: no such file: is ${directory} a Postfix configuration directory?`,
 			);
 		}
@@ -69,7 +69,7 @@ export function configurationDirectory(directory: string): string {
 /**
  * Parameters of an instance, expanded.
  *
- * @throws {Refusal} when postconf(1) is missing or fails.
+ * @throws {UsageError} when postconf(1) is missing or fails.
  */
 export function parametersOf<Name extends string>(
 	directory: string,
@@ -89,7 +89,7 @@ export function parametersOf<Name extends string>(
  * Runs postconf(1) on an instance.
  *
  * @returns what it prints, and what it warns of.
- * @throws {Refusal} when it is missing or fails.
+ * @throws {UsageError} when it is missing or fails.
  */
 export function runPostconf(
 	directory: string,
@@ -101,11 +101,11 @@ export function runPostconf(
 		maxBuffer: 64 * 1024 * 1024,
 	});
 	if (run.error !== undefined) {
-		throw new Refusal(`cannot run postconf(1): is Postfix installed? (${run.error.message})`);
+		throw new UsageError(`cannot run postconf(1): is Postfix installed? (${run.error.message})`);
 	}
 
 	if (run.status !== 0) {
-		throw new Refusal(`postconf(1) failed: ${run.stderr.trim()}`);
+		throw new UsageError(`postconf(1) failed: ${run.stderr.trim()}`);
 	}
 
 	return {output: run.stdout, warnings: run.stderr};
@@ -123,7 +123,7 @@ export function allInstances(): readonly string[] {
 		try {
 			return Object.values(parametersOf(first, named)).flatMap(value => value.split(/[\s,]+/));
 		} catch (reason) {
-			if (reason instanceof Refusal) {
+			if (reason instanceof UsageError) {
 				return [];
 			}
 
@@ -147,7 +147,7 @@ function builtInDirectory(): string {
  * Has a running instance read its configuration.
  *
  * @returns whether it is running.
- * @throws {Refusal} when it does not do so.
+ * @throws {UsageError} when it does not do so.
  */
 export function reloadIfRunning(directory: string): boolean {
 	const postfix = (command: string) =>
@@ -158,7 +158,7 @@ export function reloadIfRunning(directory: string): boolean {
 
 	const {status, stderr} = postfix('reload');
 	if (status !== 0) {
-		throw new Refusal(`postfix -c ${directory} reload: ${stderr.trim()}`);
+		throw new UsageError(`postfix -c ${directory} reload: ${stderr.trim()}`);
 	}
 
 	return true;
@@ -167,7 +167,7 @@ export function reloadIfRunning(directory: string): boolean {
 /**
  * The release of the installed Postfix, whatever an instance says of itself.
  *
- * @throws {Refusal} when postconf(1) is missing or fails.
+ * @throws {UsageError} when postconf(1) is missing or fails.
  */
 export function mailVersion(): string {
 	const run = spawnSync('postconf', ['-dh', 'mail_version'], {
@@ -175,7 +175,7 @@ export function mailVersion(): string {
 		env: {...commandEnvironment},
 	});
 	if (run.status !== 0) {
-		throw new Refusal(
+		throw new UsageError(
 			`cannot run postconf(1): is Postfix installed? (${run.error?.message ?? run.stderr.trim()})`,
 		);
 	}
@@ -185,12 +185,12 @@ export function mailVersion(): string {
 
 /**
  * @param release - as in the parameter `mail_version`.
- * @throws {Refusal} when that release has no tlsproxy(8) with a client role.
+ * @throws {UsageError} when that release has no tlsproxy(8) with a client role.
  */
 export function checkRelease(release: string): void {
 	const [, major = '0', minor = '0'] = /^(\d+)\.(\d+)/.exec(release) ?? [];
 	if (Number(major) < 3 || (Number(major) === 3 && Number(minor) < 4)) {
-		throw new Refusal(`Postfix ${release} cannot reuse TLS connections: this needs Postfix 3.4 or later`);
+		throw new UsageError(`Postfix ${release} cannot reuse TLS connections: this needs Postfix 3.4 or later`);
 	}
 }
 
@@ -223,7 +223,7 @@ export function unsafeReason(path: string): string | undefined {
  * Replaces the content of a file in one step; of the target, where it is a symbolic link.
  *
  * @param expected - content that the file must still have.
- * @throws {Refusal} when somebody else has changed it meanwhile.
+ * @throws {UsageError} when somebody else has changed it meanwhile.
  */
 export function replaceFile(path: string, expected: string, content: string): void {
 	const target = realpathSync(path);
@@ -241,7 +241,7 @@ export function replaceFile(path: string, expected: string, content: string): vo
 		}
 
 		if (readFileSync(target, 'latin1') !== expected) {
-			throw new Refusal(`${path} was changed by somebody else at the same time: try again`);
+			throw new UsageError(`${path} was changed by somebody else at the same time: try again`);
 		}
 
 		renameSync(temporary, target);

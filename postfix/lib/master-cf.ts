@@ -33,7 +33,7 @@
 /*--*/
 
 /** Something that the administrator has to decide; nothing was changed. */
-export class Refusal extends Error {
+export class UsageError extends Error {
 	override readonly name = 'Refusal';
 }
 
@@ -94,7 +94,7 @@ const REMARK = '# Made by install, taken out again by uninstall. Options may be 
  *
  * @param text - master.cf.
  * @returns the new text; equal to the old one when there is nothing to do.
- * @throws {Refusal} when the name belongs to something else, or the file is damaged.
+ * @throws {UsageError} when the name belongs to something else, or the file is damaged.
  */
 export function register(text: string, wanted: Registration): Change {
 	const lines = physicalLines(text);
@@ -166,7 +166,7 @@ function isOwnComment(line: string): boolean {
 function checkContinuation(rest: readonly string[], lines: readonly string[], service: string): void {
 	const [next] = rest.filter(line => !isIgnored(line));
 	if (next !== undefined && isContinuation(next)) {
-		throw new Refusal(
+		throw new UsageError(
 			`a line continues another service behind the block of ${service}/unix: move it:${numbered(lines, lines.indexOf(next))}`,
 		);
 	}
@@ -183,7 +183,7 @@ function checkNotRenamed(
 	const other = all.find(entry => runsThisProgram(entry) && !names.has(entry.name));
 	if (other !== undefined) {
 		const title = `${other.name}/${other.type}`;
-		throw new Refusal(
+		throw new UsageError(
 			`service ${service}/unix is missing, and service ${title} runs this program: give it the old name again (postconf -F ${title}/service=${service}), or remove it:${numbered(lines, ...range(...other.lines), block.first, block.end - 1)}`,
 		);
 	}
@@ -301,23 +301,23 @@ function findService(all: readonly Entry[], service: string): Entry | undefined 
 	for (const entry of named) {
 		const where = `service ${service}/${entry.type} in line ${entry.lines[0] + 1}`;
 		if (entry.type !== 'unix') {
-			throw new Refusal(`${where} has another type than unix: choose another service name`);
+			throw new UsageError(`${where} has another type than unix: choose another service name`);
 		}
 
 		if (/^n/i.test(entry.private)) {
-			throw new Refusal(
+			throw new UsageError(
 				`${where} is not private, and clients look for private/${service}: choose another service name`,
 			);
 		}
 
 		if (entry.command !== 'tlsproxy' && !entry.command.endsWith('/tlsproxy')) {
-			throw new Refusal(`${where} runs ${entry.command}, not tlsproxy: choose another service name`);
+			throw new UsageError(`${where} runs ${entry.command}, not tlsproxy: choose another service name`);
 		}
 	}
 
 	const [found, second] = named;
 	if (second !== undefined) {
-		throw new Refusal(
+		throw new UsageError(
 			`service ${service}/unix is defined twice, in lines ${(found?.lines[0] ?? 0) + 1} and ${second.lines[0] + 1}`,
 		);
 	}
@@ -338,7 +338,7 @@ function findBlock(lines: readonly string[], service: string): Block | undefined
 	}
 
 	if (begin === undefined || last === undefined || begins.length > 1 || ends.length > 1 || last < begin) {
-		throw new Refusal(
+		throw new UsageError(
 			`the marker comments of service ${service}/unix are damaged: each must be there once, BEGIN in front of END:${numbered(lines, ...[...begins, ...ends].toSorted((a, b) => a - b))}`,
 		);
 	}

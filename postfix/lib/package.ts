@@ -50,7 +50,7 @@ import {basename, dirname, join, resolve} from 'node:path';
 import {gzipSync} from 'node:zlib';
 import {runCommand} from './command-line.ts';
 import {copyright} from './copyright.ts';
-import {Refusal} from './master-cf.ts';
+import {UsageError} from './master-cf.ts';
 import {builtProgram} from './program.ts';
 
 const NAME = 'postfix-tlsproxy';
@@ -81,7 +81,7 @@ await runCommand('package', async () => {
 	};
 	const architecture = ARCHITECTURES[process.arch];
 	if (architecture === undefined) {
-		throw new Refusal(`no Debian name for this kind of machine: ${process.arch}`);
+		throw new UsageError(`no Debian name for this kind of machine: ${process.arch}`);
 	}
 
 	const tree = mkdtempSync(join(tmpdir(), `${NAME}-`));
@@ -194,7 +194,7 @@ function releaseDate(): Date {
 
 	const [, year, month, day] = [...read('HISTORY').matchAll(/^(\d{4})(\d\d)(\d\d)$/gm)].at(-1) ?? [];
 	if (day === undefined) {
-		throw new Refusal('HISTORY has no dated entry');
+		throw new UsageError('HISTORY has no dated entry');
 	}
 
 	return new Date(`${year}-${month}-${day}T00:00:00Z`);

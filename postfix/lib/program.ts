@@ -28,7 +28,7 @@ import {
 } from 'node:fs';
 import {basename, dirname, join, relative, resolve} from 'node:path';
 import {unsafeReason} from './instance.ts';
-import {Refusal} from './master-cf.ts';
+import {UsageError} from './master-cf.ts';
 
 /** What every release of the program has had. */
 const MARKS = ['tlsproxy', 'lib/main.js', 'lib/node', 'lib/package.json'] as const;
@@ -41,13 +41,13 @@ const PARTS = [...MARKS, 'lib/launch.js', 'lib/launch.pl', 'lib/offer', 'lib/pro
  *
  * @param home - top directory of the project, or of a copy of the program.
  * @returns its directory, without symbolic links.
- * @throws {Refusal} when it is not complete.
+ * @throws {UsageError} when it is not complete.
  */
 export function builtProgram(home: string): string {
 	const directory = existsSync(join(home, 'lib', 'main.js')) ? home : join(home, 'dist');
 	const missing = PARTS.find(part => !existsSync(join(directory, part)));
 	if (missing !== undefined) {
-		throw new Refusal(
+		throw new UsageError(
 			`the program is not built: ${join(directory, missing)} is missing: run "npm ci && npm run build" in ${home} first`,
 		);
 	}
@@ -59,7 +59,7 @@ export function builtProgram(home: string): string {
  * Checks all that master(8) will run or load as root.
  *
  * @param directory - of the program, without symbolic links.
- * @throws {Refusal} when somebody else could change it.
+ * @throws {UsageError} when somebody else could change it.
  */
 export function checkSafe(directory: string): void {
 	const reason =
@@ -68,7 +68,7 @@ export function checkSafe(directory: string): void {
 			.map(file => unsafeFile(join(directory, file)))
 			.find(Boolean);
 	if (reason !== undefined) {
-		throw new Refusal(
+		throw new UsageError(
 			`${reason}, and master(8) would run it as root: use "-p DIRECTORY" to have a copy in a safe place, like /usr/local/libexec/postfix-tlsproxy`,
 		);
 	}
@@ -79,7 +79,7 @@ export function checkSafe(directory: string): void {
  *
  * @param directory - what the user asked for; need not exist.
  * @returns its path, without symbolic links.
- * @throws {Refusal} when it cannot be used.
+ * @throws {UsageError} when it cannot be used.
  */
 export function copyTarget(directory: string): string {
 	let parent = resolve(directory);
@@ -90,13 +90,15 @@ export function copyTarget(directory: string): string {
 	const target = join(realpathSync(parent), relative(parent, resolve(directory)));
 	const reason = unsafeReason(realpathSync(parent));
 	if (reason !== undefined) {
-		throw new Refusal(`${reason}, and master(8) would run programs there as root: choose another directory`);
+		throw new UsageError(
+			`${reason}, and master(8) would run programs there as root: choose another directory`,
+		);
 	}
 
 	/* The directory is going to be replaced as a whole. It must not be /usr/local. */
 	if (existsSync(target)) {
 		if (!lstatSync(target).isDirectory()) {
-			throw new Refusal(`${target} is not a directory`);
+			throw new UsageError(`${target} is not a directory`);
 		}
 
 		const names = readdirSync(target);
@@ -104,7 +106,7 @@ export function copyTarget(directory: string): string {
 			MARKS.every(part => existsSync(join(target, part))) &&
 			names.every(name => /^(tlsproxy|lib)$/.test(name));
 		if (names.length > 0 && !isCopy) {
-			throw new Refusal(`${target} has other files in it: choose a directory for this program alone`);
+			throw new UsageError(`${target} has other files in it: choose a directory for this program alone`);
 		}
 	}
 

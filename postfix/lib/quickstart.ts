@@ -30,7 +30,7 @@ import {makeCertificates} from './certificates.ts';
 import {requireRoot, runCommand} from './command-line.ts';
 import {inject, type Outgoing} from './inject.ts';
 import {removeOnSignal} from './interruption.ts';
-import {Refusal} from './master-cf.ts';
+import {UsageError} from './master-cf.ts';
 import {commandLine} from './processes.ts';
 import {Sandbox, STORED_FOR} from './sandbox.ts';
 import {SINK_PROGRAM, Sink} from './sink.ts';
@@ -85,7 +85,7 @@ function options(): {
 		});
 		return {keep: values.keep, stock: values.stock, help: values.help, stop: values.stop};
 	} catch (reason) {
-		throw new Refusal(`${reason instanceof Error ? reason.message : String(reason)}\n${USAGE}`, {
+		throw new UsageError(`${reason instanceof Error ? reason.message : String(reason)}\n${USAGE}`, {
 			cause: reason,
 		});
 	}

@@ -13,7 +13,7 @@
 import {readFileSync, realpathSync} from 'node:fs';
 import {join} from 'node:path';
 import {allInstances, parametersOf} from './instance.ts';
-import {type Entry, entries, Refusal} from './master-cf.ts';
+import {type Entry, entries, UsageError} from './master-cf.ts';
 
 /**
  * The configuration directories of all instances in which a service runs the program.
@@ -34,7 +34,7 @@ function daemonDirectories(directory: string): readonly string[] {
 	try {
 		return [parametersOf(directory, ['daemon_directory']).daemon_directory];
 	} catch (reason) {
-		if (reason instanceof Refusal) {
+		if (reason instanceof UsageError) {
 			return ['/usr/lib/postfix/sbin', '/usr/libexec/postfix'];
 		}
 

@@ -27,7 +27,7 @@ import {dirname, join} from 'node:path';
 import {setTimeout as sleep} from 'node:timers/promises';
 import {execa} from 'execa';
 import {commandEnvironment, mailVersion} from './instance.ts';
-import {Refusal} from './master-cf.ts';
+import {UsageError} from './master-cf.ts';
 import {type ProcessEntry, processesOf, runsProgram} from './processes.ts';
 import {builtProgram, checkSafe} from './program.ts';
 
@@ -146,7 +146,7 @@ export class Sandbox implements AsyncDisposable {
 	/**
 	 * An instance that another process made and left running.
 	 *
-	 * @throws {Refusal} when the directory is not one of ours.
+	 * @throws {UsageError} when the directory is not one of ours.
 	 */
 	static attach(directory: string): Sandbox {
 		const marker = lstatSync(join(directory, MARKER), {throwIfNoEntry: false});
@@ -159,7 +159,7 @@ export class Sandbox implements AsyncDisposable {
 			stat.uid !== 0 ||
 			marker.uid !== 0
 		) {
-			throw new Refusal(`${directory} is not a sandbox of this program`);
+			throw new UsageError(`${directory} is not a sandbox of this program`);
 		}
 
 		return new Sandbox(directory, Number(readFileSync(join(directory, MARKER), 'utf8')), false);
@@ -472,7 +472,7 @@ export class Sandbox implements AsyncDisposable {
 		try {
 			checkSafe(builtProgram(home));
 		} catch (reason) {
-			if (!(reason instanceof Refusal)) {
+			if (!(reason instanceof UsageError)) {
 				throw reason;
 			}
 
@@ -512,7 +512,7 @@ function lookup(database: 'passwd' | 'group', name: string): readonly string[] {
 		.map(line => line.split(':'))
 		.find(fields => fields[0] === name);
 	if (found === undefined) {
-		throw new Refusal(`/etc/${database} has no ${name}: is Postfix installed?`);
+		throw new UsageError(`/etc/${database} has no ${name}: is Postfix installed?`);
 	}
 
 	return found;

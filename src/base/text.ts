@@ -19,7 +19,7 @@
  * @param separators - further separators.
  * Source: CHARS_COMMA_SP, postfix src/util/sys_defs.h.
  */
-export function wordsOf(text: string, separators = ''): readonly string[] {
+export function splitList(text: string, separators = ''): readonly string[] {
 	return text.split(new RegExp(`[ \\t\\r\\n,${separators}]+`)).filter(word => word !== '');
 }
 

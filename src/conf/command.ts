@@ -14,7 +14,7 @@
 import type {ChildProcess} from 'node:child_process';
 import {once} from 'node:events';
 import {finished} from 'node:stream/promises';
-import {ConfigurationError} from '../errors.ts';
+import {ConfigurationError} from '../base/errors.ts';
 
 /**
  * Runs a command.

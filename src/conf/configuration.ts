@@ -16,12 +16,12 @@
 /*	where a stock daemon, which does not know it, finds nothing.
 /*--*/
 
-import {ConfigurationError, Panic} from '../errors.ts';
-import type {Seconds} from '../units.ts';
+import {ConfigurationError, Panic} from '../base/errors.ts';
+import type {Seconds} from '../base/units.ts';
+import {facilityNumber} from '../log/facility.ts';
+import {parseLevel} from './compatibility-level.ts';
 import {toBoolean, toInteger, toSeconds, toText} from './convert.ts';
 import {expand} from './expand.ts';
-import {facilityNumber} from './facility.ts';
-import {parseLevel} from './level.ts';
 import {
 	compareReleases,
 	isIn,

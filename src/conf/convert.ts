@@ -14,8 +14,8 @@
 /*	postfix src/global/conv_time.c
 /*--*/
 
-import {ConfigurationError} from '../errors.ts';
-import type {Seconds} from '../units.ts';
+import {ConfigurationError} from '../base/errors.ts';
+import type {Seconds} from '../base/units.ts';
 import type {Parameter, TimeUnit} from './parameters.ts';
 
 /** The limits of a value; see {@link Parameter}. */

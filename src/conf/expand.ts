@@ -29,8 +29,8 @@
 /*	postfix src/util/mac_expand.c
 /*--*/
 
-import {ConfigurationError} from '../errors.ts';
-import {compareLevels, parseLevel} from './level.ts';
+import {ConfigurationError} from '../base/errors.ts';
+import {compareLevels, parseLevel} from './compatibility-level.ts';
 
 /** Gives the unexpanded value of a parameter, or `undefined` if there is none. */
 export type Lookup = (name: string) => string | undefined;

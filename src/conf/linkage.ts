@@ -21,12 +21,12 @@ import {neededLibraries} from './elf.ts';
 const daemons = ['smtp', 'smtpd', 'tlsmgr'];
 
 /** The name of the libssl that Postfix is linked with, such as `libssl.so.3`; undefined when that cannot be seen. */
-export function libsslOf(configuration: Configuration): string | undefined {
+export function linkedLibssl(configuration: Configuration): string | undefined {
 	return find(configuration, 'tls', 'libssl.so.');
 }
 
 /** The name of the libtlsrpt that Postfix is linked with; undefined when it is not. */
-export function libtlsrptOf(configuration: Configuration): string | undefined {
+export function linkedLibtlsrpt(configuration: Configuration): string | undefined {
 	return find(configuration, 'tls', 'libtlsrpt.so.');
 }
 

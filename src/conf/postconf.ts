@@ -28,7 +28,7 @@
 /*--*/
 
 import {existsSync} from 'node:fs';
-import {ConfigurationError} from '../errors.ts';
+import {ConfigurationError} from '../base/errors.ts';
 import {commandLines} from './command.ts';
 import {Configuration} from './configuration.ts';
 import {readMainCf, withExactSpace} from './exact.ts';

@@ -24,14 +24,14 @@
 
 import {readFileSync} from 'node:fs';
 import {getSystemErrorMessage} from 'node:util';
-import {wordsOf} from '../base/text.ts';
-import {ConfigurationError} from '../errors.ts';
-import * as log from '../log.ts';
+import {ConfigurationError} from '../base/errors.ts';
+import {splitList} from '../base/text.ts';
+import * as log from '../log/log.ts';
 import {commandLines} from './command.ts';
 import type {Configuration} from './configuration.ts';
 
 /** What was found under a key. */
-export type Found =
+export type LookupResult =
 	| {readonly kind: 'value'; readonly bytes: Buffer}
 	| {readonly kind: 'nothing'}
 	/** Which the log has. */
@@ -76,7 +76,7 @@ export class Tables {
 	}
 
 	/** Looks a key up, in lower case, in one table after the other. Source: maps_file_find(), postfix src/global/maps.c. */
-	find(name: string): Found {
+	find(name: string): LookupResult {
 		const key = name.toLowerCase();
 		for (const table of this.#tables) {
 			if (table.entries === undefined) {
@@ -94,7 +94,7 @@ export class Tables {
 		return {kind: 'nothing'};
 	}
 
-	#decode(table: Table, name: string, value: string): Found {
+	#decode(table: Table, name: string, value: string): LookupResult {
 		if (value === '') {
 			log.warning(`${this.#parameter} lookup of ${name} returns an empty string result`);
 			log.warning(`${this.#parameter} should return NO RESULT in case of NOT FOUND`);
@@ -111,7 +111,7 @@ export class Tables {
 	}
 }
 
-const problem: Found = {kind: 'problem'};
+const problem: LookupResult = {kind: 'problem'};
 
 /** The tables of a list: separated by commas or white space, but for what is in braces. */
 export function tablesIn(list: string): readonly string[] {
@@ -208,7 +208,7 @@ function unavailable(name: string, reason: string): Table {
 }
 
 function read(files: string): Buffer {
-	return Buffer.from(wordsOf(files).map(contentsOf).join('\n'), 'latin1');
+	return Buffer.from(splitList(files).map(contentsOf).join('\n'), 'latin1');
 }
 
 function contentsOf(file: string): string {

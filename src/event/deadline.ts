@@ -22,7 +22,7 @@
 /*	postfix src/util/events.c, event_request_timer()
 /*--*/
 
-import type {Milliseconds} from '../units.ts';
+import type {Milliseconds} from '../base/units.ts';
 
 /** How often limits are looked at. */
 const TICK = 250;
@@ -37,7 +37,7 @@ export function now(): Milliseconds {
 }
 
 /** Whoever has a time limit. */
-export interface Expiring {
+export interface DeadlineOwner {
 	/** It has passed. It is off then, and may be armed again. */
 	expired(): void;
 }
@@ -59,7 +59,7 @@ export class DeadlineClock {
 	}
 
 	/** The same for an owner that there are many of: nothing is made but the limit. */
-	deadlineOf(owner: Expiring): Deadline {
+	deadlineOf(owner: DeadlineOwner): Deadline {
 		return new Deadline(this, owner);
 	}
 
@@ -102,10 +102,10 @@ export class DeadlineClock {
 /** A time limit that starts over with each sign of life. */
 export class Deadline implements Disposable {
 	readonly #clock: DeadlineClock;
-	readonly #owner: Expiring;
+	readonly #owner: DeadlineOwner;
 	#at = Infinity;
 
-	constructor(clock: DeadlineClock, owner: Expiring) {
+	constructor(clock: DeadlineClock, owner: DeadlineOwner) {
 		this.#clock = clock;
 		this.#owner = owner;
 	}

@@ -40,7 +40,9 @@
 /*	epoll(7), postfix src/util/events.c; fair-queue(3)
 /*--*/
 
-import {Panic} from '../errors.ts';
+import {Panic} from '../base/errors.ts';
+import {Owned} from '../base/owned.ts';
+import type {Fd, Milliseconds} from '../base/units.ts';
 import {addon as koffi} from '../ffi/addon.ts';
 import {
 	allocate,
@@ -61,12 +63,10 @@ import {
 	epoll_wait,
 	errno,
 	strerror,
-} from '../ffi/libc.ts';
-import {Owned} from '../owned.ts';
-import type {Fd, Milliseconds} from '../units.ts';
+} from '../ffi/libc/libc.ts';
 import {now} from './deadline.ts';
 import {FairQueue} from './fair-queue.ts';
-import {Watch, type WatchKeeper} from './watch.ts';
+import {Registration, type Registry} from './registration.ts';
 
 /** The owner of a watched descriptor. */
 export interface Watcher {
@@ -107,10 +107,10 @@ const DELAY = 0.25;
  * How long a busy process leaves connections to others, in milliseconds. It cannot see whether there
  * are any, whether they are busier, or whether master(8) may start more of them.
  */
-const RELUCTANCE = 20;
+const ACCEPT_DELAY = 20;
 
 /** One epoll descriptor and the queue of tasks. */
-export class Reactor implements Disposable, WatchKeeper {
+export class Reactor implements Disposable, Registry {
 	readonly #epoll: Owned<Fd>;
 	readonly #watchers: Array<Watcher | undefined> = [];
 	/*
@@ -159,12 +159,12 @@ export class Reactor implements Disposable, WatchKeeper {
 	 *
 	 * @param fd - borrowed until the result is disposed, which has to happen before it is closed.
 	 */
-	watchForInput(fd: Fd, watcher: Watcher): Watch {
+	watchInput(fd: Fd, watcher: Watcher): Registration {
 		return this.#add(fd, watcher, INPUT);
 	}
 
 	/** Watches a descriptor for input, level-triggered: told again in each turn while there is some. */
-	watchInput(fd: Fd, watcher: Watcher): Disposable {
+	watchLevelTriggered(fd: Fd, watcher: Watcher): Disposable {
 		return this.#add(fd, watcher, EPOLLIN);
 	}
 
@@ -172,7 +172,7 @@ export class Reactor implements Disposable, WatchKeeper {
 	 * Watches a descriptor for input that others can take too: told when there is nothing else to do, and
 	 * like any other when there has been some for a while. One descriptor at a time.
 	 */
-	watchPatiently(fd: Fd, watcher: Watcher): Disposable {
+	watchDeferred(fd: Fd, watcher: Watcher): Disposable {
 		if (this.#patient !== undefined) {
 			throw new Panic('two descriptors that can wait');
 		}
@@ -227,12 +227,12 @@ export class Reactor implements Disposable, WatchKeeper {
 		this.#epoll[Symbol.dispose]();
 	}
 
-	#add(fd: Fd, watcher: Watcher, interest: number): Watch {
+	#add(fd: Fd, watcher: Watcher, interest: number): Registration {
 		const generation = ((this.#generations[fd] ?? 0) + 1) >>> 0;
 		this.#control(EPOLL_CTL_ADD, fd, generation, interest);
 		this.#generations[fd] = generation;
 		this.#watchers[fd] = watcher;
-		return new Watch(this, fd, generation);
+		return new Registration(this, fd, generation);
 	}
 
 	#control(operation: number, fd: Fd, generation: number, interest: number): void {
@@ -264,7 +264,7 @@ export class Reactor implements Disposable, WatchKeeper {
 		const started = now();
 		this.#turning = true;
 		this.#patientReady = false;
-		this.#impatient = this.#patientSince !== undefined && started - this.#patientSince >= RELUCTANCE;
+		this.#impatient = this.#patientSince !== undefined && started - this.#patientSince >= ACCEPT_DELAY;
 		const outcome = this.#work(started);
 		this.#turning = false;
 		this.#servePatient(started, outcome === 'nothing');

@@ -9,7 +9,7 @@
 /*	all sessions. Only what the other side does not take at once is
 /*	copied, by its owner.
 /*
-/*	Results are bytes when positive, otherwise one of step(3).
+/*	Results are bytes when positive, otherwise one of io-result(3).
 /* SECURITY
 /*	The buffer holds decrypted text of whoever used it last. It never
 /*	leaves the process other than by the call that follows the read.
@@ -17,6 +17,9 @@
 /*	postfix src/util/nbbio.c
 /*--*/
 
+import {END, FAILED, WANT_READ, WANT_WRITE} from '../base/io-result.ts';
+import {Owned} from '../base/owned.ts';
+import type {Fd} from '../base/units.ts';
 import {
 	type Address,
 	AF_UNIX,
@@ -38,11 +41,8 @@ import {
 	socket,
 	strerror,
 	unixAddress,
-} from '../ffi/libc.ts';
-import {receiveDescriptors} from '../ffi/message.ts';
-import {Owned} from '../owned.ts';
-import {END, FAILED, WANT_READ, WANT_WRITE} from '../step.ts';
-import type {Fd} from '../units.ts';
+} from '../ffi/libc/libc.ts';
+import {receiveDescriptors} from '../ffi/libc/scm-rights.ts';
 
 /** Capacity of the shared buffer, in bytes: four full TLS records. */
 export const BUFFER_SIZE = 65_536;
@@ -85,7 +85,7 @@ function failure(wouldBlock: number): number {
 }
 
 /** What came when a descriptor was expected. */
-export type Passed =
+export type ReceivedDescriptor =
 	| {readonly kind: 'descriptor'; readonly fd: Owned<Fd>}
 	| {readonly kind: 'none'; readonly why: string}
 	| {readonly kind: 'want-read'};
@@ -96,7 +96,7 @@ export type Passed =
  * @returns the descriptor, close-on-exec and non-blocking, owned by the caller. Where it was not
  * exactly one, all are closed and `why` says what came.
  */
-export function receiveDescriptor(from: Fd): Passed {
+export function receiveDescriptor(from: Fd): ReceivedDescriptor {
 	const {result, truncated, descriptors} = receiveDescriptors(from);
 	const [first, ...others] = descriptors;
 	if (first !== undefined && others.length === 0 && !truncated) {
@@ -154,7 +154,7 @@ export function connectUnix(path: string): Owned<Fd> | string {
 }
 
 /** Result of accepting: a connection, nobody there, or the error number. */
-export type Accepted =
+export type AcceptResult =
 	| {readonly kind: 'connection'; readonly fd: Owned<Fd>}
 	| {readonly kind: 'nobody'}
 	| {readonly kind: 'error'; readonly code: number};
@@ -178,7 +178,7 @@ const acceptAgain: ReadonlySet<number> = new Set(
 );
 
 /** Accepts one connection, non-blocking and close-on-exec. */
-export function acceptConnection(listener: Fd): Accepted {
+export function acceptConnection(listener: Fd): AcceptResult {
 	const fd = accept4(listener, null, null, SOCK_NONBLOCK | SOCK_CLOEXEC);
 	if (fd >= 0) {
 		return {kind: 'connection', fd: ownFd(fd as Fd)};

@@ -23,7 +23,7 @@
 /*--*/
 
 import {addon as koffi} from './addon.ts';
-import {type Address, allocate} from './libc.ts';
+import {type Address, allocate} from './libc/libc.ts';
 
 type Call = ReturnType<ReturnType<typeof koffi.load>['func']>;
 

@@ -20,12 +20,12 @@
 /*	postfix src/master/event_server.c, src/util/sane_accept.c
 /*--*/
 
+import type {Owned} from '../base/owned.ts';
+import type {Fd} from '../base/units.ts';
 import type {Reactor} from '../event/reactor.ts';
 import {acceptConnection, ownFd} from '../event/stream.ts';
-import {duplicate, errorNumber, strerror} from '../ffi/libc.ts';
-import * as log from '../log.ts';
-import type {Owned} from '../owned.ts';
-import type {Fd} from '../units.ts';
+import {duplicate, errorNumber, strerror} from '../ffi/libc/libc.ts';
+import * as log from '../log/log.ts';
 
 /** Time without accepting, in milliseconds. */
 const PAUSE = 1000;
@@ -90,7 +90,7 @@ export class Listener implements Disposable {
 	}
 
 	#watch(): void {
-		this.#watching ??= this.#reactor.watchPatiently(this.#fd, {
+		this.#watching ??= this.#reactor.watchDeferred(this.#fd, {
 			ready: () => this.#accept(),
 			fault: reason => this.#owner.fault(reason),
 		});

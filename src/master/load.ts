@@ -15,7 +15,7 @@
 /*	reactor(3), server(3)
 /*--*/
 
-import type {Milliseconds} from '../units.ts';
+import type {Milliseconds} from '../base/units.ts';
 
 /** Length of a window, in milliseconds. There is one report in it to master(8), at most. */
 const WINDOW = 50;

@@ -21,8 +21,8 @@
 /*	postfix src/util/split_nameval.c
 /*--*/
 
-import {ConfigurationError} from '../errors.ts';
-import type {Seconds} from '../units.ts';
+import {ConfigurationError} from '../base/errors.ts';
+import type {Seconds} from '../base/units.ts';
 
 /** What the command line says. */
 export interface Options {
@@ -45,7 +45,7 @@ export interface Options {
 	/** -V: log to standard error, too. */
 	readonly stderrToo: boolean;
 	/** Settings of our own; a later one wins. */
-	readonly words: ReadonlyMap<string, string>;
+	readonly serviceArguments: ReadonlyMap<string, string>;
 }
 
 /**
@@ -132,7 +132,7 @@ export function parseOptions(argv: readonly string[], knownWords: readonly strin
 		...(retirement !== undefined && {retirement}),
 		verbose,
 		stderrToo,
-		words: new Map(rest.map(word => knownWord(word, knownWords))),
+		serviceArguments: new Map(rest.map(word => knownWord(word, knownWords))),
 	};
 }
 

@@ -20,9 +20,9 @@
 /*	postfix src/master/master_proto.h, src/master/master_proto.c
 /*--*/
 
-import {EAGAIN, errno, MSG_NOSIGNAL, read, send, setNonBlocking} from '../ffi/libc.ts';
-import type {Fd} from '../units.ts';
-import {type Ancestry, farewell, MASTER_STATUS_FD} from './ancestry.ts';
+import type {Fd} from '../base/units.ts';
+import {EAGAIN, errno, MSG_NOSIGNAL, read, send, setNonBlocking} from '../ffi/libc/libc.ts';
+import {MASTER_STATUS_FD, notifyExit, type ParentProcess} from './parent-process.ts';
 
 const MASTER_STAT_TAKEN = 0;
 const MASTER_STAT_AVAIL = 1;
@@ -31,10 +31,10 @@ const MASTER_STAT_AVAIL = 1;
  * Ends a process whose status channel has come to its end before it is ready: clients wait for its
  * successor, and master(8) starts none as long as it counts on this one.
  */
-export function leaveIfForgotten(ancestry: Ancestry): void {
+export function exitIfMasterGone(ancestry: ParentProcess): void {
 	setNonBlocking(MASTER_STATUS_FD);
 	if (hasEnded(MASTER_STATUS_FD)) {
-		farewell(ancestry, 0);
+		notifyExit(ancestry, 0);
 		process.exit(0);
 	}
 }
@@ -47,12 +47,12 @@ function hasEnded(fd: Fd): boolean {
 /** Our end of the channel. */
 export class StatusChannel {
 	readonly #fd: Fd;
-	readonly #ancestry: Ancestry;
+	readonly #ancestry: ParentProcess;
 	#works = false;
 	#told = MASTER_STAT_AVAIL;
 
 	/** @param fd - borrowed; it becomes non-blocking, for all that share it. */
-	constructor(fd: Fd, ancestry: Ancestry) {
+	constructor(fd: Fd, ancestry: ParentProcess) {
 		this.#fd = fd;
 		this.#ancestry = ancestry;
 		setNonBlocking(fd);

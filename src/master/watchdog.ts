@@ -48,8 +48,8 @@
 /*	alarm(2), timer_create(2), signal-safety(7), postfix src/util/watchdog.c
 /*--*/
 
-import {alarm, alarmFunction, blockSignal, createTimer, type KernelTimer, signal} from '../ffi/libc.ts';
-import {type Milliseconds, type Seconds, toMilliseconds} from '../units.ts';
+import {type Milliseconds, type Seconds, toMilliseconds} from '../base/units.ts';
+import {alarm, alarmFunction, blockSignal, createTimer, type KernelTimer, signal} from '../ffi/libc/libc.ts';
 
 /* Source: signal(7); the C library uses the first two real-time signals. */
 const SIGABRT = 6;

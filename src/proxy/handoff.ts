@@ -18,17 +18,17 @@
 /*	postfix src/tls/tls_proxy_clnt.c
 /*--*/
 
-import {PeerError} from '../errors.ts';
+import {PeerError} from '../base/errors.ts';
+import {END, WANT_READ} from '../base/io-result.ts';
+import type {Fd} from '../base/units.ts';
+import type {ReleaseFeatures} from '../conf/release.ts';
 import {buffer, readStream} from '../event/stream.ts';
-import {fatal, info, warning} from '../log.ts';
-import {END, WANT_READ} from '../step.ts';
-import type {Fd} from '../units.ts';
-import {AttributeFramer, type AttributeList} from '../wire/attr.ts';
-import type {ClientSettings, ClientSettingsParser, CommonSettings} from '../wire/client.ts';
+import {fatal, info, warning} from '../log/log.ts';
+import {AttributeFramer, type AttributeList} from '../wire/attribute-list.ts';
+import type {ClientSettings, ClientSettingsParser, CommonSettings} from '../wire/client-settings.ts';
 import {FormatError} from '../wire/field.ts';
-import type {Profile} from '../wire/release.ts';
 import {BadFlagsError, parseRequest, type Request} from '../wire/request.ts';
-import {parseServerSettings, type ServerSettings} from '../wire/server.ts';
+import {parseServerSettings, type ServerSettings} from '../wire/server-settings.ts';
 import {connectLine, disconnectLine, handshakeFailedLine, requestProblemLine} from './log-lines.ts';
 
 /** How far a hand-off has come. */
@@ -42,26 +42,26 @@ export type Progress =
 	| 'failed';
 
 /** A complete hand-off. */
-export type Order = {readonly request: Request} & (
+export type CompleteHandoff = {readonly request: Request} & (
 	| {readonly role: 'client'; readonly settings: ClientSettings}
 	/** Before 3.12 the settings are those of main.cf. */
 	| {readonly role: 'server'; readonly settings: ServerSettings | undefined}
 );
 
 /** How the log calls a hand-off. */
-export type Names = Pick<Request, 'remoteEndpoint' | 'serverId'>;
+export type SessionNames = Pick<Request, 'remoteEndpoint' | 'serverId'>;
 
 /* Some settings of this process's clients were what they should be. */
 let understood = false;
 
 /** Collects one hand-off. */
 export class Handoff {
-	readonly #profile: Profile;
+	readonly #profile: ReleaseFeatures;
 	readonly #parser: ClientSettingsParser;
 	readonly #framer = new AttributeFramer();
 	#request: Request | undefined;
-	#order: Order | undefined;
-	#names: Names | undefined;
+	#order: CompleteHandoff | undefined;
+	#names: SessionNames | undefined;
 	/* The beginning of the settings, when it was known. */
 	#common: CommonSettings | undefined;
 	#complete = false;
@@ -71,7 +71,7 @@ export class Handoff {
 	 * @param profile - of the release that the clients belong to.
 	 * @param parser - of settings in the client role, for all hand-offs.
 	 */
-	constructor(profile: Profile, parser: ClientSettingsParser) {
+	constructor(profile: ReleaseFeatures, parser: ClientSettingsParser) {
 		this.#profile = profile;
 		this.#parser = parser;
 	}
@@ -82,12 +82,12 @@ export class Handoff {
 	}
 
 	/** Names of the request, even when it cannot be served; undefined until its list is complete. */
-	get names(): Names | undefined {
+	get names(): SessionNames | undefined {
 		return this.#names;
 	}
 
 	/** All that the client asks for; undefined until complete, and when it only wants to know whether it would be served. */
-	get order(): Order | undefined {
+	get complete(): CompleteHandoff | undefined {
 		return this.#order;
 	}
 
@@ -210,7 +210,7 @@ export class Handoff {
 	 *
 	 * @param handshakeDone - there is no failure to be told.
 	 */
-	bidFarewell(handshakeDone: boolean): void {
+	logEnd(handshakeDone: boolean): void {
 		if (this.#names === undefined) {
 			return;
 		}
@@ -243,7 +243,7 @@ export class Handoff {
 	}
 
 	/** Logs that a time limit has passed before all of it had come. */
-	complainOfSilence(): void {
+	logNoRequest(): void {
 		warning(requestProblemLine(this.missing, 'Connection timed out'));
 		const {greeting, release} = this.#profile;
 		if (!greeting && !this.begun) {

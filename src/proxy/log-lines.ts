@@ -10,7 +10,7 @@
 /*	postfix src/tlsproxy/tlsproxy.c
 /*--*/
 
-import {PeerError} from '../errors.ts';
+import {PeerError} from '../base/errors.ts';
 import type {Role} from '../wire/request.ts';
 
 /** Logged once per hand-off, as soon as its request list is complete, whatever follows. */
@@ -51,16 +51,16 @@ export function timeoutLine(remoteEndpoint: string): string {
 }
 
 /** A handshake is refused. After smtpd(8): "Connection concurrency limit exceeded". */
-export function concurrencyLine(what: string, remoteEndpoint: string): string {
+export function limitExceededLine(what: string, remoteEndpoint: string): string {
 	return `TLS handshake concurrency limit exceeded: ${what}, refused ${remoteEndpoint}`;
 }
 
-/** How many more were refused since {@link concurrencyLine}, or since the last of these. */
+/** How many more were refused since {@link limitExceededLine}, or since the last of these. */
 export function moreRefusedLine(count: number): string {
 	return `TLS handshake concurrency limit exceeded: ${count} more refused in the last minute`;
 }
 
 /** The client has not waited for the report about the handshake. */
-export function contextProblemLine(why: string): string {
+export function reportProblemLine(why: string): string {
 	return `cannot send TLS context: ${why}`;
 }

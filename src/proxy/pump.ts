@@ -28,11 +28,11 @@
 /*	postfix src/tlsproxy/tlsproxy.c, tlsp_strategy()
 /*--*/
 
+import {AGAIN, FAILED, WANT_READ, WANT_WRITE} from '../base/io-result.ts';
+import type {Fd} from '../base/units.ts';
+import type {Registration} from '../event/registration.ts';
 import {BUFFER_SIZE, buffer, readStream, writeStream} from '../event/stream.ts';
-import type {Watch} from '../event/watch.ts';
-import {AGAIN, FAILED, WANT_READ, WANT_WRITE} from '../step.ts';
-import type {Connection} from '../tls/connection.ts';
-import type {Fd} from '../units.ts';
+import type {Connection} from '../tls/connection/connection.ts';
 
 /** Nothing more can be done now: readiness will come. */
 const WAITING = 0;
@@ -63,7 +63,7 @@ const recordAddresses = Array.from({length: BUFFER_SIZE / RECORD_SIZE}, (_, inde
 export class Pump implements Disposable {
 	readonly #connection: Connection;
 	readonly #plaintext: Fd;
-	readonly #watch: Pick<Watch, 'room'>;
+	readonly #watch: Pick<Registration, 'writeInterest'>;
 	/* What the other side has not taken; undefined, for nearly all of the time, when there is none. */
 	#toPeer: Remainder | undefined;
 	#toClient: Remainder | undefined;
@@ -90,7 +90,7 @@ export class Pump implements Disposable {
 	 * @param plaintext - descriptor of the client; borrowed.
 	 * @param watch - asked to tell when there is room for the client; borrowed.
 	 */
-	constructor(connection: Connection, plaintext: Fd, watch: Pick<Watch, 'room'>) {
+	constructor(connection: Connection, plaintext: Fd, watch: Pick<Registration, 'writeInterest'>) {
 		this.#connection = connection;
 		this.#plaintext = plaintext;
 		this.#watch = watch;
@@ -102,13 +102,13 @@ export class Pump implements Disposable {
 	}
 
 	/** Puts bytes before everything that comes from the peer. At most one buffer full. */
-	prepend(bytes: Uint8Array): void {
+	queueReport(bytes: Uint8Array): void {
 		this.#toClient = new Remainder(bytes, 0, bytes.length);
 		this.#before = bytes.length;
 	}
 
 	/** Whether the client has got all that was put before. */
-	get prepended(): boolean {
+	get reportSent(): boolean {
 		return this.#before <= 0;
 	}
 
@@ -117,7 +117,7 @@ export class Pump implements Disposable {
 		this.#plaintextReadable ||= readable;
 		if (writable) {
 			/* Told without need, it is not told again; who has needed it may do so again soon. */
-			this.#watch.room = !this.#plaintextWritable;
+			this.#watch.writeInterest = !this.#plaintextWritable;
 			this.#plaintextWritable = true;
 		}
 	}
@@ -309,7 +309,7 @@ export class Pump implements Disposable {
 	#clientStopped(code: number): void {
 		if (code === WANT_WRITE || code === 0) {
 			this.#plaintextWritable = false;
-			this.#watch.room = true;
+			this.#watch.writeInterest = true;
 		} else {
 			/* Nobody is there to read it. */
 			this.#dropToClient();

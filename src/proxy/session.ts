@@ -15,40 +15,46 @@
 /*	postfix src/tlsproxy/tlsproxy.c
 /*--*/
 
-import type {Deadline, Expiring} from '../event/deadline.ts';
+import {AGAIN, WANT_LOOKUP, WANT_READ, WANT_WRITE} from '../base/io-result.ts';
+import {type Owned, Resources} from '../base/owned.ts';
+import type {Fd, Milliseconds} from '../base/units.ts';
+import type {Deadline, DeadlineOwner} from '../event/deadline.ts';
 import type {Task} from '../event/reactor.ts';
+import type {Registration} from '../event/registration.ts';
 import {readStream, receiveDescriptor, writeStream} from '../event/stream.ts';
-import type {Watch} from '../event/watch.ts';
-import {info, verbose, warning} from '../log.ts';
-import {type Owned, Resources} from '../owned.ts';
-import {AGAIN, WANT_LOOKUP, WANT_READ, WANT_WRITE} from '../step.ts';
-import {type Connection, DONE} from '../tls/connection.ts';
-import type {Fd, Milliseconds} from '../units.ts';
-import {printContext} from '../wire/context.ts';
+import {info, verbose, warning} from '../log/log.ts';
+import {type Connection, DONE} from '../tls/connection/connection.ts';
+import {printReport} from '../wire/handshake-report.ts';
 import {greeting, printStatus} from '../wire/request.ts';
-import {Beginning} from './beginning.ts';
-import type {SessionHost} from './host.ts';
-import {firstWordLimit, handshakeLimit, REQUEST_LIMIT, SETUP_LIMIT, sessionLimit} from './limits.ts';
 import {
-	contextProblemLine,
 	descriptorProblemLine,
 	disconnectLine,
 	faultLine,
+	reportProblemLine,
 	timeoutLine,
 } from './log-lines.ts';
+import {PendingHandoff} from './pending-handoff.ts';
 import {CIPHERTEXT_ENDED, MORE, PLAINTEXT_ENDED, Pump} from './pump.ts';
+import type {SessionContext} from './session-context.ts';
 import {CiphertextSide, PlaintextSide, type TwoSided} from './sides.ts';
 import {type Action, type Event, next, type State} from './state.ts';
+import {
+	greetingTimeout,
+	handshakeTimeout,
+	REQUEST_TIMEOUT,
+	SETUP_TIMEOUT,
+	sessionTimeout,
+} from './timeouts.ts';
 
 /** One hand-off. */
-export class Session implements Task, TwoSided, Expiring {
-	readonly #host: SessionHost;
+export class Session implements Task, TwoSided, DeadlineOwner {
+	readonly #host: SessionContext;
 	readonly #resources = new Resources();
 	readonly #plaintext: Fd;
 	readonly #deadline: Deadline;
-	#watch: Watch | undefined;
+	#watch: Registration | undefined;
 	/* Up to the report. */
-	#beginning: Beginning | undefined;
+	#beginning: PendingHandoff | undefined;
 	/* From the end of the handshake on: the peer, and how long there may be nothing to move. */
 	#endpoint = '';
 	#limit = 0 as Milliseconds;
@@ -63,22 +69,22 @@ export class Session implements Task, TwoSided, Expiring {
 	 *
 	 * @param plaintext - connection from the client, non-blocking; moved in.
 	 */
-	static open(host: SessionHost, plaintext: Owned<Fd>): void {
+	static open(host: SessionContext, plaintext: Owned<Fd>): void {
 		const session = new Session(host, plaintext);
 		session.#guard(() => session.#begin());
 	}
 
-	private constructor(host: SessionHost, plaintext: Owned<Fd>) {
+	private constructor(host: SessionContext, plaintext: Owned<Fd>) {
 		this.#host = host;
 		this.#plaintext = this.#resources.use(plaintext.move()).value;
 		this.#deadline = this.#resources.use(host.clock.deadlineOf(this));
-		this.#beginning = this.#resources.use(new Beginning(host));
+		this.#beginning = this.#resources.use(new PendingHandoff(host));
 	}
 
 	#begin(): void {
-		const watch = this.#host.reactor.watchForInput(this.#plaintext, new PlaintextSide(this));
+		const watch = this.#host.reactor.watchInput(this.#plaintext, new PlaintextSide(this));
 		this.#watch = this.#resources.use(watch);
-		this.#deadline.arm(firstWordLimit(this.#host.profile));
+		this.#deadline.arm(greetingTimeout(this.#host.profile));
 		const hello = greeting(this.#host.profile);
 		if (hello !== undefined && writeStream(this.#plaintext, hello, hello.length) !== hello.length) {
 			warning('write protocol attribute: Broken pipe');
@@ -156,7 +162,7 @@ export class Session implements Task, TwoSided, Expiring {
 	ciphertextReady(readable: boolean, writable: boolean): void {
 		const beginning = this.#beginning;
 		if (beginning !== undefined) {
-			beginning.due ||= beginning.wantsRoom ? writable : readable;
+			beginning.due ||= beginning.wantsWritable ? writable : readable;
 		}
 
 		if (this.#state === 'handshaking') {
@@ -177,7 +183,7 @@ export class Session implements Task, TwoSided, Expiring {
 
 		this.#queued = true;
 		if (handshaking) {
-			this.#host.reactor.queue(this, this.#beginning?.flow);
+			this.#host.reactor.queue(this, this.#beginning?.fairnessKey);
 		} else {
 			this.#host.reactor.soon(this);
 		}
@@ -189,7 +195,7 @@ export class Session implements Task, TwoSided, Expiring {
 		const progress = this.#beginning?.receive(this.#plaintext);
 		switch (progress) {
 			case 'begun':
-				return this.#deadline.arm(REQUEST_LIMIT);
+				return this.#deadline.arm(REQUEST_TIMEOUT);
 			case 'more':
 			case undefined:
 				return;
@@ -205,8 +211,8 @@ export class Session implements Task, TwoSided, Expiring {
 	}
 
 	#decide(): void {
-		this.#deadline.arm(SETUP_LIMIT);
-		const {order, request} = this.#beginning?.handoff ?? {};
+		this.#deadline.arm(SETUP_TIMEOUT);
+		const {complete: order, request} = this.#beginning?.handoff ?? {};
 		if (order !== undefined) {
 			this.#happened(this.#beginning?.prepare(this.#host, order) === true ? 'accepted' : 'refused');
 		} else if (request !== undefined) {
@@ -252,7 +258,7 @@ export class Session implements Task, TwoSided, Expiring {
 			return this.#happened('failure');
 		}
 
-		this.#deadline.arm(handshakeLimit(this.#beginning?.handoff.request));
+		this.#deadline.arm(handshakeTimeout(this.#beginning?.handoff.request));
 		this.#connection = this.#resources.use(connection);
 		this.#resources.use(this.#host.reactor.watch(ciphertext, new CiphertextSide(this)));
 		this.#happened('descriptor');
@@ -275,7 +281,7 @@ export class Session implements Task, TwoSided, Expiring {
 	 * does: its hello waits for its turn, and who says nothing needs no buffers.
 	 */
 	#startHandshake(): void {
-		if (this.#beginning?.flow === undefined) {
+		if (this.#beginning?.fairnessKey === undefined) {
 			this.#handshake();
 		} else {
 			this.#queue();
@@ -292,7 +298,7 @@ export class Session implements Task, TwoSided, Expiring {
 
 		const outcome = connection.handshake(beginning.due);
 		beginning.due = outcome === AGAIN || outcome === WANT_LOOKUP;
-		beginning.wantsRoom = outcome === WANT_WRITE;
+		beginning.wantsWritable = outcome === WANT_WRITE;
 		switch (outcome) {
 			case WANT_READ:
 			case WANT_WRITE:
@@ -302,7 +308,7 @@ export class Session implements Task, TwoSided, Expiring {
 			case WANT_LOOKUP:
 				return this.#happened('question');
 			case DONE:
-				this.#limit = sessionLimit(beginning.handoff.request);
+				this.#limit = sessionTimeout(beginning.handoff.request);
 				this.#deadline.arm(this.#limit);
 				this.#pump = this.#resources.use(new Pump(connection, this.#plaintext, watch));
 				return this.#happened('handshake-done');
@@ -320,7 +326,7 @@ export class Session implements Task, TwoSided, Expiring {
 
 		const context = this.#connection.report();
 		if (request.sendContext) {
-			this.#pump?.prepend(printContext(context, this.#host.profile));
+			this.#pump?.queueReport(printReport(context, this.#host.profile));
 		}
 
 		this.#endpoint = request.remoteEndpoint;
@@ -345,8 +351,8 @@ export class Session implements Task, TwoSided, Expiring {
 		if (result === MORE) {
 			this.#queue();
 		} else if (result === PLAINTEXT_ENDED) {
-			if (!pump.prepended) {
-				warning(contextProblemLine('Broken pipe'));
+			if (!pump.reportSent) {
+				warning(reportProblemLine('Broken pipe'));
 			}
 
 			this.#happened('plaintext-end');
@@ -368,7 +374,7 @@ export class Session implements Task, TwoSided, Expiring {
 	expired(): void {
 		this.#guard(() => {
 			if (this.#state === 'awaiting-request') {
-				this.#beginning?.handoff.complainOfSilence();
+				this.#beginning?.handoff.logNoRequest();
 			} else if (this.#connection !== undefined) {
 				warning(timeoutLine(this.#peer ?? ''));
 			}
@@ -391,7 +397,7 @@ export class Session implements Task, TwoSided, Expiring {
 		if (this.#beginning === undefined) {
 			info(disconnectLine(this.#endpoint));
 		} else {
-			this.#beginning.bidFarewell(this.#host, this.#pump !== undefined);
+			this.#beginning.logEnd(this.#host, this.#pump !== undefined);
 		}
 
 		this.#host.ended();

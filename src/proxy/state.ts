@@ -26,7 +26,7 @@
 /*	flags and in which event handler is registered
 /*--*/
 
-import {Panic} from '../errors.ts';
+import {Panic} from '../base/errors.ts';
 
 /** The phase of a hand-off. */
 export type State =

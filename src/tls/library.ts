@@ -20,9 +20,9 @@ import {
 	OPENSSL_INIT_set_config_appname,
 	OPENSSL_INIT_set_config_file_flags,
 	OPENSSL_INIT_set_config_filename,
-} from '../ffi/libcrypto.ts';
-import {OPENSSL_INIT_NO_LOAD_CONFIG, OPENSSL_init_ssl} from '../ffi/libssl.ts';
-import {warning} from '../log.ts';
+} from '../ffi/openssl/libcrypto.ts';
+import {OPENSSL_INIT_NO_LOAD_CONFIG, OPENSSL_init_ssl} from '../ffi/openssl/libssl.ts';
+import {warning} from '../log/log.ts';
 
 /* Flags for a missing file or section. Source: openssl/conf.h. */
 const CONF_MFLAGS_IGNORE_RETURN_CODES = 0x2;

@@ -10,9 +10,9 @@
 /*	postfix src/tls/tls_misc.c, tls_log_mask()
 /*--*/
 
-import {wordsOf} from '../base/text.ts';
-import {warning} from '../log.ts';
-import type {Behavior} from './behavior.ts';
+import {splitList} from '../base/text.ts';
+import type {Behavior} from '../conf/behavior.ts';
+import {warning} from '../log/log.ts';
 
 /* Bits of a mask. Source: postfix src/tls/tls.h. */
 const TLS_LOG_NONE = 1;
@@ -67,7 +67,7 @@ let warnedOfTrace = false;
  */
 export function logMask(parameter: string, level: string, behavior: Behavior): number {
 	let mask = 0;
-	for (const word of wordsOf(level)) {
+	for (const word of splitList(level)) {
 		const name = word.toLowerCase();
 		const bits = isWord(name, behavior) ? words.get(name) : undefined;
 		if (bits === undefined) {
@@ -88,7 +88,10 @@ export function logMask(parameter: string, level: string, behavior: Behavior): n
 }
 
 /* The one came with the verification of OpenSSL, the other with log levels of connections. */
-function isWord(name: string, {ownVerification, logsPerConnection}: Behavior): boolean {
+function isWord(
+	name: string,
+	{legacyVerification: ownVerification, logLevelPerConnection: logsPerConnection}: Behavior,
+): boolean {
 	return !((name === 'dane' && ownVerification) || (name === 'trace' && !logsPerConnection));
 }
 
@@ -103,7 +106,7 @@ export function connectionLogMask(
 	{log_param, log_level}: {readonly log_param?: string | undefined; readonly log_level?: string | undefined},
 	behavior: Behavior,
 ): number {
-	return behavior.logsPerConnection && log_param !== undefined && log_level !== undefined
+	return behavior.logLevelPerConnection && log_param !== undefined && log_level !== undefined
 		? logMask(log_param, log_level, behavior)
 		: ofContext;
 }

@@ -31,7 +31,7 @@ import {
 	UIDNA_NONTRANSITIONAL_TO_UNICODE,
 	type Uts46,
 } from '../ffi/icu.ts';
-import {warning} from '../log.ts';
+import {warning} from '../log/log.ts';
 import {isHostname} from './hostname.ts';
 
 /* The library, and a converter for each direction, made when it is first needed. */

@@ -16,13 +16,13 @@
 /*	postfix src/tls/tls_mgr.c, src/tls/tls_scache.h
 /*--*/
 
-import {PeerError} from '../errors.ts';
-import type {Seconds} from '../units.ts';
-import {type AttributeList, printList} from '../wire/attr.ts';
+import {PeerError} from '../base/errors.ts';
+import type {Seconds} from '../base/units.ts';
+import {type AttributeList, printList} from '../wire/attribute-list.ts';
 import {TICKET_KEY_SIZE, type TicketKey, ticketKeyOf} from '../wire/ticket-key.ts';
 
 /**
- * Bytes in a session, at most. A reply with a larger one would exceed the limit of attr(3) for a value;
+ * Bytes in a session, at most. A reply with a larger one would exceed the limit of attribute-list(3) for a value;
  * how large it is, decides the remote peer.
  */
 export const SESSION_LIMIT = 49_152;

@@ -10,11 +10,11 @@
 /*	postfix src/tls/tls_proxy.h, src/tls/tls_proxy_clnt.c
 /*--*/
 
-import {PeerError} from '../errors.ts';
-import type {Seconds} from '../units.ts';
-import {type AttributeList, printList, type WireText} from './attr.ts';
+import {PeerError} from '../base/errors.ts';
+import type {Seconds} from '../base/units.ts';
+import type {ReleaseFeatures} from '../conf/release.ts';
+import {type AttributeList, printList, type WireText} from './attribute-list.ts';
 import {AttributeReader, type Field, print, scan} from './field.ts';
-import type {Profile} from './release.ts';
 
 /* Bits of the `flags` attribute. Source: postfix src/tls/tls_proxy.h. */
 const TLS_PROXY_FLAG_ROLE_SERVER = 0x1;
@@ -73,7 +73,7 @@ const tail = [
  * @throws {BadFlagsError} when it asks for no role, or for both.
  * @throws {PeerError} when it is no request.
  */
-export function parseRequest(list: AttributeList, profile: Profile): Request {
+export function parseRequest(list: AttributeList, profile: ReleaseFeatures): Request {
 	const reader = new AttributeReader(list, profile.format);
 	const first = scan(head, reader, 'request');
 	const second = scan(tail, reader, 'request');
@@ -99,7 +99,7 @@ function detached(text: WireText): WireText {
 }
 
 /** The bytes of a request, as a client sends them. */
-export function printRequest(request: Request, profile: Profile): Uint8Array {
+export function printRequest(request: Request, profile: ReleaseFeatures): Uint8Array {
 	const {format} = profile;
 	const flags =
 		(request.role === 'server' ? TLS_PROXY_FLAG_ROLE_SERVER : TLS_PROXY_FLAG_ROLE_CLIENT) |
@@ -119,7 +119,7 @@ const greetingBytes = printList([['protocol', 'tlsproxy_protocol']]);
 const statusBytes = [printList([['status', '0']]), printList([['status', '1']])] as const;
 
 /** What the server sends before anything else, only to be read; undefined in releases that have no greeting. */
-export function greeting(profile: Profile): Uint8Array | undefined {
+export function greeting(profile: ReleaseFeatures): Uint8Array | undefined {
 	return profile.greeting ? greetingBytes : undefined;
 }
 

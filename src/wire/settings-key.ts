@@ -13,8 +13,8 @@
 /*--*/
 
 import {cacheKey} from '../base/cache-key.ts';
-import {wordsOf} from '../base/text.ts';
-import type {AttributeList} from './attr.ts';
+import {splitList} from '../base/text.ts';
+import type {AttributeList} from './attribute-list.ts';
 
 /* Settings that Postfix splits at CHARS_COMMA_SP. Some are also split at other characters. */
 const lists: ReadonlySet<string> = new Set([
@@ -34,5 +34,5 @@ export function settingsKey(list: AttributeList): string {
 }
 
 function elementsOf(value: string): string {
-	return value === '' ? '' : `list:${cacheKey(...wordsOf(value))}`;
+	return value === '' ? '' : `list:${cacheKey(...splitList(value))}`;
 }

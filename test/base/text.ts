@@ -1,23 +1,23 @@
 import test from 'ava';
-import {foldSpace, fromBytes, toBytes, trimSpace, wordsOf} from '../../src/base/text.ts';
+import {foldSpace, fromBytes, splitList, toBytes, trimSpace} from '../../src/base/text.ts';
 
 test('wordsOf splits at blank, tab, carriage return, newline and comma', t => {
-	t.deepEqual(wordsOf(' a, b,,c\td\n'), ['a', 'b', 'c', 'd']);
-	t.deepEqual(wordsOf('a\r\nb'), ['a', 'b']);
-	t.deepEqual(wordsOf(' , '), []);
-	t.deepEqual(wordsOf(''), []);
-	t.deepEqual(wordsOf('a:b'), ['a:b']);
-	t.deepEqual(wordsOf('a:b', ':'), ['a', 'b']);
+	t.deepEqual(splitList(' a, b,,c\td\n'), ['a', 'b', 'c', 'd']);
+	t.deepEqual(splitList('a\r\nb'), ['a', 'b']);
+	t.deepEqual(splitList(' , '), []);
+	t.deepEqual(splitList(''), []);
+	t.deepEqual(splitList('a:b'), ['a:b']);
+	t.deepEqual(splitList('a:b', ':'), ['a', 'b']);
 });
 
 test('no other character separates words', t => {
 	for (let code = 0; code < 256; code++) {
 		const character = String.fromCharCode(code);
 		const expected = ' \t\r\n,'.includes(character) ? ['a', 'b'] : [`a${character}b`];
-		t.deepEqual(wordsOf(`a${character}b`), expected, `character ${code}`);
+		t.deepEqual(splitList(`a${character}b`), expected, `character ${code}`);
 	}
 
-	t.deepEqual(wordsOf(toBytes('/etc/voilà.pem /etc/b')), [toBytes('/etc/voilà.pem'), '/etc/b']);
+	t.deepEqual(splitList(toBytes('/etc/voilà.pem /etc/b')), [toBytes('/etc/voilà.pem'), '/etc/b']);
 });
 
 test('foldSpace makes one blank of each run of white space', t => {

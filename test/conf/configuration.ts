@@ -1,6 +1,6 @@
 import test from 'ava';
+import {ConfigurationError, Panic} from '../../src/base/errors.ts';
 import {Configuration} from '../../src/conf/configuration.ts';
-import {ConfigurationError, Panic} from '../../src/errors.ts';
 
 function configuration(values: Readonly<Record<string, string>>, version = '3.7.11'): Configuration {
 	return new Configuration(

@@ -1,6 +1,6 @@
 import test from 'ava';
+import {ConfigurationError} from '../../src/base/errors.ts';
 import {type Limits, toBoolean, toInteger, toSeconds, toText} from '../../src/conf/convert.ts';
-import {ConfigurationError} from '../../src/errors.ts';
 
 type Convert = (name: string, value: string, limits: Limits) => unknown;
 

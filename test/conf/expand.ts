@@ -4,8 +4,8 @@ import {tmpdir} from 'node:os';
 import {join} from 'node:path';
 import test from 'ava';
 import {execa} from 'execa';
+import {ConfigurationError} from '../../src/base/errors.ts';
 import {addNamedFunction, expand} from '../../src/conf/expand.ts';
-import {ConfigurationError} from '../../src/errors.ts';
 
 const values: ReadonlyMap<string, string> = new Map([
 	['full', 'text'],

@@ -5,7 +5,7 @@ import test from 'ava';
 import {execa} from 'execa';
 import {Configuration} from '../../src/conf/configuration.ts';
 import {neededLibraries} from '../../src/conf/elf.ts';
-import {libicuucOf, libsslOf} from '../../src/conf/linkage.ts';
+import {libicuucOf, linkedLibssl} from '../../src/conf/linkage.ts';
 
 const directory = mkdtempSync(join(tmpdir(), 'linkage-'));
 test.after.always(() => rmSync(directory, {recursive: true}));
@@ -52,7 +52,7 @@ test('a file that is no program, is damaged or absent asks for nothing', async t
 });
 
 test('the library of the installed Postfix is that of its own library for TLS', async t => {
-	const found = libsslOf(
+	const found = linkedLibssl(
 		configuration(await installed('shlib_directory'), await installed('daemon_directory')),
 	);
 	t.regex(found ?? '', /^libssl\.so\.(3|1\.1)$/);
@@ -61,9 +61,9 @@ test('the library of the installed Postfix is that of its own library for TLS', 
 test('without shared libraries of Postfix it is that of its daemons', async t => {
 	const daemons = join(directory, 'daemons');
 	mkdirSync(daemons);
-	t.is(libsslOf(configuration('no', daemons)), undefined);
+	t.is(linkedLibssl(configuration('no', daemons)), undefined);
 	copyFileSync((await execa`which openssl`).stdout, join(daemons, 'smtpd'));
-	t.regex(libsslOf(configuration('no', daemons)) ?? '', /^libssl\.so\./);
+	t.regex(linkedLibssl(configuration('no', daemons)) ?? '', /^libssl\.so\./);
 });
 
 test('the library for domain names of the installed Postfix is that of its utility library', async t => {

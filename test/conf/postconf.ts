@@ -5,13 +5,13 @@ import {join} from 'node:path';
 import test, {type ExecutionContext} from 'ava';
 import {execa} from 'execa';
 import {mailVersion} from '../../postfix/lib/instance.ts';
+import {ConfigurationError} from '../../src/base/errors.ts';
 import {foldSpace} from '../../src/base/text.ts';
 import type {Configuration} from '../../src/conf/configuration.ts';
 import {toSeconds} from '../../src/conf/convert.ts';
 import {type NameOf, parameterNames, parameterOf} from '../../src/conf/parameters.ts';
 import {type ConfigurationSource, readConfiguration} from '../../src/conf/postconf.ts';
-import {ConfigurationError} from '../../src/errors.ts';
-import {profileOf} from '../../src/wire/release.ts';
+import {releaseFeatures} from '../../src/conf/release.ts';
 
 const postconf = '/usr/sbin/postconf';
 const withPostfix = existsSync(postconf) ? test : test.skip;
@@ -30,7 +30,7 @@ async function configDirectory(t: ExecutionContext, mainCf: string, masterCf = '
 }
 
 /* Levels are numbers of releases since 3.6. */
-const hasLevels = existsSync(postconf) && profileOf(mailVersion()).minor >= 6;
+const hasLevels = existsSync(postconf) && releaseFeatures(mailVersion()).minor >= 6;
 const newest = hasLevels ? '3.6' : '2';
 
 /** A command that stands in for postconf. */

@@ -3,9 +3,9 @@ import {mkdirSync, mkdtempSync, rmSync, utimesSync, writeFileSync} from 'node:fs
 import {tmpdir} from 'node:os';
 import {join} from 'node:path';
 import test, {type ExecutionContext} from 'ava';
+import {ConfigurationError} from '../../src/base/errors.ts';
 import {Configuration} from '../../src/conf/configuration.ts';
 import {Tables, tableFiles, tablesIn} from '../../src/conf/tables.ts';
-import {ConfigurationError} from '../../src/errors.ts';
 import {collectLog} from '../helpers/openssl.ts';
 
 const directory = mkdtempSync(join(tmpdir(), 'tables-'));

@@ -9,7 +9,7 @@ import {createServer} from 'node:net';
 import {join} from 'node:path';
 import {setTimeout as delay} from 'node:timers/promises';
 import test, {type ExecutionContext} from 'ava';
-import type {Fd, Seconds} from '../../src/units.ts';
+import type {Fd, Seconds} from '../../src/base/units.ts';
 import type {LocalClient} from '../helpers/client.ts';
 import {Daemon, type HandedOff, statusOf} from '../helpers/daemon.ts';
 import {socketPair} from '../helpers/descriptors.ts';

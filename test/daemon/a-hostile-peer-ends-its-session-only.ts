@@ -7,7 +7,7 @@ import type {Socket} from 'node:net';
 import {setTimeout as delay} from 'node:timers/promises';
 import type {TLSSocket} from 'node:tls';
 import test, {type ExecutionContext} from 'ava';
-import type {Seconds} from '../../src/units.ts';
+import type {Seconds} from '../../src/base/units.ts';
 import {Daemon, type HandedOff, type Wish} from '../helpers/daemon.ts';
 import {echoPeer, peerFiles, relay, tcpPeer, tlsPeer} from '../helpers/peer.ts';
 

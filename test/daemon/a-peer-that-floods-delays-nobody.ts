@@ -9,7 +9,7 @@
  */
 import type {Socket} from 'node:net';
 import test, {type ExecutionContext} from 'ava';
-import type {Seconds} from '../../src/units.ts';
+import type {Seconds} from '../../src/base/units.ts';
 import type {LocalClient} from '../helpers/client.ts';
 import {Daemon} from '../helpers/daemon.ts';
 import {finish, speaks} from '../helpers/master.ts';

@@ -3,7 +3,7 @@
  * must find the reason where he looks for it: in stock's words.
  */
 import test, {type ExecutionContext} from 'ava';
-import {printList} from '../../src/wire/attr.ts';
+import {printList} from '../../src/wire/attribute-list.ts';
 import {Daemon, statusOf, type Wish} from '../helpers/daemon.ts';
 import {peerFiles, tlsPeer} from '../helpers/peer.ts';
 

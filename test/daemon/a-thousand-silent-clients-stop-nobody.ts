@@ -5,7 +5,7 @@
  */
 import {setTimeout as delay} from 'node:timers/promises';
 import test, {type ExecutionContext} from 'ava';
-import type {Seconds} from '../../src/units.ts';
+import type {Seconds} from '../../src/base/units.ts';
 import {Daemon} from '../helpers/daemon.ts';
 import {converse, FrontDoor, many, serverRole, type Visitor} from '../helpers/front-door.ts';
 import {CertificateStore, ecdsa} from '../helpers/openssl.ts';

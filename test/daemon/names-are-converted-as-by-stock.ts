@@ -8,7 +8,7 @@ import {join} from 'node:path';
 import test from 'ava';
 import {execa} from 'execa';
 import {mailVersion} from '../../postfix/lib/instance.ts';
-import {profileOf} from '../../src/wire/release.ts';
+import {releaseFeatures} from '../../src/conf/release.ts';
 import {Daemon} from '../helpers/daemon.ts';
 import {trust} from '../helpers/differential.ts';
 import {sentAndMatched as both, type NamedCase, NamedServer, NameLab, wireName} from '../helpers/names.ts';
@@ -17,7 +17,7 @@ const lab = new NameLab();
 test.after.always(() => lab[Symbol.dispose]());
 
 const ascii = 'xn--bcher-kva.test';
-const legacy = profileOf(mailVersion()).digestLists;
+const legacy = releaseFeatures(mailVersion()).digestLists;
 const sends = (start: NamedCase['start'], certificate = ascii): NamedCase => ({certificate, start});
 const bytes = (hex: string): string => Buffer.from(hex, 'hex').toString('latin1');
 const dane = (domain: string) => ({tls_level: 5, dane: {domain: wireName(domain), ...trust([], legacy)}});

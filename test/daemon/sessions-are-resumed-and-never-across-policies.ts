@@ -8,9 +8,9 @@ import {mkdirSync, symlinkSync} from 'node:fs';
 import {connect, type Socket} from 'node:net';
 import test, {type ExecutionContext} from 'ava';
 import {mailVersion} from '../../postfix/lib/instance.ts';
-import {behaviorOf} from '../../src/tls/behavior.ts';
-import type {Seconds} from '../../src/units.ts';
-import {profileOf} from '../../src/wire/release.ts';
+import type {Seconds} from '../../src/base/units.ts';
+import {behaviorOf} from '../../src/conf/behavior.ts';
+import {releaseFeatures} from '../../src/conf/release.ts';
 import {parseClientHello} from '../helpers/client-hello.ts';
 import {Daemon, type Wish} from '../helpers/daemon.ts';
 import {trust} from '../helpers/differential.ts';
@@ -33,9 +33,12 @@ const main = {
 	/* The default of older releases is another. */
 	smtp_tls_fingerprint_digest: 'sha256',
 };
-const {ownVerification, mismatchIsTrusted} = behaviorOf(profileOf(mailVersion()));
+const {legacyVerification: ownVerification, mismatchIsTrusted} = behaviorOf(releaseFeatures(mailVersion()));
 
-const pinned = trust([{usage: 3, selector: 1, mtype: 1, data: digest}], profileOf(mailVersion()).digestLists);
+const pinned = trust(
+	[{usage: 3, selector: 1, mtype: 1, data: digest}],
+	releaseFeatures(mailVersion()).digestLists,
+);
 test.before(async () => {
 	daemon = await Daemon.start('ours', {main, services: ['stock unix - - n - 0 tlsproxy']});
 	for (const [name, words] of Object.entries({

@@ -6,7 +6,7 @@ import {execFileSync} from 'node:child_process';
 import {chmodSync, mkdirSync, symlinkSync} from 'node:fs';
 import test from 'ava';
 import {mailVersion} from '../../postfix/lib/instance.ts';
-import {profileOf} from '../../src/wire/release.ts';
+import {releaseFeatures} from '../../src/conf/release.ts';
 import {Daemon, type Which} from '../helpers/daemon.ts';
 import {makeLab} from '../helpers/lab.ts';
 import {openssl} from '../helpers/openssl.ts';
@@ -114,7 +114,7 @@ interface Difference {
 	readonly lines: readonly string[];
 }
 
-const {minor, quietRefusal, serviceSessions} = profileOf(mailVersion());
+const {minor, quietRefusal, serviceSessions} = releaseFeatures(mailVersion());
 const didNotBegin = quietRefusal ? [] : ['TLS handshake failed for service=smtpd peer=[PEER]'];
 const refusal = (table: string): Difference => ({
 	reason: 'tables are read before the jail, and this type cannot be',

@@ -8,7 +8,7 @@ import {createServer, type Server} from 'node:net';
 import {join} from 'node:path';
 import {setTimeout as delay} from 'node:timers/promises';
 import test, {type ExecutionContext} from 'ava';
-import {AttributeFramer, printList} from '../../src/wire/attr.ts';
+import {AttributeFramer, printList} from '../../src/wire/attribute-list.ts';
 import {Daemon} from '../helpers/daemon.ts';
 import {makeLab} from '../helpers/lab.ts';
 import {visitService} from '../helpers/server-differential.ts';

@@ -5,7 +5,7 @@
  */
 import test from 'ava';
 import {mailVersion} from '../../postfix/lib/instance.ts';
-import {profileOf} from '../../src/wire/release.ts';
+import {releaseFeatures} from '../../src/conf/release.ts';
 import {Daemon, type Which} from '../helpers/daemon.ts';
 import {Service} from '../helpers/master.ts';
 
@@ -67,7 +67,7 @@ test(
 	isFatal,
 	['-o', 'compatibility_level=x'],
 	/* Since 3.6 a level is the number of a release. */
-	profileOf(mailVersion()).minor < 6
+	releaseFeatures(mailVersion()).minor < 6
 		? 'bad numerical configuration: compatibility_level = x'
 		: 'malformed compatibility level syntax: "x"',
 );

@@ -1,7 +1,7 @@
 import {setTimeout as delay} from 'node:timers/promises';
 import test from 'ava';
+import type {Milliseconds} from '../../src/base/units.ts';
 import {DeadlineClock, now} from '../../src/event/deadline.ts';
-import type {Milliseconds} from '../../src/units.ts';
 
 /** How late a limit may be noticed: a tick of the clock, and what a busy machine adds. */
 const LATE = 250 + 5000;

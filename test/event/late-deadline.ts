@@ -1,8 +1,8 @@
 /* Time limits of a process that was stopped, or whose event loop was busy. */
 import {setTimeout as delay} from 'node:timers/promises';
 import test from 'ava';
+import type {Milliseconds} from '../../src/base/units.ts';
 import {DeadlineClock} from '../../src/event/deadline.ts';
-import type {Milliseconds} from '../../src/units.ts';
 
 const ms = (value: number): Milliseconds => value as Milliseconds;
 

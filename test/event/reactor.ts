@@ -1,11 +1,11 @@
 import {closeSync, openSync} from 'node:fs';
 import {setTimeout as delay} from 'node:timers/promises';
 import test, {type ExecutionContext} from 'ava';
-import {Panic} from '../../src/errors.ts';
+import {Panic} from '../../src/base/errors.ts';
+import type {Fd} from '../../src/base/units.ts';
 import {Reactor, type Task, type Watcher} from '../../src/event/reactor.ts';
 import {readStream} from '../../src/event/stream.ts';
-import {close, read, send} from '../../src/ffi/libc.ts';
-import type {Fd} from '../../src/units.ts';
+import {close, read, send} from '../../src/ffi/libc/libc.ts';
 import {Held, openDescriptors, socketPair} from '../helpers/descriptors.ts';
 
 /** Time in which a reactor has told all there is to tell. */
@@ -108,7 +108,7 @@ test('watch tells of the end as readable and writable, so that the next call fin
 test('watchForInput is silent about room, whatever the other side reads, until somebody asks', async t => {
 	const [mine, theirs] = socketPair(t);
 	const log: string[] = [];
-	using watch = reactorFor(t).watchForInput(mine.fd, noting(log));
+	using watch = reactorFor(t).watchInput(mine.fd, noting(log));
 	say(mine);
 	read(theirs.fd, new Uint8Array(128), 1);
 	await settled();
@@ -119,10 +119,10 @@ test('watchForInput is silent about room, whatever the other side reads, until s
 	read(mine.fd, new Uint8Array(128), 1);
 	log.length = 0;
 
-	watch.room = true;
+	watch.writeInterest = true;
 	await settled();
 	t.deepEqual(log, ['w']);
-	watch.room = false;
+	watch.writeInterest = false;
 	say(mine);
 	read(theirs.fd, new Uint8Array(128), 1);
 	await settled();
@@ -132,11 +132,11 @@ test('watchForInput is silent about room, whatever the other side reads, until s
 test('watchForInput: who asks for room after a write that would have blocked is told of it, each time', async t => {
 	const [mine, theirs] = socketPair(t);
 	const log: string[] = [];
-	using watch = reactorFor(t).watchForInput(mine.fd, noting(log));
+	using watch = reactorFor(t).watchInput(mine.fd, noting(log));
 	const block = Buffer.alloc(65_536);
 	for (let round = 0; round < 3; round++) {
 		while (send(mine.fd, block, block.length, 0) > 0);
-		watch.room = true;
+		watch.writeInterest = true;
 		await settled();
 		t.deepEqual(log, []);
 		while (read(theirs.fd, block, block.length) > 0);
@@ -146,12 +146,12 @@ test('watchForInput: who asks for room after a write that would have blocked is 
 	}
 
 	/* What became free before somebody asked is not missed either. */
-	watch.room = false;
+	watch.writeInterest = false;
 	while (send(mine.fd, block, block.length, 0) > 0);
 	while (read(theirs.fd, block, block.length) > 0);
 	await settled();
 	t.deepEqual(log, []);
-	watch.room = true;
+	watch.writeInterest = true;
 	await settled();
 	t.deepEqual(log, ['w']);
 });
@@ -159,12 +159,12 @@ test('watchForInput: who asks for room after a write that would have blocked is 
 test('watchForInput tells of the end as readable and writable, without being asked', async t => {
 	const [mine, theirs] = socketPair(t);
 	const log: string[] = [];
-	using watch = reactorFor(t).watchForInput(mine.fd, noting(log));
+	using watch = reactorFor(t).watchInput(mine.fd, noting(log));
 	theirs.close();
 	await settled();
 	t.deepEqual(log, ['rw']);
 	watch[Symbol.dispose]();
-	watch.room = true;
+	watch.writeInterest = true;
 	await settled();
 	t.deepEqual(log, ['rw']);
 });
@@ -172,7 +172,7 @@ test('watchForInput tells of the end as readable and writable, without being ask
 test('watchInput is level-triggered, and silent about room', async t => {
 	const [mine, theirs] = socketPair(t);
 	const log: string[] = [];
-	using _ = reactorFor(t).watchInput(mine.fd, {
+	using _ = reactorFor(t).watchLevelTriggered(mine.fd, {
 		ready(readable, writable) {
 			t.true(readable);
 			t.false(writable);
@@ -198,7 +198,7 @@ test('watchInput is level-triggered, and silent about room', async t => {
 test('watchPatiently tells when there is nothing else to do', async t => {
 	const [mine, theirs] = socketPair(t);
 	const log: string[] = [];
-	using _ = reactorFor(t).watchPatiently(mine.fd, {
+	using _ = reactorFor(t).watchDeferred(mine.fd, {
 		ready() {
 			log.push(`read ${readStream(mine.fd)}`);
 		},
@@ -214,14 +214,14 @@ test('watchPatiently lets what else is to do go first, and waits for its end', a
 	const [patient, patientEnd] = socketPair(t);
 	const [other, otherEnd] = socketPair(t);
 	const log: string[] = [];
-	using _ = reactor.watchPatiently(patient.fd, {
+	using _ = reactor.watchDeferred(patient.fd, {
 		ready() {
 			readStream(patient.fd);
 			log.push('patient');
 		},
 		fault: reason => t.fail(String(reason)),
 	});
-	const watching = reactor.watchInput(other.fd, {
+	const watching = reactor.watchLevelTriggered(other.fd, {
 		ready() {
 			readStream(other.fd);
 			log.push('other');
@@ -245,7 +245,7 @@ test.serial('watchPatiently waits for a while while there is other work, and the
 	const [mine, theirs] = socketPair(t);
 	const said = performance.now();
 	const times: number[] = [];
-	using _ = reactor.watchPatiently(mine.fd, {
+	using _ = reactor.watchDeferred(mine.fd, {
 		ready() {
 			times.push(performance.now() - said);
 		},
@@ -272,10 +272,10 @@ test.serial('watchPatiently waits for a while while there is other work, and the
 test('watchPatiently is for one descriptor at a time', t => {
 	const reactor = reactorFor(t);
 	const [mine, theirs] = socketPair(t);
-	const first = reactor.watchPatiently(mine.fd, noting([]));
-	t.throws(() => reactor.watchPatiently(theirs.fd, noting([])), {instanceOf: Panic});
+	const first = reactor.watchDeferred(mine.fd, noting([]));
+	t.throws(() => reactor.watchDeferred(theirs.fd, noting([])), {instanceOf: Panic});
 	first[Symbol.dispose]();
-	reactor.watchPatiently(theirs.fd, noting([]))[Symbol.dispose]();
+	reactor.watchDeferred(theirs.fd, noting([]))[Symbol.dispose]();
 });
 
 test.serial('observe tells how long turns were', async t => {
@@ -344,7 +344,7 @@ test.serial('events of a closed descriptor do not reach the next owner of its nu
 			t.truthy(reused, 'the kernel gives the lowest free number');
 			if (reused !== undefined) {
 				/* Level-triggered for input only: there is none, so it must hear nothing. */
-				watchings.push(reactor.watchInput(reused.fd, noting(log, 'stale ')));
+				watchings.push(reactor.watchLevelTriggered(reused.fd, noting(log, 'stale ')));
 			}
 		},
 		fault: reason => t.fail(String(reason)),
@@ -352,8 +352,8 @@ test.serial('events of a closed descriptor do not reach the next owner of its nu
 	say(theirs);
 	say(otherEnd);
 	watchings.push(
-		reactor.watchInput(number, replace('mine', other, 1)),
-		reactor.watchInput(other.fd, replace('other', mine, 0)),
+		reactor.watchLevelTriggered(number, replace('mine', other, 1)),
+		reactor.watchLevelTriggered(other.fd, replace('other', mine, 0)),
 	);
 	await settled();
 	t.is(reopened.length, 2);
@@ -377,7 +377,7 @@ test.serial('disposing of an old watcher leaves the new owner of the number alon
 	const [reused, end] = fresh.fd === number ? [fresh, peer] : [peer, fresh];
 	t.is(reused.fd, number);
 	const log: string[] = [];
-	using _ = reactor.watchInput(reused.fd, noting(log));
+	using _ = reactor.watchLevelTriggered(reused.fd, noting(log));
 	old[Symbol.dispose]();
 	say(end);
 	await settled();
@@ -531,7 +531,7 @@ test('events are served between two that want to come back soon, when the first 
 	const reactor = reactorFor(t);
 	const [mine, theirs] = socketPair(t);
 	const log: string[] = [];
-	using _ = reactor.watchInput(mine.fd, {
+	using _ = reactor.watchLevelTriggered(mine.fd, {
 		ready() {
 			read(mine.fd, new Uint8Array(128), 128);
 			log.push('data');
@@ -554,7 +554,7 @@ test('events are served between two tasks: data before handshakes', async t => {
 	const reactor = reactorFor(t);
 	const [mine, theirs] = socketPair(t);
 	const log: string[] = [];
-	using _ = reactor.watchInput(mine.fd, {
+	using _ = reactor.watchLevelTriggered(mine.fd, {
 		ready() {
 			read(mine.fd, new Uint8Array(128), 128);
 			log.push('data');
@@ -584,7 +584,7 @@ test('soon comes before the next task, and after the events at hand', async t =>
 	const reactor = reactorFor(t);
 	const [mine, theirs] = socketPair(t);
 	const log: string[] = [];
-	using _ = reactor.watchInput(mine.fd, {
+	using _ = reactor.watchLevelTriggered(mine.fd, {
 		ready() {
 			read(mine.fd, new Uint8Array(128), 128);
 			log.push('data');

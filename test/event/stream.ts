@@ -5,6 +5,8 @@ import {createServer, type Socket} from 'node:net';
 import {tmpdir} from 'node:os';
 import {join} from 'node:path';
 import test from 'ava';
+import {END, FAILED, WANT_READ, WANT_WRITE} from '../../src/base/io-result.ts';
+import type {Fd} from '../../src/base/units.ts';
 import {
 	acceptConnection,
 	BUFFER_SIZE,
@@ -26,10 +28,8 @@ import {
 	send,
 	socket,
 	unixAddress,
-} from '../../src/ffi/libc.ts';
-import {sendDescriptors} from '../../src/ffi/message.ts';
-import {END, FAILED, WANT_READ, WANT_WRITE} from '../../src/step.ts';
-import type {Fd} from '../../src/units.ts';
+} from '../../src/ffi/libc/libc.ts';
+import {sendDescriptors} from '../../src/ffi/libc/scm-rights.ts';
 import {
 	flagsOf,
 	openDescriptors,

@@ -5,11 +5,11 @@
 import {once} from 'node:events';
 import {readdirSync, readFileSync} from 'node:fs';
 import {connect, type Socket} from 'node:net';
-import {sendDescriptors} from '../../src/ffi/message.ts';
-import type {Fd} from '../../src/units.ts';
-import {AttributeFramer, type AttributeList} from '../../src/wire/attr.ts';
-import {type ClientSettings, ClientSettingsParser} from '../../src/wire/client.ts';
-import {type Profile, profileOf} from '../../src/wire/release.ts';
+import type {Fd} from '../../src/base/units.ts';
+import {type ReleaseFeatures, releaseFeatures} from '../../src/conf/release.ts';
+import {sendDescriptors} from '../../src/ffi/libc/scm-rights.ts';
+import {AttributeFramer, type AttributeList} from '../../src/wire/attribute-list.ts';
+import {type ClientSettings, ClientSettingsParser} from '../../src/wire/client-settings.ts';
 
 /** Time for an answer, in milliseconds. Whoever waits for ever keeps all other tests waiting too. */
 const PATIENCE = 150_000;
@@ -130,9 +130,9 @@ export class LocalClient implements Disposable {
 const vectors = new URL('../fixtures/vectors/', import.meta.url);
 
 /** What smtp(8) of a release sends when nothing is configured but level encrypt: recorded. */
-export function recordedSettings(profile: Profile): ClientSettings {
+export function recordedSettings(profile: ReleaseFeatures): ClientSettings {
 	const directory = readdirSync(vectors).find(
-		name => profileOf(name.replace('postfix-', '')).format === profile.format,
+		name => releaseFeatures(name.replace('postfix-', '')).format === profile.format,
 	);
 	const folder = new URL(`${directory}/`, vectors);
 	const {sessions} = JSON.parse(readFileSync(new URL('manifest.json', folder), 'utf8')) as {

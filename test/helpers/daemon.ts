@@ -7,12 +7,12 @@ import {join} from 'node:path';
 import type {ExecutionContext} from 'ava';
 import {mailVersion} from '../../postfix/lib/instance.ts';
 import {Sandbox, type SandboxOptions} from '../../postfix/lib/sandbox.ts';
-import type {Seconds} from '../../src/units.ts';
-import type {AttributeList} from '../../src/wire/attr.ts';
-import type {ClientInit, ClientParams, ClientSettings, ClientStart} from '../../src/wire/client.ts';
-import {printClientSettings} from '../../src/wire/client.ts';
-import {parseContext, type TlsContext} from '../../src/wire/context.ts';
-import {type Profile, profileOf} from '../../src/wire/release.ts';
+import type {Seconds} from '../../src/base/units.ts';
+import {type ReleaseFeatures, releaseFeatures} from '../../src/conf/release.ts';
+import type {AttributeList} from '../../src/wire/attribute-list.ts';
+import type {ClientInit, ClientParams, ClientSettings, ClientStart} from '../../src/wire/client-settings.ts';
+import {printClientSettings} from '../../src/wire/client-settings.ts';
+import {type HandshakeReport, parseReport} from '../../src/wire/handshake-report.ts';
 import {printRequest, type Request} from '../../src/wire/request.ts';
 import {LocalClient, recordedSettings} from './client.ts';
 import {connectTo} from './openssl.ts';
@@ -33,7 +33,7 @@ export interface HandedOff {
 	readonly linesBefore: number;
 	readonly status: number;
 	/** Undefined when the daemon closed the stream instead. */
-	readonly context: TlsContext | undefined;
+	readonly context: HandshakeReport | undefined;
 }
 
 /** Which program. */
@@ -42,9 +42,9 @@ export type Which = 'ours' | 'stock';
 /** One tlsproxy(8) service. Disposal ends it. */
 export class Daemon implements AsyncDisposable {
 	readonly sandbox: Sandbox;
-	readonly profile: Profile;
+	readonly profile: ReleaseFeatures;
 
-	private constructor(sandbox: Sandbox, profile: Profile) {
+	private constructor(sandbox: Sandbox, profile: ReleaseFeatures) {
 		this.sandbox = sandbox;
 		this.profile = profile;
 	}
@@ -70,7 +70,7 @@ export class Daemon implements AsyncDisposable {
 		);
 		await sandbox.start();
 		stack.move();
-		return new Daemon(sandbox, profileOf(release));
+		return new Daemon(sandbox, releaseFeatures(release));
 	}
 
 	async connect(service = 'tlsproxy'): Promise<LocalClient> {
@@ -143,7 +143,7 @@ export class Daemon implements AsyncDisposable {
 		}
 
 		const status = statusOf(await client.list());
-		let context: TlsContext | undefined;
+		let context: HandshakeReport | undefined;
 		if (status === 1) {
 			client.pass(fd.value);
 		}
@@ -153,7 +153,7 @@ export class Daemon implements AsyncDisposable {
 		if (status === 1) {
 			if (wish.request?.sendContext !== false) {
 				const list = await client.list();
-				context = list === undefined ? undefined : parseContext(list, this.profile);
+				context = list === undefined ? undefined : parseReport(list, this.profile);
 			}
 		}
 

@@ -6,8 +6,9 @@
  *
  * Descriptors 3 to 9 are that program's.
  */
-import {clearCloseOnExec, errno, prctl, strerror} from '../../src/ffi/libc.ts';
-import type {Fd} from '../../src/units.ts';
+
+import type {Fd} from '../../src/base/units.ts';
+import {clearCloseOnExec, errno, prctl, strerror} from '../../src/ffi/libc/libc.ts';
 import {
 	ALLOW,
 	and,

@@ -1,6 +1,8 @@
 import {existsSync, readdirSync, readFileSync, readlinkSync} from 'node:fs';
 import type {ExecutionContext} from 'ava';
 import koffi from 'koffi';
+import {Owned} from '../../src/base/owned.ts';
+import type {Fd} from '../../src/base/units.ts';
 import {
 	AF_UNIX,
 	allocate,
@@ -9,9 +11,7 @@ import {
 	SOCK_NONBLOCK,
 	SOCK_STREAM,
 	socketpair,
-} from '../../src/ffi/libc.ts';
-import {Owned} from '../../src/owned.ts';
-import type {Fd} from '../../src/units.ts';
+} from '../../src/ffi/libc/libc.ts';
 
 const page = allocate(8);
 

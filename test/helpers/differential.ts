@@ -5,8 +5,8 @@
 import {createHash, X509Certificate} from 'node:crypto';
 import {connect} from 'node:net';
 import type {ExecutionContext} from 'ava';
-import type {ClientInit, ClientParams, ClientStart} from '../../src/wire/client.ts';
-import type {TlsContext} from '../../src/wire/context.ts';
+import type {ClientInit, ClientParams, ClientStart} from '../../src/wire/client-settings.ts';
+import type {HandshakeReport} from '../../src/wire/handshake-report.ts';
 import {type ClientHello, parseClientHello} from './client-hello.ts';
 import type {Daemon, Wish} from './daemon.ts';
 import {type CertificateStore, type PeerServer, sServer} from './openssl.ts';
@@ -52,7 +52,7 @@ const levels = {
 /** What can be seen of a case. */
 export interface Outcome {
 	readonly status: number;
-	readonly context: TlsContext | undefined;
+	readonly context: HandshakeReport | undefined;
 	/** What came behind the context. */
 	readonly rest: string;
 	readonly lines: readonly string[];

@@ -1,7 +1,7 @@
-import type {Keepable} from '../../src/tls/session-cache.ts';
+import type {CacheableSession} from '../../src/tls/resume/session-cache.ts';
 
 /** In place of a session: knows how many times it was disposed. */
-export class FakeSession implements Keepable<FakeSession> {
+export class FakeSession implements CacheableSession<FakeSession> {
 	readonly value: number;
 	readonly singleUse: boolean;
 	readonly copies: FakeSession[] = [];

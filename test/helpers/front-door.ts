@@ -7,7 +7,7 @@ import {once} from 'node:events';
 import {connect, createServer, type Server, type Socket} from 'node:net';
 import {connect as connectTls} from 'node:tls';
 import type {ExecutionContext} from 'ava';
-import type {Fd, Seconds} from '../../src/units.ts';
+import type {Fd, Seconds} from '../../src/base/units.ts';
 import {printRequest, type Request} from '../../src/wire/request.ts';
 import type {LocalClient} from './client.ts';
 import {type Daemon, statusOf} from './daemon.ts';

@@ -14,6 +14,7 @@ import type {ExecutionContext} from 'ava';
 import koffi from 'koffi';
 import {parametersOf} from '../../postfix/lib/instance.ts';
 import {commandLine} from '../../postfix/lib/processes.ts';
+import type {Fd} from '../../src/base/units.ts';
 import {
 	AF_UNIX,
 	errno,
@@ -23,8 +24,7 @@ import {
 	socket,
 	strerror,
 	unixAddress,
-} from '../../src/ffi/libc.ts';
-import type {Fd} from '../../src/units.ts';
+} from '../../src/ffi/libc/libc.ts';
 import type {LocalClient} from './client.ts';
 import {type Daemon, linesUpTo, type Which} from './daemon.ts';
 import {Held, referenceOf, socketPair} from './descriptors.ts';

@@ -5,8 +5,8 @@
 import {once} from 'node:events';
 import {createServer, type Socket} from 'node:net';
 import type {ExecutionContext} from 'ava';
-import type {Seconds} from '../../src/units.ts';
-import type {TlsContext} from '../../src/wire/context.ts';
+import type {Seconds} from '../../src/base/units.ts';
+import type {HandshakeReport} from '../../src/wire/handshake-report.ts';
 import type {Daemon} from './daemon.ts';
 import {type Case, comparable, type Lines, wishOf} from './differential.ts';
 import type {CertificateStore} from './openssl.ts';
@@ -14,7 +14,7 @@ import {handOver} from './server-differential.ts';
 
 /** One side of a meeting. */
 export interface Story extends Pick<Lines, 'lines'> {
-	readonly context: TlsContext | undefined;
+	readonly context: HandshakeReport | undefined;
 	/** What has arrived. */
 	readonly data: string;
 }

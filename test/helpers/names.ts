@@ -9,7 +9,7 @@ import {join} from 'node:path';
 import {createSecureContext, TLSSocket} from 'node:tls';
 import {isDeepStrictEqual} from 'node:util';
 import type {ExecutionContext} from 'ava';
-import type {ClientStart} from '../../src/wire/client.ts';
+import type {ClientStart} from '../../src/wire/client-settings.ts';
 import {parseClientHello} from './client-hello.ts';
 import {Daemon} from './daemon.ts';
 import {Issuer} from './issuer.ts';

@@ -5,6 +5,10 @@ import {tmpdir} from 'node:os';
 import {join} from 'node:path';
 import {setTimeout as delay} from 'node:timers/promises';
 import type {ExecutionContext} from 'ava';
+import {AGAIN, WANT_READ, WANT_WRITE} from '../../src/base/io-result.ts';
+import {Owned} from '../../src/base/owned.ts';
+import type {Fd} from '../../src/base/units.ts';
+import {behaviorOf} from '../../src/conf/behavior.ts';
 import {
 	allocate,
 	close,
@@ -13,21 +17,17 @@ import {
 	SOCK_STREAM,
 	setNonBlocking,
 	socket,
-} from '../../src/ffi/libc.ts';
-import {type LogTransport, openLog} from '../../src/log.ts';
-import {Owned} from '../../src/owned.ts';
-import {AGAIN, WANT_READ, WANT_WRITE} from '../../src/step.ts';
-import {behaviorOf} from '../../src/tls/behavior.ts';
-import {openClientConnection} from '../../src/tls/client.ts';
+} from '../../src/ffi/libc/libc.ts';
+import {type LogTransport, openLog} from '../../src/log/log.ts';
+import {openClientConnection} from '../../src/tls/connection/client-connection.ts';
+import {type Connection, DONE} from '../../src/tls/connection/connection.ts';
 import {
-	type ClientApplication,
-	clientApplication,
+	type ClientContext,
+	createClientContext,
 	type SessionPolicy,
-} from '../../src/tls/client-application.ts';
-import {type Connection, DONE} from '../../src/tls/connection.ts';
-import {Keyring} from '../../src/tls/keyring.ts';
-import type {Fd} from '../../src/units.ts';
-import type {ClientInit, ClientParams, ClientStart} from '../../src/wire/client.ts';
+} from '../../src/tls/context/client-context.ts';
+import {CredentialStore} from '../../src/tls/context/credential-store.ts';
+import type {ClientInit, ClientParams, ClientStart} from '../../src/wire/client-settings.ts';
 
 /** What is logged from here on, with labels. One test at a time: the log belongs to the process. */
 export function collectLog(): string[] {
@@ -290,11 +290,11 @@ export function applicationFor(
 	init: Partial<ClientInit> = {},
 	params: Partial<ClientParams> = {},
 	sessions?: SessionPolicy,
-): ClientApplication {
-	const application = clientApplication(
+): ClientContext {
+	const application = createClientContext(
 		{...defaultParams, ...params},
 		{...defaultInit, ...init},
-		new Keyring(),
+		new CredentialStore(),
 		postfix37,
 		sessions,
 	);
@@ -310,7 +310,7 @@ export function applicationFor(
 export function connectionTo(
 	t: ExecutionContext,
 	port: number,
-	application: ClientApplication,
+	application: ClientContext,
 	start: Partial<ClientStart> = {},
 ): Connection {
 	const fd = connectTo(t, port);

@@ -1,5 +1,5 @@
 /* Filters of system calls that a service manager would set, on all threads of a process. */
-import {allocate, syscall} from '../../src/ffi/libc.ts';
+import {allocate, syscall} from '../../src/ffi/libc/libc.ts';
 
 /* Answers. Source: linux/seccomp.h. */
 export const ALLOW = 0x7fff0000;

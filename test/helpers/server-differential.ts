@@ -8,13 +8,13 @@ import {readFileSync, rmSync} from 'node:fs';
 import {createServer, type Socket} from 'node:net';
 import {text} from 'node:stream/consumers';
 import type {ExecutionContext} from 'ava';
+import type {Fd, Seconds} from '../../src/base/units.ts';
 import {readConfiguration} from '../../src/conf/postconf.ts';
-import {serverInit, serverParams, serverStart} from '../../src/own-settings.ts';
-import {demandsOf} from '../../src/server-role.ts';
-import type {Fd, Seconds} from '../../src/units.ts';
-import {parseContext, type TlsContext} from '../../src/wire/context.ts';
+import {serverInit, serverParams, serverStart} from '../../src/roles/main-cf-settings.ts';
+import {serverRequirements} from '../../src/roles/server-role.ts';
+import {type HandshakeReport, parseReport} from '../../src/wire/handshake-report.ts';
 import {printRequest, type Request} from '../../src/wire/request.ts';
-import {printServerSettings, type ServerSettings, type ServerStart} from '../../src/wire/server.ts';
+import {printServerSettings, type ServerSettings, type ServerStart} from '../../src/wire/server-settings.ts';
 import type {LocalClient} from './client.ts';
 import {type Daemon, statusOf} from './daemon.ts';
 import {comparable, type Lines} from './differential.ts';
@@ -40,7 +40,7 @@ export interface ServerCase {
 /** What can be seen of one visit of a client. */
 export interface Visit extends Lines {
 	readonly status: number;
-	readonly context: TlsContext | undefined;
+	readonly context: HandshakeReport | undefined;
 	/** What the client says of the server, and of what was agreed. */
 	readonly client: readonly string[];
 	/** What has arrived on either side. */
@@ -164,7 +164,7 @@ export async function handOver(
 		readonly own?: Readonly<Record<string, string>> | undefined;
 		readonly start?: Partial<ServerStart> | undefined;
 	} = {},
-): Promise<{readonly status: number; readonly context: TlsContext | undefined}> {
+): Promise<{readonly status: number; readonly context: HandshakeReport | undefined}> {
 	await client.send(printRequest(request, daemon.profile));
 	if (daemon.profile.serverSettings) {
 		const {start, ...settings} = await settingsOf(daemon, wish.own ?? {}, request);
@@ -178,7 +178,7 @@ export async function handOver(
 
 	remote.destroy();
 	const list = status === 1 && request.sendContext ? await client.list() : undefined;
-	return {status, context: list === undefined ? undefined : parseContext(list, daemon.profile)};
+	return {status, context: list === undefined ? undefined : parseReport(list, daemon.profile)};
 }
 
 /* Settings as a client has them whose parameters are those of the service. */
@@ -193,7 +193,7 @@ async function settingsOf(
 		serviceName: 'tlsproxy',
 		processName: 'tlsproxy',
 	});
-	const demands = demandsOf(configuration) ?? {mandatory: false, asks: false, requires: false};
+	const demands = serverRequirements(configuration) ?? {mandatory: false, asks: false, requires: false};
 	const init = serverInit(configuration, demands);
 	return {
 		params: serverParams(configuration),

@@ -3,9 +3,9 @@ import {chmodSync, mkdtempSync, rmSync} from 'node:fs';
 import {tmpdir} from 'node:os';
 import {join} from 'node:path';
 import type {ExecutionContext} from 'ava';
+import {END, FAILED, WANT_READ} from '../../src/base/io-result.ts';
 import {buffer, readStream} from '../../src/event/stream.ts';
-import {SOCK_DGRAM} from '../../src/ffi/libc.ts';
-import {END, FAILED, WANT_READ} from '../../src/step.ts';
+import {SOCK_DGRAM} from '../../src/ffi/libc/libc.ts';
 import {namedSocket} from './master.ts';
 
 /** A socket that records are sent to; what has come so far, one by one. */

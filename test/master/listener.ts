@@ -7,7 +7,7 @@ import {join} from 'node:path';
 import {setTimeout as delay} from 'node:timers/promises';
 import test, {type ExecutionContext} from 'ava';
 import {Reactor} from '../../src/event/reactor.ts';
-import {close} from '../../src/ffi/libc.ts';
+import {close} from '../../src/ffi/libc/libc.ts';
 import {Listener} from '../../src/master/listener.ts';
 import {namedSocket} from '../helpers/master.ts';
 

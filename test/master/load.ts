@@ -1,7 +1,7 @@
 import {setTimeout as delay} from 'node:timers/promises';
 import test, {type ExecutionContext} from 'ava';
+import type {Milliseconds} from '../../src/base/units.ts';
 import {Load} from '../../src/master/load.ts';
-import type {Milliseconds} from '../../src/units.ts';
 
 /** A load with a clock that is moved by hand. */
 function loadFor(t: ExecutionContext) {

@@ -1,5 +1,5 @@
 import test from 'ava';
-import {ConfigurationError} from '../../src/errors.ts';
+import {ConfigurationError} from '../../src/base/errors.ts';
 import {type Options, parseOptions} from '../../src/master/options.ts';
 
 const defaults = {
@@ -71,7 +71,7 @@ test('parseOptions takes what master(8) gives a service of another name', t => {
 		overrides: [['syslog_name', 'postfix/$service_name']],
 		verbose: 0,
 		stderrToo: false,
-		words: new Map(),
+		serviceArguments: new Map(),
 	});
 });
 

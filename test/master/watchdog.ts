@@ -5,8 +5,8 @@ import {join} from 'node:path';
 import {setTimeout as delay} from 'node:timers/promises';
 import test, {type ExecutionContext} from 'ava';
 import fc from 'fast-check';
+import type {Milliseconds, Seconds} from '../../src/base/units.ts';
 import {graceOf, watchdogStep} from '../../src/master/watchdog.ts';
-import type {Milliseconds, Seconds} from '../../src/units.ts';
 import {pause} from '../helpers/pause.ts';
 
 test('watchdogStep is a third of the limit, in whole seconds', t => {

@@ -10,7 +10,7 @@ import {join, relative} from 'node:path';
 import test from 'ava';
 import {makeCertificates} from '../../postfix/lib/certificates.ts';
 import {mailVersion} from '../../postfix/lib/instance.ts';
-import {profileOf} from '../../src/wire/release.ts';
+import {releaseFeatures} from '../../src/conf/release.ts';
 import {type Instance, instance, proto} from '../helpers/instance.ts';
 
 const project = join(import.meta.dirname, '..', '..');
@@ -95,7 +95,7 @@ test('doctor takes functions of main.cf as the release does', t => {
 	const {status, stdout, stderr} = doctor(it.directory);
 	t.is(stdout, '');
 	/* Functions are from 3.11. Before, main.cf cannot be used. */
-	const hasFunctions = profileOf(mailVersion()).minor >= 11;
+	const hasFunctions = releaseFeatures(mailVersion()).minor >= 11;
 	t.is(status, hasFunctions ? 0 : 2, stderr);
 	t.regex(stderr, hasFunctions ? /^$/ : /macro processing error/);
 });

@@ -23,7 +23,7 @@ import {availableParallelism, tmpdir} from 'node:os';
 import {basename, join, relative} from 'node:path';
 import test from 'ava';
 import fc from 'fast-check';
-import {entries, Refusal, register} from '../../postfix/lib/master-cf.ts';
+import {entries, register, UsageError} from '../../postfix/lib/master-cf.ts';
 import {type Instance, instance, proto} from '../helpers/instance.ts';
 import {uninstalled} from '../helpers/uninstall.ts';
 
@@ -190,7 +190,7 @@ asRoot('uninstall keeps what was added behind a block, where the file had no new
 
 const refuses = test.macro({
 	exec(t, text: string, message: RegExp) {
-		t.throws(() => register(text, wanted), {instanceOf: Refusal, message});
+		t.throws(() => register(text, wanted), {instanceOf: UsageError, message});
 	},
 	title: (condition = '') => `register refuses ${condition}`,
 });

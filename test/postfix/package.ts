@@ -83,7 +83,7 @@ test('the program, its runtime and every command of the package run from there',
 	const library = join(tree, 'usr/lib/postfix-tlsproxy');
 	const node = join(library, 'lib/node');
 	execFileSync(node, ['--check', join(library, 'lib/main.js')]);
-	t.deepEqual(readFileSync(join(library, 'tlsproxy')), readFileSync(join(project, 'src/supervisor.sh')));
+	t.deepEqual(readFileSync(join(library, 'tlsproxy')), readFileSync(join(project, 'src/boot/supervisor.sh')));
 	const {stderr} = spawnSync(join(library, 'lib/commands/uninstall'), {encoding: 'utf8'});
 	t.regex(stderr, /no configuration directory/);
 	t.is(

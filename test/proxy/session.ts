@@ -1,13 +1,13 @@
 /* Sessions from end to end are in test/daemon; here is what a test cannot do to a kernel. */
 import test from 'ava';
-import {Panic} from '../../src/errors.ts';
+import {Panic} from '../../src/base/errors.ts';
+import {END} from '../../src/base/io-result.ts';
+import {releaseFeatures} from '../../src/conf/release.ts';
 import {DeadlineClock} from '../../src/event/deadline.ts';
 import {readStream} from '../../src/event/stream.ts';
-import {Concurrency} from '../../src/proxy/concurrency.ts';
-import type {SessionHost} from '../../src/proxy/host.ts';
+import {HandshakeLimiter} from '../../src/proxy/handshake-limits.ts';
 import {Session} from '../../src/proxy/session.ts';
-import {END} from '../../src/step.ts';
-import {profileOf} from '../../src/wire/release.ts';
+import type {SessionContext} from '../../src/proxy/session-context.ts';
 import {socketPair} from '../helpers/descriptors.ts';
 import {collectLog} from '../helpers/openssl.ts';
 
@@ -18,16 +18,16 @@ test('a session whose descriptor cannot be watched ends, with a warning, and nob
 	const clock = new DeadlineClock();
 	let ended = 0;
 	const host = {
-		profile: profileOf('3.7.11'),
+		profile: releaseFeatures('3.7.11'),
 		reactor: {
 			watchForInput() {
 				throw new Panic('epoll_ctl: No space left on device');
 			},
 		},
 		clock,
-		concurrency: new Concurrency({perClient: 0, total: 0}, clock),
+		concurrency: new HandshakeLimiter({perClient: 0, total: 0}, clock),
 		ended: () => ended++,
-	} as unknown as SessionHost;
+	} as unknown as SessionContext;
 	t.notThrows(() => Session.open(host, mine.move()));
 	t.is(readStream(theirs.fd), END);
 	t.is(ended, 1);

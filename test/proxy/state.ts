@@ -1,6 +1,6 @@
 import test from 'ava';
 import fc from 'fast-check';
-import {Panic} from '../../src/errors.ts';
+import {Panic} from '../../src/base/errors.ts';
 import {type Action, type Event, next, type State} from '../../src/proxy/state.ts';
 
 /* Written out, so that a state or event more does not compile. */

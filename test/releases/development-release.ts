@@ -6,15 +6,15 @@
  */
 import test, {type ExecutionContext} from 'ava';
 import {mailVersion} from '../../postfix/lib/instance.ts';
-import type {Seconds} from '../../src/units.ts';
-import {profileOf} from '../../src/wire/release.ts';
+import type {Seconds} from '../../src/base/units.ts';
+import {releaseFeatures} from '../../src/conf/release.ts';
 import {printRequest} from '../../src/wire/request.ts';
 import {Daemon, statusOf} from '../helpers/daemon.ts';
 import {type Case, Peers, put} from '../helpers/differential.ts';
 import {makeLab} from '../helpers/lab.ts';
 import {type ServerCase, visitService} from '../helpers/server-differential.ts';
 
-const own = profileOf(mailVersion());
+const own = releaseFeatures(mailVersion());
 const isInstalled = own.format === '3.12';
 const release = isInstalled ? own.release : '3.12-20260821';
 /* Groups as requests have them that were recorded with a newer OpenSSL. */

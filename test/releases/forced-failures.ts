@@ -4,12 +4,12 @@
  */
 import test from 'ava';
 import {mailVersion} from '../../postfix/lib/instance.ts';
-import {profileOf} from '../../src/wire/release.ts';
+import {releaseFeatures} from '../../src/conf/release.ts';
 import {Daemon, type Which} from '../helpers/daemon.ts';
 import {type Case, Peers, put} from '../helpers/differential.ts';
 import {makeLab} from '../helpers/lab.ts';
 
-const known = profileOf(mailVersion()).minor >= 10;
+const known = releaseFeatures(mailVersion()).minor >= 10;
 
 const cleanup: Array<() => unknown> = [];
 const lab = makeLab();

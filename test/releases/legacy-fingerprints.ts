@@ -6,14 +6,14 @@
 import {createHash} from 'node:crypto';
 import test from 'ava';
 import {mailVersion} from '../../postfix/lib/instance.ts';
-import {behaviorOf} from '../../src/tls/behavior.ts';
-import {profileOf} from '../../src/wire/release.ts';
+import {behaviorOf} from '../../src/conf/behavior.ts';
+import {releaseFeatures} from '../../src/conf/release.ts';
 import {Both} from '../helpers/both.ts';
 import {type Case, put} from '../helpers/differential.ts';
 import {openssl} from '../helpers/openssl.ts';
 import {visit} from '../helpers/server-differential.ts';
 
-const profile = profileOf(mailVersion());
+const profile = releaseFeatures(mailVersion());
 const {legacyFingerprints} = behaviorOf(profile);
 
 const both = new Both();

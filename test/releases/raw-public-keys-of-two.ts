@@ -4,15 +4,15 @@
  */
 import test from 'ava';
 import {mailVersion} from '../../postfix/lib/instance.ts';
-import {OpenSSL_version_num} from '../../src/ffi/libcrypto.ts';
-import {profileOf} from '../../src/wire/release.ts';
+import {releaseFeatures} from '../../src/conf/release.ts';
+import {OpenSSL_version_num} from '../../src/ffi/openssl/libcrypto.ts';
 import {Daemon, type Which} from '../helpers/daemon.ts';
 import type {Case} from '../helpers/differential.ts';
 import {makeLab} from '../helpers/lab.ts';
 import {meet} from '../helpers/meeting.ts';
 import {visit, visitService} from '../helpers/server-differential.ts';
 
-const hasRawKeys = profileOf(mailVersion()).minor >= 9 && OpenSSL_version_num() >= 0x30_20_00_00;
+const hasRawKeys = releaseFeatures(mailVersion()).minor >= 9 && OpenSSL_version_num() >= 0x30_20_00_00;
 
 const lab = makeLab();
 

@@ -4,12 +4,12 @@
  */
 import test from 'ava';
 import {mailVersion} from '../../postfix/lib/instance.ts';
-import {OpenSSL_version_num} from '../../src/ffi/libcrypto.ts';
-import {profileOf} from '../../src/wire/release.ts';
+import {releaseFeatures} from '../../src/conf/release.ts';
+import {OpenSSL_version_num} from '../../src/ffi/openssl/libcrypto.ts';
 import {Both} from '../helpers/both.ts';
 import {type Case, put} from '../helpers/differential.ts';
 
-const hasRawKeys = profileOf(mailVersion()).minor >= 9 && OpenSSL_version_num() >= 0x30_20_00_00;
+const hasRawKeys = releaseFeatures(mailVersion()).minor >= 9 && OpenSSL_version_num() >= 0x30_20_00_00;
 
 const both = new Both();
 const {lab, peers} = both;

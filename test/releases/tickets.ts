@@ -4,12 +4,12 @@
  */
 import test from 'ava';
 import {mailVersion} from '../../postfix/lib/instance.ts';
-import {profileOf} from '../../src/wire/release.ts';
+import {releaseFeatures} from '../../src/conf/release.ts';
 import {Both} from '../helpers/both.ts';
 import {type Case, put} from '../helpers/differential.ts';
 import {visit} from '../helpers/server-differential.ts';
 
-const late = profileOf(mailVersion()).minor >= 11;
+const late = releaseFeatures(mailVersion()).minor >= 11;
 
 const both = new Both();
 const {lab, peers} = both;

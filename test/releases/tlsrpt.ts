@@ -9,13 +9,13 @@ import {tmpdir} from 'node:os';
 import {join} from 'node:path';
 import test, {type ExecutionContext} from 'ava';
 import {mailVersion} from '../../postfix/lib/instance.ts';
-import {libtlsrptOf} from '../../src/conf/linkage.ts';
+import {WANT_READ} from '../../src/base/io-result.ts';
+import {linkedLibtlsrpt} from '../../src/conf/linkage.ts';
 import {readConfiguration} from '../../src/conf/postconf.ts';
+import {releaseFeatures} from '../../src/conf/release.ts';
 import {buffer, readStream} from '../../src/event/stream.ts';
-import {SOCK_DGRAM} from '../../src/ffi/libc.ts';
-import {WANT_READ} from '../../src/step.ts';
-import type {ClientStart} from '../../src/wire/client.ts';
-import {profileOf} from '../../src/wire/release.ts';
+import {SOCK_DGRAM} from '../../src/ffi/libc/libc.ts';
+import type {ClientStart} from '../../src/wire/client-settings.ts';
 import {Daemon} from '../helpers/daemon.ts';
 import {type Case, Peers, put} from '../helpers/differential.ts';
 import {makeLab} from '../helpers/lab.ts';
@@ -32,7 +32,7 @@ const configuration = await readConfiguration({
 	processName: 'tlsproxy',
 });
 rmSync(empty, {recursive: true});
-const hasReports = profileOf(mailVersion()).minor >= 10 && libtlsrptOf(configuration) !== undefined;
+const hasReports = releaseFeatures(mailVersion()).minor >= 10 && linkedLibtlsrpt(configuration) !== undefined;
 
 const cleanup: Array<() => unknown> = [];
 const lab = makeLab();

@@ -5,14 +5,14 @@
 import {join} from 'node:path';
 import test, {type ExecutionContext} from 'ava';
 import {mailVersion} from '../../postfix/lib/instance.ts';
-import {printClientSettings} from '../../src/wire/client.ts';
-import {profileOf} from '../../src/wire/release.ts';
+import {releaseFeatures} from '../../src/conf/release.ts';
+import {printClientSettings} from '../../src/wire/client-settings.ts';
 import {LocalClient, recordedSettings} from '../helpers/client.ts';
 import {Daemon, statusOf} from '../helpers/daemon.ts';
 import {connectTo} from '../helpers/openssl.ts';
 import {tcpPeer} from '../helpers/peer.ts';
 
-const own = profileOf(mailVersion());
+const own = releaseFeatures(mailVersion());
 
 /* Defaults that are empty in newer releases, which older ones do not start with. */
 const notEmpty = {tls_export_cipherlist: 'DEFAULT', tls_low_cipherlist: 'DEFAULT'};
@@ -25,13 +25,13 @@ async function answerOf(t: ExecutionContext, forced: string) {
 	const main = {mail_version: forced, ...notEmpty};
 	await using daemon = await Daemon.start('ours', {
 		main,
-		copies: {other: profileOf(forced).minor < 7 ? older : {}},
+		copies: {other: releaseFeatures(forced).minor < 7 ? older : {}},
 	});
 	const client = await LocalClient.connect(join(daemon.sandbox.queueDirectory, 'private', 'other'));
 	t.teardown(() => client[Symbol.dispose]());
 	const [request, settings] = daemon.messages('[127.0.0.1]:25');
 	/* A client that is to be greeted waits; one that is not does not read a greeting. */
-	const greeted = profileOf(forced).greeting && (await client.list()) !== undefined;
+	const greeted = releaseFeatures(forced).greeting && (await client.list()) !== undefined;
 	await client.send(request);
 	await client.send(settings);
 	const answer = await client.rest();
@@ -55,10 +55,12 @@ for (const other of [
 	'3.12-20260821',
 ]) {
 	/* Where one of both would wait for the other to speak first, time limits end it. */
-	const differs = profileOf(other).format !== own.format && profileOf(other).greeting === own.greeting;
-	const sameRequest = ['3.4', '3.6'].includes(own.format) && ['3.4', '3.6'].includes(profileOf(other).format);
+	const differs =
+		releaseFeatures(other).format !== own.format && releaseFeatures(other).greeting === own.greeting;
+	const sameRequest =
+		['3.4', '3.6'].includes(own.format) && ['3.4', '3.6'].includes(releaseFeatures(other).format);
 	const sameLate =
-		['3.5.20', '3.6.10'].includes(own.format) && ['3.5.20', '3.6.10'].includes(profileOf(other).format);
+		['3.5.20', '3.6.10'].includes(own.format) && ['3.5.20', '3.6.10'].includes(releaseFeatures(other).format);
 	if (differs && !sameRequest && !sameLate) {
 		test(`clients of Postfix ${own.release} get no answer of a program that was told ${other}`, async t => {
 			const {answer, lines} = await answerOf(t, other);
@@ -79,7 +81,7 @@ for (const other of [
  * wait, neither must wait for long: smtp(8) has no time limit for the greeting.
  */
 for (const other of ['3.4.29', '3.5.25', '3.7.11', '3.11.7']) {
-	if (profileOf(other).greeting === own.greeting) {
+	if (releaseFeatures(other).greeting === own.greeting) {
 		continue;
 	}
 

@@ -1,5 +1,5 @@
 import test from 'ava';
-import {openLog} from '../../src/log.ts';
+import {openLog} from '../../src/log/log.ts';
 import {logMask} from '../../src/tls/log-mask.ts';
 import {postfix37} from '../helpers/openssl.ts';
 

@@ -1,8 +1,8 @@
 import {execFileSync} from 'node:child_process';
 import test from 'ava';
+import {behaviorOf} from '../../src/conf/behavior.ts';
 import {Configuration} from '../../src/conf/configuration.ts';
 import {libicuucOf} from '../../src/conf/linkage.ts';
-import {behaviorOf} from '../../src/tls/behavior.ts';
 import {
 	domainToAscii,
 	domainToUtf8,
@@ -11,7 +11,7 @@ import {
 	loadIcu,
 	prepareIcu,
 } from '../../src/tls/midna-domain.ts';
-import {asciiName, namePattern, serverName} from '../../src/tls/server-name.ts';
+import {asciiName, namePattern, serverName} from '../../src/tls/verify/server-name.ts';
 import {wireName} from '../helpers/names.ts';
 import {collectLog, defaultStart, postfix37} from '../helpers/openssl.ts';
 

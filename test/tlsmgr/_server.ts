@@ -5,13 +5,13 @@ import {createServer, type Socket} from 'node:net';
 import {tmpdir} from 'node:os';
 import {join} from 'node:path';
 import test, {type ExecutionContext} from 'ava';
+import type {Milliseconds} from '../../src/base/units.ts';
+import {releaseFeatures} from '../../src/conf/release.ts';
 import {DeadlineClock} from '../../src/event/deadline.ts';
 import {Reactor} from '../../src/event/reactor.ts';
-import {close as closeDescriptor} from '../../src/ffi/libc.ts';
-import {TlsManager} from '../../src/tlsmgr/client.ts';
-import type {Milliseconds} from '../../src/units.ts';
-import {printList} from '../../src/wire/attr.ts';
-import {profileOf} from '../../src/wire/release.ts';
+import {close as closeDescriptor} from '../../src/ffi/libc/libc.ts';
+import {TlsmgrClient} from '../../src/tlsmgr/tlsmgr-client.ts';
+import {printList} from '../../src/wire/attribute-list.ts';
 
 const reactor = new Reactor(closeDescriptor);
 const clock = new DeadlineClock();
@@ -36,9 +36,9 @@ export function managerAt(
 	t: ExecutionContext,
 	path: string,
 	{release = '3.7.11', idle = 5000} = {},
-): TlsManager {
-	const {greeting} = profileOf(release);
-	const manager = new TlsManager(reactor, clock, {path, greeting, idle: idle as Milliseconds});
+): TlsmgrClient {
+	const {greeting} = releaseFeatures(release);
+	const manager = new TlsmgrClient(reactor, clock, {path, greeting, idle: idle as Milliseconds});
 	t.teardown(() => manager[Symbol.dispose]());
 	return manager;
 }
@@ -51,7 +51,7 @@ export async function answer<Value>(ask: (done: (value: Value) => void) => void)
 }
 
 /** The session of a name, as text. */
-export async function lookup(manager: TlsManager, id: string): Promise<string | undefined> {
+export async function lookup(manager: TlsmgrClient, id: string): Promise<string | undefined> {
 	const session = await answer<Uint8Array | undefined>(done => manager.lookup('smtp', id, done));
 	return session === undefined ? undefined : String(session);
 }

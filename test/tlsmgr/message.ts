@@ -1,7 +1,7 @@
 /* What stock programs and tlsmgr(8) of nine releases say to each other; it is the same in all of them. */
 import test from 'ava';
 import fc from 'fast-check';
-import {PeerError} from '../../src/errors.ts';
+import {PeerError} from '../../src/base/errors.ts';
 import {
 	isGreeting,
 	parseDone,
@@ -15,7 +15,7 @@ import {
 	printUpdate,
 	SESSION_LIMIT,
 } from '../../src/tlsmgr/message.ts';
-import {AttributeFramer, type AttributeList} from '../../src/wire/attr.ts';
+import {AttributeFramer, type AttributeList} from '../../src/wire/attribute-list.ts';
 
 /** Bytes as they are on the wire, with `·` for NUL. */
 function wire(text: string): Buffer {

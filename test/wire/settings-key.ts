@@ -1,6 +1,6 @@
 import test from 'ava';
 import fc from 'fast-check';
-import type {AttributeList} from '../../src/wire/attr.ts';
+import type {AttributeList} from '../../src/wire/attribute-list.ts';
 import {settingsKey} from '../../src/wire/settings-key.ts';
 
 const lists = [

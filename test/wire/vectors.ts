@@ -5,12 +5,12 @@
  */
 import {readdirSync, readFileSync} from 'node:fs';
 import test from 'ava';
-import {AttributeFramer, type AttributeList} from '../../src/wire/attr.ts';
-import {ClientSettingsParser, printClientSettings} from '../../src/wire/client.ts';
-import {parseContext, printContext} from '../../src/wire/context.ts';
-import {profileOf} from '../../src/wire/release.ts';
+import {releaseFeatures} from '../../src/conf/release.ts';
+import {AttributeFramer, type AttributeList} from '../../src/wire/attribute-list.ts';
+import {ClientSettingsParser, printClientSettings} from '../../src/wire/client-settings.ts';
+import {parseReport, printReport} from '../../src/wire/handshake-report.ts';
 import {greeting, parseRequest, printRequest, printStatus} from '../../src/wire/request.ts';
-import {parseServerSettings, printServerSettings} from '../../src/wire/server.ts';
+import {parseServerSettings, printServerSettings} from '../../src/wire/server-settings.ts';
 
 type Range = readonly [start: number, end: number];
 
@@ -40,7 +40,7 @@ const sessions = readdirSync(root).flatMap(directory => {
 	const release = directory.replace('postfix-', '');
 	return manifest.sessions.map(recorded => ({
 		title: `${release} ${recorded.name}`,
-		profile: profileOf(release),
+		profile: releaseFeatures(release),
 		recorded,
 		bytes: (file: string, [start, end]: Range) => readFileSync(new URL(file, folder)).subarray(start, end),
 	}));
@@ -100,7 +100,7 @@ for (const {title, profile, recorded, bytes} of sessions) {
 	if (context) {
 		test(`parseContext and printContext: ${title}`, t => {
 			const wire = bytes(recorded.from_proxy.file, context);
-			t.deepEqual(Buffer.from(printContext(parseContext(listOf(wire), profile), profile)), wire);
+			t.deepEqual(Buffer.from(printReport(parseReport(listOf(wire), profile), profile)), wire);
 		});
 	}
 }

@@ -15,7 +15,7 @@
 import {createPrivateKey, X509Certificate} from 'node:crypto';
 import {readFileSync, statSync} from 'node:fs';
 import {join} from 'node:path';
-import {wordsOf} from '../../../src/base/text.ts';
+import {splitList} from '../../../src/base/text.ts';
 import {type Proxy, proxiesOf} from './service.ts';
 import {type Client, type Finding, titles, type View} from './view.ts';
 
@@ -48,7 +48,7 @@ function fileNames(
 	return kinds.flatMap(kind => {
 		const value = client.own(`tls_${kind}`);
 		/* chain_files is a list. "none" switches a certificate off. */
-		return (kind === 'chain_files' ? wordsOf(value) : [value])
+		return (kind === 'chain_files' ? splitList(value) : [value])
 			.filter(path => path !== '' && path !== 'none')
 			.map(path => [`${client.program}_tls_${kind}`, path] as const);
 	});

@@ -16,7 +16,7 @@ import {accessSync, constants, existsSync, realpathSync, statSync} from 'node:fs
 import {dirname, join} from 'node:path';
 import {compareReleases, type Release} from '../../../src/conf/parameters.ts';
 import {unsafeReason} from '../instance.ts';
-import {Refusal} from '../master-cf.ts';
+import {UsageError} from '../master-cf.ts';
 import {checkSafe} from '../program.ts';
 import {
 	type Client,
@@ -201,7 +201,7 @@ function unsafeTree(directory: string): string | undefined {
 		checkSafe(directory);
 		return undefined;
 	} catch (reason) {
-		if (reason instanceof Refusal) {
+		if (reason instanceof UsageError) {
 			return reason.message.split(',')[0];
 		}
 

@@ -2,13 +2,14 @@
  * The part of smtp(8) in many hand-offs at once, in one event loop and without
  * promises: whoever measures must not be what is slow.
  */
+
+import {WANT_READ} from '../../../src/base/io-result.ts';
+import type {Owned} from '../../../src/base/owned.ts';
+import type {Fd} from '../../../src/base/units.ts';
 import {Reactor, type Watcher} from '../../../src/event/reactor.ts';
 import {buffer, connectUnix, readStream, writeStream} from '../../../src/event/stream.ts';
-import {close} from '../../../src/ffi/libc.ts';
-import {sendDescriptors} from '../../../src/ffi/message.ts';
-import type {Owned} from '../../../src/owned.ts';
-import {WANT_READ} from '../../../src/step.ts';
-import type {Fd} from '../../../src/units.ts';
+import {close} from '../../../src/ffi/libc/libc.ts';
+import {sendDescriptors} from '../../../src/ffi/libc/scm-rights.ts';
 import {connectToLoopback} from './sockets.ts';
 
 /** The event loop of all that this process measures. */

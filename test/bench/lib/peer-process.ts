@@ -8,11 +8,11 @@
  * count, to be sent that many.
  */
 import koffi from 'koffi';
+import type {Owned} from '../../../src/base/owned.ts';
+import type {Fd} from '../../../src/base/units.ts';
 import {Reactor} from '../../../src/event/reactor.ts';
 import {acceptConnection} from '../../../src/event/stream.ts';
-import {allocate, close} from '../../../src/ffi/libc.ts';
-import type {Owned} from '../../../src/owned.ts';
-import type {Fd} from '../../../src/units.ts';
+import {allocate, close} from '../../../src/ffi/libc/libc.ts';
 import type {PeerCounts, PeerOptions, PeerReply, PeerRequest} from './peer.ts';
 import {listenOnLoopback} from './sockets.ts';
 
@@ -192,7 +192,7 @@ function start({certFile, keyFile, maxVersion}: PeerOptions): void {
 	}
 
 	const {listener, port} = listenOnLoopback();
-	reactor.watchInput(listener.value, {
+	reactor.watchLevelTriggered(listener.value, {
 		ready() {
 			for (;;) {
 				const accepted = acceptConnection(listener.value);

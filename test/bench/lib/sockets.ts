@@ -3,6 +3,8 @@
  * connects to a port.
  */
 import koffi from 'koffi';
+import {Owned} from '../../../src/base/owned.ts';
+import type {Fd} from '../../../src/base/units.ts';
 import {
 	allocate,
 	close,
@@ -12,9 +14,7 @@ import {
 	SOCK_STREAM,
 	setNonBlocking,
 	socket,
-} from '../../../src/ffi/libc.ts';
-import {Owned} from '../../../src/owned.ts';
-import type {Fd} from '../../../src/units.ts';
+} from '../../../src/ffi/libc/libc.ts';
 
 const libc = koffi.load('libc.so.6');
 const bind: (fd: Fd, address: Uint8Array, size: number) => number = libc.func(

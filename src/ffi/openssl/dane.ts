@@ -1,0 +1,109 @@
+/*++
+/* NAME
+/*	dane 3
+/* SUMMARY
+/*	bindings of OpenSSL's libssl: names to match, and DANE
+/* DESCRIPTION
+/*	C as it is, no policy. Records go in and come out by value; what
+/*	OpenSSL lends is copied before the call returns.
+/* SEE ALSO
+/*	SSL_CTX_dane_enable(3ssl), SSL_set1_host(3ssl)
+/*--*/
+
+import {addon as koffi} from '../addon.ts';
+import {type Address, allocate, cText} from '../libc/libc.ts';
+import type {EvpMd} from './libcrypto.ts';
+import type {Ssl, SslCtx} from './libssl.ts';
+import {libssl} from './openssl.ts';
+
+const scratch = allocate(64);
+
+export const X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS = 0x4;
+export const DANE_FLAG_NO_DANE_EE_NAMECHECKS = 0x1;
+export const SSL_set_hostflags: (ssl: Ssl, flags: number) => void = libssl.func(
+	'void SSL_set_hostflags(void *ssl, unsigned int flags)',
+);
+const SSL_add1_host_C: (ssl: Ssl, name: Uint8Array) => number = libssl.func(
+	'int SSL_add1_host(void *ssl, const void *name)',
+);
+
+/** @param name - a character per byte. */
+export function SSL_add1_host(ssl: Ssl, name: string): number {
+	return SSL_add1_host_C(ssl, cText(name));
+}
+
+export const SSL_CTX_dane_enable: (ctx: SslCtx) => number = libssl.func('int SSL_CTX_dane_enable(void *ctx)');
+export const SSL_CTX_dane_mtype_set: (ctx: SslCtx, md: EvpMd | null, mtype: number, order: number) => number =
+	libssl.func('int SSL_CTX_dane_mtype_set(void *ctx, const void *md, uint8_t mtype, uint8_t ord)');
+export const SSL_dane_enable: (ssl: Ssl, domain: string | null) => number = libssl.func(
+	'int SSL_dane_enable(void *ssl, const char *basedomain)',
+);
+export const SSL_dane_set_flags: (ssl: Ssl, flags: number) => number = libssl.func(
+	'unsigned long SSL_dane_set_flags(void *ssl, unsigned long flags)',
+);
+const SSL_dane_tlsa_add: (
+	ssl: Ssl,
+	usage: number,
+	selector: number,
+	mtype: number,
+	data: Uint8Array,
+	size: number,
+) => number = libssl.func(
+	'int SSL_dane_tlsa_add(void *ssl, uint8_t usage, uint8_t selector, uint8_t mtype, const void *data, size_t dlen)',
+);
+
+/** A TLSA record as DNS has it. */
+export interface TlsaRecord {
+	readonly usage: number;
+	readonly selector: number;
+	readonly mtype: number;
+	readonly data: Uint8Array;
+}
+
+/** Adds a record, which is copied: positive when it is usable, zero when not, negative on failure. */
+export function addTlsa(ssl: Ssl, {usage, selector, mtype, data}: TlsaRecord): number {
+	return SSL_dane_tlsa_add(ssl, usage & 0xff, selector & 0xff, mtype & 0xff, data, data.length);
+}
+
+const SSL_get0_dane_authority: (ssl: Ssl, certificate: Address, key: Address) => number = libssl.func(
+	'int SSL_get0_dane_authority(void *ssl, void *mcert, void *mspki)',
+);
+const SSL_get0_dane_tlsa: (
+	ssl: Ssl,
+	usage: Address,
+	selector: Address,
+	mtype: Address,
+	data: Address,
+	size: Address,
+) => number = libssl.func(
+	'int SSL_get0_dane_tlsa(void *ssl, void *usage, void *selector, void *mtype, void *data, void *dlen)',
+);
+
+/** The record that matched, where in the chain, and whether it was a bare key; undefined when none did. */
+export interface DaneMatch extends TlsaRecord {
+	readonly depth: number;
+	readonly bareKey: boolean;
+}
+
+/** What DANE has found. */
+export function daneMatch(ssl: Ssl): DaneMatch | undefined {
+	const at = (offset: number): Address => (scratch.address + BigInt(offset)) as Address;
+	scratch.view.setBigUint64(8, 0n, true);
+	const depth = SSL_get0_dane_authority(ssl, at(0), at(8));
+	const bareKey = scratch.view.getBigUint64(8, true) !== 0n;
+	if (depth < 0 || SSL_get0_dane_tlsa(ssl, at(16), at(17), at(18), at(24), at(32)) < 0) {
+		return undefined;
+	}
+
+	const [usage = 0, selector = 0, mtype = 0] = scratch.bytes.subarray(16, 19);
+	const data = scratch.view.getBigUint64(24, true);
+	const size = Number(scratch.view.getBigUint64(32, true));
+	return {
+		usage,
+		selector,
+		mtype,
+		depth,
+		bareKey,
+		data: data === 0n ? new Uint8Array(0) : new Uint8Array(koffi.view(data, size).slice(0)),
+	};
+}

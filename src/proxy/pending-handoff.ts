@@ -1,0 +1,80 @@
+/*++
+/* NAME
+/*	pending-handoff 3
+/* SUMMARY
+/*	what a session needs up to its report
+/* DESCRIPTION
+/*	A session that moves data, or waits for some, needs a connection, a
+/*	pump, and a name for the log. The request, what the connection was
+/*	made with, and how its handshake waits for its turn, are forgotten
+/*	with the report: most sessions are idle for most of their time,
+/*	and there are thousands.
+/* SEE ALSO
+/*	session(3), handoff(3), handshake-limits(3)
+/*--*/
+
+import type {Fd} from '../base/units.ts';
+import type {ConnectionFactory} from '../tls/connection/connection.ts';
+import {fairnessKey} from './fairness-key.ts';
+import {type CompleteHandoff, Handoff, type Progress} from './handoff.ts';
+import type {SessionContext} from './session-context.ts';
+
+/** The time of a session before its report. Disposal gives back what it was prepared with. */
+export class PendingHandoff implements Disposable {
+	readonly handoff: Handoff;
+	/** Those who share their turn have the same; undefined: with nobody. */
+	fairnessKey: string | undefined;
+	/** With what the connection is made; undefined until {@link prepare}, and when that was not possible. */
+	opener: ConnectionFactory | undefined;
+	/** The handshake can proceed: there is what it waits for. */
+	due = false;
+	/** What the handshake waits for is room for what it has to send. */
+	wantsWritable = false;
+	/* Ends with the handshake, or with the session. */
+	#admission: Disposable | undefined;
+	#begun = false;
+
+	constructor({profile, settingsParser}: SessionContext) {
+		this.handoff = new Handoff(profile, settingsParser);
+	}
+
+	/**
+	 * Like {@link Handoff.receive}; but the first time that there is some and not all of it: 'begun'. A client
+	 * that sends a byte now and then gains no time by it.
+	 */
+	receive(socket: Fd): Progress | 'begun' {
+		const progress = this.handoff.receive(socket);
+		if (progress !== 'more' || this.#begun || !this.handoff.begun) {
+			return progress;
+		}
+
+		this.#begun = true;
+		return 'begun';
+	}
+
+	/** Finds what the connection will be made with. Returns whether that was possible; the reason has been logged. */
+	prepare(host: SessionContext, order: CompleteHandoff): boolean {
+		this.fairnessKey = fairnessKey(order.request);
+		this.#admission = host.handshakeLimiter.admit(this.fairnessKey, order.request.remoteEndpoint);
+		this.opener = this.#admission && host.prepare(order);
+		return this.opener !== undefined;
+	}
+
+	/**
+	 * Logs that a session which has had no report is over.
+	 *
+	 * @param handshakeDone - there is no failure to be told.
+	 */
+	logEnd({profile}: SessionContext, handshakeDone: boolean): void {
+		const quiet = this.opener === undefined && profile.quietRefusal;
+		this.handoff.logEnd(quiet || handshakeDone);
+	}
+
+	[Symbol.dispose](): void {
+		try {
+			this.opener?.[Symbol.dispose]();
+		} finally {
+			this.#admission?.[Symbol.dispose]();
+		}
+	}
+}

@@ -1,0 +1,285 @@
+/*++
+/* NAME
+/*	server-role 3
+/* SUMMARY
+/*	with what requests of the server role are served
+/* DESCRIPTION
+/*	Before the jail: makes the application of tlsproxy_tls_*, with the
+/*	certificates that smtpd(8) has as well. Up to 3.11 that is all;
+/*	from 3.12 on requests carry settings, and those are applied.
+/* SEE ALSO
+/*	postfix src/tlsproxy/tlsproxy.c, pre_jail_init_server()
+/*--*/
+
+import {ConfigurationError} from '../base/errors.ts';
+import {type Behavior, behaviorOf} from '../conf/behavior.ts';
+import type {Configuration} from '../conf/configuration.ts';
+import {compareReleases} from '../conf/parameters.ts';
+import type {ReleaseFeatures} from '../conf/release.ts';
+import {Tables, tableFiles} from '../conf/tables.ts';
+import * as log from '../log/log.ts';
+import type {ConnectionFactory} from '../tls/connection/connection.ts';
+import {openServerConnection} from '../tls/connection/server-connection.ts';
+import type {CredentialStore} from '../tls/context/credential-store.ts';
+import {namedSettings, parameterPrefix} from '../tls/context/named-files.ts';
+import {createServerContext, type ServerContext, type ServerParams} from '../tls/context/server-context.ts';
+import {SslContextCache} from '../tls/context/ssl-context.ts';
+import {startLibrary} from '../tls/library.ts';
+import type {Request} from '../wire/request.ts';
+import {type ServerInit, type ServerSettings, serverSettingsKey} from '../wire/server-settings.ts';
+import type {CredentialFiles} from './credential-files.ts';
+import {type ServerRequirements, serverInit, serverParams, serverStart} from './main-cf-settings.ts';
+import type {ServerRoleSessions} from './server-role-sessions.ts';
+
+/** Applications that are kept. */
+const APPLICATION_LIMIT = 20;
+
+/** The server role of one process. */
+export class ServerRole {
+	readonly #configuration: Configuration;
+	readonly #profile: ReleaseFeatures;
+	readonly #behavior: Behavior;
+	readonly #keyring: CredentialStore;
+	readonly #sessions: ServerRoleSessions;
+	readonly #demands: ServerRequirements | undefined;
+	readonly #applications = new SslContextCache<ServerContext>(APPLICATION_LIMIT);
+	#maps: Tables | undefined;
+	/* The service could have served, whether or not its own settings are any good. */
+	#configured = false;
+	#own: ServerContext | undefined;
+
+	/**
+	 * @param keyring - where files are loaded to; borrowed.
+	 * @param sessions - who keeps those of clients; borrowed.
+	 * @throws {ConfigurationError} for a security level that there is none of.
+	 */
+	constructor(
+		configuration: Configuration,
+		profile: ReleaseFeatures,
+		keyring: CredentialStore,
+		sessions: ServerRoleSessions,
+	) {
+		this.#configuration = configuration;
+		this.#profile = profile;
+		this.#behavior = behaviorOf(profile);
+		this.#keyring = keyring;
+		this.#sessions = sessions;
+		this.#demands = serverRequirements(configuration);
+	}
+
+	/**
+	 * Loads what has to be loaded as root. To be called once, before the jail.
+	 *
+	 * @param watch - gets what is going to be read, just before.
+	 */
+	async load(watch: (materials: readonly CredentialFiles[]) => void): Promise<void> {
+		const demands = this.#demands;
+		if (demands === undefined) {
+			/* Later releases say so when somebody asks. */
+			if (compareReleases(this.#configuration.release, '3.11') < 0) {
+				log.warning('TLS server role is disabled with tlsproxy_tls_security_level or tlsproxy_use_tls');
+			}
+
+			return;
+		}
+
+		if (!hasCertificates(this.#configuration, demands)) {
+			log.warning("No server certs available. TLS can't be enabled");
+			return;
+		}
+
+		this.#configured = true;
+		watch(serverCredentialFiles(this.#configuration, demands));
+		const [maps] = await Promise.all([this.#readMaps(), this.#sessions.learn()]);
+		if (maps === undefined) {
+			return;
+		}
+
+		this.#maps = maps;
+		const params = serverParams(this.#configuration);
+		const init = serverInit(this.#configuration, demands);
+		/* Requests that come with settings may name the same files. */
+		const loaded =
+			!this.#profile.serverSettings ||
+			(startLibrary(params.config_file, params.config_name) &&
+				this.#keyring.load(init, params.tls_append_default_CA !== 0));
+		this.#own = loaded ? this.#make(params, init) : undefined;
+		if (this.#own === undefined && compareReleases(this.#configuration.release, '3.12') >= 0) {
+			log.warning('TLS server initialization failed');
+		}
+	}
+
+	/** Whether requests are served at all. */
+	get enabled(): boolean {
+		return this.#own !== undefined;
+	}
+
+	/**
+	 * What the connection of a request is made with.
+	 *
+	 * @param settings - of the request; without, those of main.cf apply.
+	 * @returns undefined when it cannot be served, and the log says why.
+	 */
+	prepare(request: Request, settings: ServerSettings | undefined): ConnectionFactory | undefined {
+		if (this.#demands === undefined || (this.#profile.serverSettings && !this.#configured)) {
+			if (compareReleases(this.#configuration.release, '3.11') >= 0) {
+				log.warning('TLS server role is disabled by configuration');
+			}
+
+			return undefined;
+		}
+
+		const application = settings === undefined ? this.#own : this.#applicationFor(settings);
+		if (application === undefined) {
+			return undefined;
+		}
+
+		const start = settings?.start ?? {
+			...serverStart(this.#configuration, this.#demands),
+			serverid: request.serverId,
+			namaddr: request.remoteEndpoint,
+		};
+		return application.opener(fd => openServerConnection(application, start, fd));
+	}
+
+	/* Somebody who asks for a name must not be shown another's certificate, because its table is of the wrong type. */
+	async #readMaps(): Promise<Tables | undefined> {
+		try {
+			return await Tables.read(this.#configuration, 'tls_server_sni_maps');
+		} catch (reason) {
+			if (!(reason instanceof ConfigurationError)) {
+				throw reason;
+			}
+
+			log.warning(reason.message);
+			log.warning("TLS can't be enabled for the server role");
+			return undefined;
+		}
+	}
+
+	#applicationFor({params, init}: ServerSettings): ServerContext | undefined {
+		const found = this.#applications.find(this.#keyOf({params, init}));
+		if (found !== undefined) {
+			return found;
+		}
+
+		if (!this.#keyring.has(init, params.tls_append_default_CA !== 0)) {
+			/* Administrators search for the first line of stock's warning. */
+			log.warning('request from tlsproxy server with unexpected settings');
+			log.warning(
+				`files are opened without privileges: ${namedSettings(init, parameterPrefix(init.log_param))}`,
+			);
+		}
+
+		return this.#make({...serverParams(this.#configuration), ...params}, init);
+	}
+
+	#keyOf(settings: Pick<ServerSettings, 'params' | 'init'>): string {
+		return serverSettingsKey(settings, this.#profile);
+	}
+
+	#make(params: ServerParams, init: ServerInit): ServerContext | undefined {
+		const maps = this.#maps;
+		const made =
+			maps &&
+			createServerContext(params, init, {
+				keyring: this.#keyring,
+				sessions: this.#sessions,
+				maps,
+				behavior: this.#behavior,
+			});
+		if (made !== undefined) {
+			this.#applications.add(this.#keyOf({params, init}), made);
+		}
+
+		return made;
+	}
+}
+
+/** What the server role loads as root. */
+export function serverCredentialFiles(
+	configuration: Configuration,
+	demands: ServerRequirements | undefined = serverRequirements(configuration),
+): readonly CredentialFiles[] {
+	if (demands === undefined) {
+		return [];
+	}
+
+	const appendDefault = serverParams(configuration).tls_append_default_CA !== 0;
+	const tables = tableFiles(configuration.string('tls_server_sni_maps'));
+	return [{owner: undefined, files: serverInit(configuration, demands), appendDefault, tables}];
+}
+
+/* What a level means for a server: whether TLS is mandatory, if there is any. */
+interface Level {
+	readonly mandatory: boolean | undefined;
+	readonly supported: boolean;
+}
+
+const clientLevel: Level = {mandatory: true, supported: false};
+const levels: ReadonlyMap<string, Level> = new Map<string, Level>([
+	['none', {mandatory: undefined, supported: true}],
+	['may', {mandatory: false, supported: true}],
+	['encrypt', {mandatory: true, supported: true}],
+	['fingerprint', clientLevel],
+	['verify', clientLevel],
+	['secure', clientLevel],
+]);
+
+/** What is demanded of clients; undefined when they are not served. */
+export function serverRequirements(configuration: Configuration): ServerRequirements | undefined {
+	const mandatory = isMandatory(configuration);
+	if (mandatory === undefined) {
+		return undefined;
+	}
+
+	const requires = mandatory && configuration.boolean('tlsproxy_tls_req_ccert');
+	return {mandatory, requires, asks: requires || configuration.boolean('tlsproxy_tls_ask_ccert')};
+}
+
+/* Whether clients have to use TLS; undefined when they cannot. */
+function isMandatory(configuration: Configuration): boolean | undefined {
+	const text = configuration.string('tlsproxy_tls_security_level');
+	if (text === '') {
+		const mandatory = configuration.boolean('tlsproxy_enforce_tls');
+		return mandatory || configuration.boolean('tlsproxy_use_tls') ? mandatory : undefined;
+	}
+
+	const level = levels.get(text.toLowerCase());
+	if (level === undefined) {
+		throw new ConfigurationError(`Invalid TLS level "${text}"`);
+	}
+
+	if (!level.supported) {
+		log.warning(`tlsproxy_tls_security_level: unsupported TLS level "${text}", using "encrypt"`);
+	}
+
+	return level.mandatory;
+}
+
+/* Whether there are any, or none are wanted. Some errors are not show stoppers. */
+function hasCertificates(configuration: Configuration, {mandatory, asks}: ServerRequirements): boolean {
+	const certificate = configuration.string('tlsproxy_tls_cert_file');
+	const none = certificate.toLowerCase() === 'none';
+	const legacy = [
+		none ? '' : certificate,
+		configuration.string('tlsproxy_tls_dcert_file'),
+		configuration.string('tlsproxy_tls_eccert_file'),
+	].some(name => name !== '');
+	const chains = configuration.string('tlsproxy_tls_chain_files') !== '';
+	if (chains && legacy) {
+		log.warning(
+			'Both tlsproxy_tls_chain_files and one or more of the legacy  tlsproxy_tls_cert_file, tlsproxy_tls_eccert_file or tlsproxy_tls_dcert_file are non-empty; the legacy  parameters will be ignored',
+		);
+	}
+
+	if (asks && !chains && !legacy) {
+		log.warning('Need a server cert to request client certs');
+	}
+
+	if (!mandatory && configuration.boolean('tlsproxy_tls_req_ccert')) {
+		log.warning("Can't require client certs unless TLS is required");
+	}
+
+	return chains || legacy || (none && !asks);
+}

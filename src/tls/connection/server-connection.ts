@@ -1,0 +1,173 @@
+/*++
+/* NAME
+/*	server-connection 3
+/* SUMMARY
+/*	prepares a TLS connection from a client
+/* DESCRIPTION
+/*	openServerConnection() makes an SSL on the descriptor of a client
+/*	that has been told to go ahead, or will be: nothing is sent before
+/*	the client has sent its hello.
+/* DIAGNOSTICS
+/*	When a connection cannot be prepared the reason has been logged, in
+/*	the words of stock.
+/* SEE ALSO
+/*	connection(3), postfix src/tls/tls_server.c, tls_server_start()
+/*--*/
+
+import {Owned, Resources} from '../../base/owned.ts';
+import type {Fd} from '../../base/units.ts';
+import {ERR_clear_error} from '../../ffi/openssl/libcrypto.ts';
+import {SSL_free, SSL_new, SSL_set_security_level, type Ssl} from '../../ffi/openssl/libssl.ts';
+import {SSL_accept} from '../../ffi/openssl/ssl-server.ts';
+import {info, warning} from '../../log/log.ts';
+import type {HandshakeReport} from '../../wire/handshake-report.ts';
+import type {ServerStart} from '../../wire/server-settings.ts';
+import {setCiphers} from '../context/ciphers.ts';
+import type {ServerContext} from '../context/server-context.ts';
+import {SniRequest, selectCertificate} from '../context/sni.ts';
+import {fingerprintDigest} from '../context/ssl-context.ts';
+import {lowercase} from '../hostname.ts';
+import {printErrors} from '../library.ts';
+import {connectionLogMask, TLS_LOG_UNTRUSTED, TLS_LOG_VERBOSE} from '../log-mask.ts';
+import {acceptClientKey} from '../raw-public-keys.ts';
+import {buildServerReport} from '../report/server-report.ts';
+import {ServerResumption, serveResumption} from '../resume/server-resumption.ts';
+import {separate} from '../resume/server-sessions.ts';
+import type {Fingerprinting} from '../verify/peer-names.ts';
+import {registerVerifyState, type VerifyState} from '../verify/verify-callback.ts';
+import {attach, Connection} from './connection.ts';
+
+/** What applies to one connection. */
+export type ServerChoice = Pick<
+	ServerStart,
+	'cipher_grade' | 'cipher_exclusions' | 'enable_rpk' | 'mdalg' | 'namaddr' | 'requirecert' | 'serverid'
+> &
+	/* Without, as before 3.12, the log level is that of the context. */
+	Partial<Pick<ServerStart, 'log_param' | 'log_level'>>;
+
+/** A connection from a client. */
+export class ServerConnection extends Connection {
+	readonly notes: VerifyState;
+	readonly fingerprinting: Fingerprinting;
+	readonly resumption: ServerResumption;
+	readonly #sni: SniRequest | undefined;
+
+	constructor(
+		notes: VerifyState,
+		fingerprinting: Fingerprinting,
+		resumption: ServerResumption,
+		sni: SniRequest | undefined,
+		ssl: Owned<Ssl>,
+		resources: Resources,
+	) {
+		super(ssl, resources);
+		this.notes = notes;
+		this.fingerprinting = fingerprinting;
+		this.resumption = resumption;
+		this.#sni = sni;
+	}
+
+	/** The name that the client has asked for and got a certificate of; empty when there is none. */
+	get serverName(): string {
+		return this.#sni?.name ?? '';
+	}
+
+	get logMask(): number {
+		return this.notes.logMask;
+	}
+
+	lookUp(done: () => void): void {
+		this.resumption.lookUp(done);
+	}
+
+	protected buildReport(): HandshakeReport {
+		return buildServerReport(this);
+	}
+
+	protected handshakeStep(ssl: Ssl): number {
+		return SSL_accept(ssl);
+	}
+}
+
+/**
+ * Prepares a connection from a client.
+ *
+ * @param fd - the peer's descriptor, non-blocking; borrowed, it has to outlive the connection.
+ * @returns undefined when that is not possible; the reason has been logged.
+ * Source: tls_server_start(), postfix src/tls/tls_server.c.
+ */
+export function openServerConnection(
+	application: ServerContext,
+	start: ServerChoice,
+	fd: Fd,
+): ServerConnection | undefined {
+	const {namaddr} = start;
+	const {behavior, init, names, params, terms} = application.facts;
+	const required = start.requirecert !== 0;
+	const logMask =
+		connectionLogMask(application.logMask, start, behavior) | (required ? TLS_LOG_UNTRUSTED : 0);
+	if ((logMask & TLS_LOG_VERBOSE) !== 0) {
+		info(`setting up TLS connection from ${namaddr}`);
+	}
+
+	const digest = start.mdalg === init.mdalg ? application.digest : fingerprintDigest(start.mdalg);
+	if (digest === undefined) {
+		return undefined;
+	}
+
+	ERR_clear_error();
+	const made = SSL_new(application.ctx);
+	if (made === null) {
+		warning("Could not allocate 'TLScontext->con' with SSL_new()");
+		printErrors();
+		return undefined;
+	}
+
+	using ssl = new Owned(made, SSL_free);
+	using resources = new Resources();
+	if (setCiphers(application, made, params, start, logMask) === undefined) {
+		return undefined;
+	}
+
+	if (!separate(made, terms, start.serverid)) {
+		warning('Could not set TLS session ID context');
+		printErrors();
+		return undefined;
+	}
+
+	if (required) {
+		SSL_set_security_level(made, 1);
+	}
+
+	if (behavior.rawPublicKeys && start.enable_rpk !== 0) {
+		acceptClientKey(made);
+	}
+
+	if (!attach(made, fd, logMask, namaddr)) {
+		return undefined;
+	}
+
+	const notes: VerifyState = {
+		namaddr: lowercase(namaddr),
+		peer: 'client',
+		logMask,
+		verifyDepth: init.verifydepth,
+		mustFail: false,
+		forcedFailure: '',
+		reporter: undefined,
+		behavior,
+		chainCacheQuery: undefined,
+		peername: undefined,
+		error: undefined,
+	};
+	resources.use(registerVerifyState(made, notes));
+	const resumption = new ServerResumption(terms, {...notes, serverid: start.serverid});
+	resources.use(serveResumption(made, resumption));
+	const sni = names && new SniRequest(names, notes.namaddr);
+	if (sni !== undefined) {
+		resources.use(selectCertificate(made, sni));
+	}
+
+	const bareKeys = behavior.legacyFingerprints && params.tls_legacy_public_key_fingerprints === 1;
+	return new ServerConnection(notes, {digest, bareKeys}, resumption, sni, ssl, resources);
+}

@@ -1,0 +1,148 @@
+/*++
+/* NAME
+/*	client-context 3
+/* SUMMARY
+/*	the SSL_CTX of connections to servers
+/* DESCRIPTION
+/*	Made from the properties that a request carries: those of smtp(8),
+/*	or our own from main.cf, which are loaded before the jail.
+/* DIAGNOSTICS
+/*	When an application cannot be made the reason has been logged, and
+/*	nothing is kept: the next request tries again.
+/* SEE ALSO
+/*	ssl-context(3), postfix src/tls/tls_client.c, tls_client_init()
+/*--*/
+
+import type {Owned} from '../../base/owned.ts';
+import type {Seconds} from '../../base/units.ts';
+import type {Behavior} from '../../conf/behavior.ts';
+import type {EvpMd} from '../../ffi/openssl/libcrypto.ts';
+import {
+	hasIdentity,
+	SSL_CTX_set_options,
+	SSL_CTX_set_verify_depth,
+	type SslCtx,
+	TLS_client_method,
+} from '../../ffi/openssl/libssl.ts';
+import {
+	SSL_CTX_set_cert_verify_callback,
+	SSL_CTX_set_min_proto_version,
+} from '../../ffi/openssl/ssl-server.ts';
+import {info} from '../../log/log.ts';
+import type {ClientInit, ClientParams} from '../../wire/client-settings.ts';
+import {startLibrary} from '../library.ts';
+import {logMask, TLS_LOG_VERBOSE} from '../log-mask.ts';
+import {contextOptions} from '../option-lists.ts';
+import {offerClientKeys} from '../raw-public-keys.ts';
+import {enableResumption} from '../resume/client-resumption.ts';
+import {prepareDane} from '../verify/policy.ts';
+import {VerifiedChainCache} from '../verify/verified-chains.ts';
+import {cachedVerify} from '../verify/verify-callback.ts';
+import type {CredentialStore} from './credential-store.ts';
+import {setGroups} from './groups.ts';
+import {fingerprintDigest, newSslCtx, SslContext} from './ssl-context.ts';
+
+/** How sessions of an application are kept. */
+export interface SessionPolicy {
+	/** For how long. */
+	readonly timeout: Seconds;
+	/** What tells its sessions from those of other applications: session-key(3). */
+	readonly scope: string;
+}
+
+/** An SSL_CTX for connections to servers, and what they need to know about it. */
+export class ClientContext extends SslContext {
+	readonly params: ClientParams;
+	readonly init: ClientInit;
+	readonly behavior: Behavior;
+	/** How its sessions are kept; undefined when they are not. */
+	readonly sessionPolicy: SessionPolicy | undefined;
+	/** Chains that servers have presented. */
+	readonly verifiedChains: VerifiedChainCache = new VerifiedChainCache();
+
+	constructor(
+		ctx: Owned<SslCtx>,
+		params: ClientParams,
+		init: ClientInit,
+		mask: number,
+		digest: EvpMd,
+		behavior: Behavior,
+		resumes: SessionPolicy | undefined,
+	) {
+		super(ctx, mask, digest);
+		this.params = params;
+		this.init = init;
+		this.behavior = behavior;
+		this.sessionPolicy = resumes;
+	}
+}
+
+/**
+ * Makes an application for the client role.
+ *
+ * @param keyring - has what was loaded before the jail; borrowed.
+ * @param behavior - of the release that is installed.
+ * @param sessions - how its sessions are kept; without, they are not.
+ * @returns undefined when that is not possible; the reason has been logged.
+ * Source: tls_client_init(), postfix src/tls/tls_client.c.
+ */
+export function createClientContext(
+	params: ClientParams,
+	init: ClientInit,
+	keyring: CredentialStore,
+	behavior: Behavior,
+	sessions?: SessionPolicy,
+): ClientContext | undefined {
+	const mask = logMask(init.log_param, init.log_level, behavior);
+	if ((mask & TLS_LOG_VERBOSE) !== 0) {
+		info('initializing the client-side TLS engine');
+	}
+
+	if (!startLibrary(params.config_file ?? 'default', params.config_name ?? '')) {
+		return undefined;
+	}
+
+	const digest = fingerprintDigest(init.mdalg);
+	if (digest === undefined) {
+		return undefined;
+	}
+
+	using ctx = newSslCtx(TLS_client_method(), 'client SSL_CTX', mask);
+	if (ctx === undefined) {
+		return undefined;
+	}
+
+	const made = ctx.value;
+	SSL_CTX_set_verify_depth(made, init.verifydepth + 1);
+	if (!behavior.protocolLimits) {
+		/* What openssl.cnf says does not apply. */
+		SSL_CTX_set_min_proto_version(made, 0);
+	}
+
+	SSL_CTX_set_options(
+		made,
+		contextOptions(params.tls_disable_workarounds, params.tls_ssl_options, behavior.noRenegotiation),
+	);
+	if (
+		!keyring.applyAuthorities(made, init, params.tls_append_default_CA !== 0) ||
+		!keyring.applyIdentity(made, init)
+	) {
+		return undefined;
+	}
+
+	if (!prepareDane(made, params.tls_dane_digests, digest, behavior)) {
+		return undefined;
+	}
+
+	if (behavior.rawPublicKeys && hasIdentity(made)) {
+		offerClientKeys(made);
+	}
+
+	SSL_CTX_set_cert_verify_callback(made, cachedVerify, null);
+	setGroups(made, params, behavior);
+	if (sessions !== undefined) {
+		enableResumption(made, sessions.timeout);
+	}
+
+	return new ClientContext(ctx, params, init, mask, digest, behavior, sessions);
+}

@@ -1,0 +1,209 @@
+/*++
+/* NAME
+/*	client-report 3
+/* SUMMARY
+/*	the outcome of a handshake with a server: log lines, and the report
+/* DESCRIPTION
+/*	What is reported here decides, in smtp(8), whether mail is sent.
+/*	Nothing is assumed: each attribute is asked of OpenSSL, and what
+/*	does not apply is empty or zero.
+/* SEE ALSO
+/*	negotiated(3), postfix src/tls/tls_client.c, tls_client_post_connect()
+/*--*/
+
+import type {Behavior} from '../../conf/behavior.ts';
+import {daneMatch} from '../../ffi/openssl/dane.ts';
+import type {EvpPkey} from '../../ffi/openssl/libcrypto.ts';
+import {
+	SSL_get_verify_result,
+	SSL_get0_peer_certificate,
+	SSL_get0_peername,
+	SSL_session_reused,
+} from '../../ffi/openssl/libssl.ts';
+import {peerRawKey} from '../../ffi/openssl/raw-key.ts';
+import {type X509, X509_get0_pubkey, X509_V_OK} from '../../ffi/openssl/x509.ts';
+import {info} from '../../log/log.ts';
+import type {HandshakeReport} from '../../wire/handshake-report.ts';
+import type {HandshakeFacts} from '../connection/client-connection.ts';
+import {
+	TLS_LOG_CACHE,
+	TLS_LOG_CERTMATCH,
+	TLS_LOG_PEERCERT,
+	TLS_LOG_SUMMARY,
+	TLS_LOG_UNTRUSTED,
+	TLS_LOG_VERBOSE,
+} from '../log-mask.ts';
+import {legacyVerdict} from '../verify/legacy-verification.ts';
+import {namesOf} from '../verify/peer-names.ts';
+import {isDaneLevel, mustMatch, recordText, TLS_LEV_HALF_DANE} from '../verify/policy.ts';
+import {logVerifyError, X509_V_ERR_HOSTNAME_MISMATCH} from '../verify/verify-callback.ts';
+import {
+	negotiated,
+	summary,
+	TLS_CERT_FLAG_ALTNAME,
+	TLS_CERT_FLAG_MATCHED,
+	TLS_CERT_FLAG_PRESENT,
+	TLS_CERT_FLAG_SECURED,
+	TLS_CERT_FLAG_TRUSTED,
+	TLS_CRED_FLAG_RPK,
+} from './negotiated.ts';
+
+/**
+ * Logs the outcome of a complete handshake and makes the report for the client.
+ *
+ * Source: tls_client_post_connect(), postfix src/tls/tls_client.c.
+ */
+export function buildClientReport(about: HandshakeFacts): HandshakeReport {
+	const {level, verifyState: notes, ssl} = about;
+	const {logMask} = notes;
+	const reused = SSL_session_reused(ssl) === 1;
+	if (reused && (logMask & TLS_LOG_CACHE) !== 0) {
+		info(`${notes.namaddr}: Reusing old session`);
+	}
+
+	const {behavior} = about.application;
+	const certificate = SSL_get0_peer_certificate(ssl);
+	const rawKey = certificate === null && behavior.rawPublicKeys ? peerRawKey(ssl) : null;
+	const names = namesOf(certificate, rawKey, about.fingerprinting, notes.namaddr);
+	if (rawKey !== null && (logMask & CREDENTIALS) !== 0) {
+		info(`${about.start.namaddr}: raw public key fingerprint=${names.peer_pubkey_fingerprint}`);
+	}
+
+	const own =
+		behavior.legacyVerification && certificate !== null
+			? legacyVerdict(about, certificate, names.peer_CN)
+			: undefined;
+	const verdict = own ?? verdictOn(about, certificate, rawKey);
+	if (own === undefined && verdict.matched && (logMask & CREDENTIALS) !== 0) {
+		logMatch(about, certificate);
+	}
+
+	const peer_CN =
+		own?.name ?? (names.peer_CN === '' && own === undefined ? nameOf(about, certificate) : names.peer_CN);
+	if (certificate !== null || rawKey !== null) {
+		explain(about, own?.trusted ?? verdict.matched, reused, rawKey !== null);
+	}
+
+	if (certificate !== null && (logMask & CREDENTIALS) !== 0) {
+		const namaddr = behavior.credentialLines ? notes.namaddr : about.start.namaddr;
+		info(`${namaddr}: ${credentialLine({...names, peer_CN}, behavior)}`);
+	}
+
+	const context: HandshakeReport = {
+		...names,
+		peer_CN,
+		level,
+		peer_status:
+			(certificate === null ? 0 : TLS_CERT_FLAG_PRESENT) |
+			(rawKey === null ? 0 : TLS_CRED_FLAG_RPK) |
+			(own?.hasDnsNames === true ? TLS_CERT_FLAG_ALTNAME : 0) |
+			(verdict.trusted ? TLS_CERT_FLAG_TRUSTED : 0) |
+			(verdict.matched ? TLS_CERT_FLAG_MATCHED : 0) |
+			(verdict.trusted && verdict.matched && level !== TLS_LEV_HALF_DANE ? TLS_CERT_FLAG_SECURED : 0),
+		...negotiated(ssl, certificate === null ? rawKey : X509_get0_pubkey(certificate), 'client', behavior),
+		/* In lower case, as the C program keeps it. */
+		namaddr: notes.namaddr,
+		rpt_reported: notes.reporter?.isSettled(reused) === true ? 1 : 0,
+		trace_size_limit: 0,
+	};
+	if ((logMask & TLS_LOG_SUMMARY) !== 0) {
+		info(summary('to', context));
+	}
+
+	return context;
+}
+
+/* Log levels that tell of credentials. */
+const CREDENTIALS = TLS_LOG_CERTMATCH | TLS_LOG_VERBOSE | TLS_LOG_PEERCERT;
+
+/*
+ * Without a credential the result is OK too, because nothing was verified; and
+ * where the policy could not be applied it must not count whatever it is.
+ */
+function verdictOn(
+	{application, level, verifyState: notes, ssl}: HandshakeFacts,
+	certificate: X509 | null,
+	rawKey: EvpPkey | null,
+): {readonly trusted: boolean; readonly matched: boolean} {
+	if ((certificate === null && rawKey === null) || notes.mustFail) {
+		return {trusted: false, matched: false};
+	}
+
+	const result = SSL_get_verify_result(ssl);
+	const nameOnly =
+		application.behavior.mismatchIsTrusted &&
+		certificate !== null &&
+		mustMatch(level) &&
+		result === X509_V_ERR_HOSTNAME_MISMATCH;
+	return {
+		trusted: result === X509_V_OK || nameOnly,
+		matched: result === X509_V_OK && mustMatch(level),
+	};
+}
+
+/* Problems are told when a session is new, before it is kept: later there is only a hint. */
+function explain(
+	{application, verifyState: notes, start}: HandshakeFacts,
+	good: boolean,
+	reused: boolean,
+	raw: boolean,
+): void {
+	if (good || (notes.logMask & TLS_LOG_UNTRUSTED) === 0) {
+		return;
+	}
+
+	if (reused) {
+		const what = application.behavior.credentialLines && !raw ? 'peer credential' : 'certificate';
+		info(`${start.namaddr}: re-using session with untrusted ${what}, look for details earlier in the log`);
+	} else {
+		logVerifyError(notes);
+	}
+}
+
+function credentialLine(
+	names: Pick<HandshakeReport, 'peer_CN' | 'issuer_CN' | 'peer_fingerprint' | 'peer_pubkey_fingerprint'>,
+	{credentialLines}: Behavior,
+): string {
+	const {peer_CN, issuer_CN, peer_fingerprint, peer_pubkey_fingerprint} = names;
+	return credentialLines
+		? `subject_CN=${peer_CN}, issuer=${issuer_CN}, cert fingerprint=${peer_fingerprint}, pkey fingerprint=${peer_pubkey_fingerprint}`
+		: `subject_CN=${peer_CN}, issuer_CN=${issuer_CN}, fingerprint=${peer_fingerprint}, pkey_fingerprint=${peer_pubkey_fingerprint}`;
+}
+
+/* How a peer has proved itself. Source: tls_dane_log(), postfix src/tls/tls_dane.c. */
+function logMatch({level, verifyState: notes, ssl}: HandshakeFacts, certificate: X509 | null): void {
+	const peername = nameOf({verifyState: notes, ssl}, certificate);
+	if (peername !== '') {
+		info(`${notes.namaddr}: matched peername: ${peername}`);
+	}
+
+	const match = daneMatch(ssl);
+	if (match === undefined) {
+		return;
+	}
+
+	const FINGERPRINT = 3;
+	const DANE_TA = 2;
+	if (level === FINGERPRINT) {
+		info(`${notes.namaddr}: Matched fingerprint: ${Buffer.from(match.data).toString('hex').toUpperCase()}`);
+	} else if (!isDaneLevel(level)) {
+		info(`${notes.namaddr}: Matched trust anchor at depth ${match.depth}`);
+	} else if (certificate === null) {
+		info(`${notes.namaddr}: Matched DANE raw public key: ${recordText(match)}`);
+	} else {
+		const what = match.bareKey
+			? 'TA public key verified certificate'
+			: match.usage === DANE_TA
+				? 'TA certificate'
+				: 'EE certificate';
+		info(`${notes.namaddr}: Matched DANE ${what} at depth ${match.depth}: ${recordText(match)}`);
+	}
+}
+
+/* A certificate without a common name is called by the name that has matched. */
+function nameOf(
+	{verifyState: notes, ssl}: Pick<HandshakeFacts, 'ssl' | 'verifyState'>,
+	certificate: X509 | null,
+): string {
+	return certificate === null ? '' : (notes.peername ?? SSL_get0_peername(ssl) ?? '');
+}

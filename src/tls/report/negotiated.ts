@@ -1,0 +1,225 @@
+/*++
+/* NAME
+/*	negotiated 3
+/* SUMMARY
+/*	what was agreed in a handshake
+/* DESCRIPTION
+/*	The part of a report that both roles have: protocol, ciphers, key
+/*	exchange and signatures, and the line that says it all. Nothing is
+/*	assumed: each attribute is asked of OpenSSL, and what does not
+/*	apply is empty or zero.
+/* SEE ALSO
+/*	client-report(3), server-report(3)
+/*	postfix src/tls/tls_misc.c, tls_get_signature_params(),
+/*	tls_log_summary()
+/*--*/
+
+import type {Behavior} from '../../conf/behavior.ts';
+import {
+	EVP_PKEY_DH,
+	EVP_PKEY_EC,
+	EVP_PKEY_free,
+	EVP_PKEY_get_bits,
+	EVP_PKEY_get_id,
+	EVP_PKEY_KEYMGMT,
+	EVP_PKEY_RSA,
+	type EvpPkey,
+	groupNameOf,
+	NID_undef,
+	OBJ_nid2sn,
+	typeNameOf,
+} from '../../ffi/openssl/libcrypto.ts';
+import {
+	cipherBits,
+	SSL_CIPHER_get_name,
+	SSL_get_current_cipher,
+	SSL_get_peer_signature_nid,
+	SSL_get_peer_tmp_key,
+	SSL_get_privatekey,
+	SSL_get_signature_nid,
+	SSL_get_version,
+	SSL_session_reused,
+	SSL_version,
+	type Ssl,
+	TLS1_3_VERSION,
+} from '../../ffi/openssl/libssl.ts';
+import {agreedGroupName, sendsRawKey} from '../../ffi/openssl/raw-key.ts';
+import type {HandshakeReport} from '../../wire/handshake-report.ts';
+import type {Role} from '../../wire/request.ts';
+
+/* Bits of peer_status. Source: postfix src/tls/tls.h. */
+export const TLS_CERT_FLAG_PRESENT = 1;
+/** Names for DNS: before 3.6 only. */
+export const TLS_CERT_FLAG_ALTNAME = 2;
+export const TLS_CERT_FLAG_TRUSTED = 4;
+export const TLS_CERT_FLAG_MATCHED = 8;
+export const TLS_CERT_FLAG_SECURED = 16;
+/** A raw key instead of a certificate. */
+export const TLS_CRED_FLAG_RPK = 32;
+
+/**
+ * What was agreed in a complete handshake.
+ *
+ * @param peer - key of the peer; borrowed.
+ * @param role - ours.
+ */
+export function negotiated(ssl: Ssl, peer: EvpPkey | null, role: Role, behavior: Behavior) {
+	const cipher = SSL_get_current_cipher(ssl);
+	const bits = cipher === null ? {used: 0, algorithm: 0} : cipherBits(cipher);
+	return {
+		cipher_protocol: SSL_get_version(ssl),
+		cipher_name: cipher === null ? '' : SSL_CIPHER_get_name(cipher),
+		cipher_usebits: bits.used,
+		cipher_algbits: bits.algorithm,
+		...handshakeDetails(ssl, peer, role, behavior),
+	};
+}
+
+/* Key exchange and signatures: TLS 1.3 only, as in the C program. */
+function handshakeDetails(ssl: Ssl, peer: EvpPkey | null, role: Role, behavior: Behavior) {
+	const modern = SSL_version(ssl) >= TLS1_3_VERSION;
+	const exchange = modern ? keyExchange(ssl, behavior) : noKeyExchange;
+	const signed = modern && (behavior.resumedHasSignatures || SSL_session_reused(ssl) !== 1);
+	const theirs = signed && peer !== null ? signature(peer, SSL_get_peer_signature_nid(ssl)) : undefined;
+	const digest = signed ? SSL_get_signature_nid(ssl) : undefined;
+	/* A client may have a certificate that it did not use; a server of TLS 1.3 always uses one. */
+	const own = signed && (role === 'server' || digest !== undefined) ? SSL_get_privatekey(ssl) : null;
+	const ours = own === null ? undefined : signature(own, digest);
+	const [client, server] = role === 'client' ? [ours, theirs] : [theirs, ours];
+	const {name: clntName, curve: clntCurve, bits: clntBits, digest: clntDigest} = client ?? noSignature;
+	const {name: srvrName, curve: srvrCurve, bits: srvrBits, digest: srvrDigest} = server ?? noSignature;
+	return {
+		...exchange,
+		ctos_rpk: behavior.rawPublicKeys && client !== undefined && sendsRawKey(ssl, 'client') ? 1 : 0,
+		stoc_rpk: behavior.rawPublicKeys && server !== undefined && sendsRawKey(ssl, 'server') ? 1 : 0,
+		clnt_signature: clntName,
+		clnt_signature_curve: clntCurve,
+		clnt_signature_bits: clntBits,
+		clnt_signature_digest: clntDigest,
+		srvr_signature: srvrName,
+		srvr_signature_curve: srvrCurve,
+		srvr_signature_bits: srvrBits,
+		srvr_signature_digest: srvrDigest,
+	};
+}
+
+const noKeyExchange = {key_exchange: '', key_exchange_curve: '', key_exchange_bits: 0};
+
+function keyExchange(ssl: Ssl, {groupAsKeyExchange: exchangeIsGroup}: Behavior): typeof noKeyExchange {
+	const group = exchangeIsGroup ? agreedGroupName(ssl) : '';
+	if (group !== '') {
+		return {...noKeyExchange, key_exchange: group};
+	}
+
+	const key = SSL_get_peer_tmp_key(ssl);
+	if (key === null) {
+		return noKeyExchange;
+	}
+
+	const id = EVP_PKEY_get_id(key);
+	const result =
+		id === EVP_PKEY_DH
+			? {key_exchange: 'DHE', key_exchange_curve: '', key_exchange_bits: EVP_PKEY_get_bits(key)}
+			: id === EVP_PKEY_EC
+				? {key_exchange: 'ECDHE', key_exchange_curve: groupNameOf(key), key_exchange_bits: 0}
+				: {key_exchange: keyName(key, id), key_exchange_curve: '', key_exchange_bits: 0};
+	EVP_PKEY_free(key);
+	return result;
+}
+
+const noSignature = {name: '', curve: '', bits: 0, digest: ''};
+
+function signature(key: EvpPkey, digest: number | undefined): typeof noSignature {
+	return {...keyOf(key), digest: digestName(digest)};
+}
+
+function keyOf(key: EvpPkey): Omit<typeof noSignature, 'digest'> {
+	const id = EVP_PKEY_get_id(key);
+	switch (id) {
+		/* TLS 1.3 has only one way to sign with an RSA key. */
+		case EVP_PKEY_RSA:
+			return {name: 'RSA-PSS', curve: '', bits: EVP_PKEY_get_bits(key)};
+		case EVP_PKEY_EC:
+			return {name: 'ECDSA', curve: groupNameOf(key), bits: 0};
+		default:
+			return {name: keyName(key, id), curve: '', bits: 0};
+	}
+}
+
+function keyName(key: EvpPkey, id: number): string {
+	return id === EVP_PKEY_KEYMGMT ? typeNameOf(key) : (OBJ_nid2sn(id) ?? '');
+}
+
+function digestName(nid: number | undefined): string {
+	return nid === undefined || nid === NID_undef ? '' : (OBJ_nid2sn(nid) ?? '');
+}
+
+/**
+ * The one line about a connection. smtp(8) writes it again from the report, so both have to agree.
+ *
+ * @param serverName - the name that the peer has asked for, and got a certificate of.
+ * Source: tls_log_summary(), postfix src/tls/tls_misc.c.
+ */
+export function summary(direction: 'to' | 'from', context: HandshakeReport, serverName = ''): string {
+	const {peer_status: status} = context;
+	const verdict =
+		(status & (TLS_CERT_FLAG_PRESENT | TLS_CRED_FLAG_RPK)) === 0
+			? 'Anonymous'
+			: (status & TLS_CERT_FLAG_SECURED) !== 0
+				? 'Verified'
+				: (status & TLS_CERT_FLAG_TRUSTED) !== 0
+					? 'Trusted'
+					: 'Untrusted';
+	const name = serverName === '' ? '' : ` to ${serverName}`;
+	const bits = `(${context.cipher_usebits}/${context.cipher_algbits} bits)`;
+	return [
+		`${verdict} TLS connection established ${direction} ${context.namaddr}${name}: ${context.cipher_protocol} with cipher ${context.cipher_name} ${bits}`,
+		exchangePart(context),
+		signaturePart(
+			'server',
+			context.srvr_signature,
+			context.srvr_signature_curve,
+			context.srvr_signature_bits,
+			context.stoc_rpk === 1,
+		),
+		digestPart('server', context.srvr_signature, context.srvr_signature_digest),
+		signaturePart(
+			'client',
+			context.clnt_signature,
+			context.clnt_signature_curve,
+			context.clnt_signature_bits,
+			context.ctos_rpk === 1,
+		),
+		digestPart('client', context.clnt_signature, context.clnt_signature_digest),
+	].join('');
+}
+
+function exchangePart({
+	key_exchange: name,
+	key_exchange_curve: curve,
+	key_exchange_bits: bits,
+}: HandshakeReport): string {
+	const detail = curve !== '' ? ` (${curve})` : bits > 0 ? ` (${bits} bits)` : '';
+	return name === '' ? '' : ` key-exchange ${name}${detail}`;
+}
+
+function signaturePart(
+	who: 'client' | 'server',
+	name: string,
+	curve: string,
+	bits: number,
+	raw: boolean,
+): string {
+	if (name === '') {
+		return '';
+	}
+
+	const key = raw ? 'raw public key' : '';
+	const size = bits > 0 ? `${bits} bit${raw ? '' : 's'}` : '';
+	const detail = [curve === '' ? size : curve, key].filter(text => text !== '').join(' ');
+	return ` ${who}-signature ${name}${detail === '' ? '' : ` (${detail})`}`;
+}
+
+function digestPart(who: 'client' | 'server', name: string, digest: string): string {
+	return name === '' || digest === '' ? '' : ` ${who}-digest ${digest}`;
+}

@@ -1,0 +1,302 @@
+/*++
+/* NAME
+/*	legacy-verification 3
+/* SUMMARY
+/*	how Postfix 3.4 and 3.5 verify a server
+/* DESCRIPTION
+/*	These releases compare names and digests themselves, after the
+/*	handshake. OpenSSL verifies the chain only: with the authorities of
+/*	the service, or with the trust anchors of the request.
+/*
+/*	Trust anchors are given to OpenSSL as TLSA records, which does what
+/*	those releases do with code of their own: follow the chain up to
+/*	one of them, and trust nothing else.
+/* SEE ALSO
+/*	policy(3), for later releases;
+/*	postfix 3.5 src/tls/tls_client.c, src/tls/tls_dane.c
+/*--*/
+
+import {addTlsa, daneMatch, SSL_dane_enable} from '../../ffi/openssl/dane.ts';
+import {EVP_get_digestbyname} from '../../ffi/openssl/libcrypto.ts';
+import {SSL_get_verify_result, type Ssl} from '../../ffi/openssl/libssl.ts';
+import {derOfCertificate, type X509, X509_get0_pubkey, X509_V_OK} from '../../ffi/openssl/x509.ts';
+import {info, warning} from '../../log/log.ts';
+import type {ClientStart} from '../../wire/client-settings.ts';
+import type {HandshakeFacts} from '../connection/client-connection.ts';
+import {printErrors} from '../library.ts';
+import {TLS_LOG_CERTMATCH, TLS_LOG_VERBOSE} from '../log-mask.ts';
+import {isAscii} from '../midna-domain.ts';
+import {certificateFingerprint, keyFingerprint} from './peer-names.ts';
+import {type AppliedPolicy, isDaneLevel, TLS_LEV_HALF_DANE} from './policy.ts';
+import {asciiName, namePattern} from './server-name.ts';
+
+type DigestList = NonNullable<NonNullable<ClientStart['dane']>['ta']>[number];
+
+/* Numbers of TLSA records. Source: RFC 7218. */
+const DANE_TA = 2;
+const matchingTypes: ReadonlyMap<string, number> = new Map([
+	['sha256', 1],
+	['sha512', 2],
+]);
+
+/** Whether why a chain is not trusted is to be told: not where only the certificate itself counts. */
+export function explainsDistrust({tls_level: level, dane}: ClientStart): boolean {
+	return level >= TLS_LEV_HALF_DANE && (!isDaneLevel(level) || (dane?.ta ?? []).length > 0);
+}
+
+/**
+ * Tells OpenSSL which trust anchors there are, if any.
+ *
+ * @returns undefined when that failed; the reason has been logged.
+ */
+export function applyLegacyPolicy(ssl: Ssl, start: ClientStart, name: string): AppliedPolicy | undefined {
+	const anchors = start.dane?.ta ?? [];
+	const policy: AppliedPolicy = {level: start.tls_level, mustFail: false, names: undefined};
+	if (anchors.length === 0) {
+		return policy;
+	}
+
+	if (SSL_dane_enable(ssl, null) <= 0) {
+		warning(`${name}: error configuring local trust anchors`);
+		printErrors();
+		return undefined;
+	}
+
+	const records = [
+		...anchors.flatMap(recordsOf),
+		...(start.dane?.certs ?? []).map(({cert}) => ({selector: 0, mtype: 0, data: cert})),
+		...(start.dane?.pkeys ?? []).map(({pkey}) => ({selector: 1, mtype: 0, data: pkey})),
+	];
+	/* Without a usable one nothing is trusted: that is what an anchor that is nowhere in the chain means, too. */
+	const results = records.map(record => addTlsa(ssl, {usage: DANE_TA, ...record}));
+	if (results.some(result => result < 0)) {
+		printErrors();
+	}
+
+	return results.some(result => result > 0) ? policy : {...policy, mustFail: true};
+}
+
+function recordsOf({mdalg = '', certs = [], pkeys = []}: DigestList) {
+	const mtype = matchingTypes.get(mdalg.toLowerCase());
+	return mtype === undefined
+		? []
+		: [
+				...certs.map(text => ({selector: 0, mtype, data: bytesOf(text)})),
+				...pkeys.map(text => ({selector: 1, mtype, data: bytesOf(text)})),
+			];
+}
+
+function bytesOf(text: string): Uint8Array {
+	return Buffer.from(text.replaceAll(':', ''), 'hex');
+}
+
+/** What was found about a certificate. */
+export interface LegacyVerdict {
+	readonly trusted: boolean;
+	readonly matched: boolean;
+	/** The certificate has names for DNS, and they were looked at. */
+	readonly hasDnsNames: boolean;
+	/** What the certificate is called; undefined: by its common name. */
+	readonly name: string | undefined;
+}
+
+/** Looks at the certificate of a complete handshake. Source: verify_extract_print(), verify_extract_name(). */
+export function legacyVerdict(about: HandshakeFacts, certificate: X509, commonName: string): LegacyVerdict {
+	const {level, verifyState: notes, ssl} = about;
+	logAnchor(about);
+	const byDigest = matchesDigest(about, certificate);
+	const trusted = byDigest || (!notes.mustFail && SSL_get_verify_result(ssl) === X509_V_OK);
+	const mustMatchName = !byDigest && trusted && level >= TLS_LEV_HALF_DANE;
+	const tellAll = (notes.logMask & TLS_LOG_CERTMATCH) !== 0;
+	if (!mustMatchName && !tellAll) {
+		return {trusted, matched: byDigest, hasDnsNames: false, name: undefined};
+	}
+
+	const found = compareNames(about, certificate, commonName, tellAll);
+	return {
+		trusted,
+		matched: byDigest || (mustMatchName && found.matched),
+		hasDnsNames: found.hasDnsNames,
+		name: found.name,
+	};
+}
+
+/* Whether the certificate itself, or its key, is one that the client knows. Source: tls_dane_match(). */
+function matchesDigest(
+	{fingerprinting, verifyState: notes, start}: HandshakeFacts,
+	certificate: X509,
+): boolean {
+	const hasKey = X509_get0_pubkey(certificate) !== null;
+	for (const {mdalg = '', certs = [], pkeys = []} of start.dane?.ee ?? []) {
+		const digest = EVP_get_digestbyname(mdalg);
+		if (digest === null) {
+			continue;
+		}
+
+		const kinds = [
+			[
+				'public-key',
+				pkeys,
+				hasKey ? keyFingerprint(certificate, {...fingerprinting, digest}) : '',
+				'digest=',
+			],
+			['certificate', certs, certificateFingerprint(certificate, digest), 'digest '],
+		] as const;
+		for (const [what, known, fingerprint, word] of kinds) {
+			if (known.some(text => text.toUpperCase() === fingerprint)) {
+				if ((notes.logMask & (TLS_LOG_VERBOSE | TLS_LOG_CERTMATCH)) !== 0) {
+					info(`${notes.namaddr}: depth=0 matched end entity ${what} ${mdalg} ${word}${fingerprint}`);
+				}
+
+				return true;
+			}
+		}
+	}
+
+	return false;
+}
+
+/* By which anchor the chain is trusted. */
+function logAnchor({verifyState: notes, ssl}: HandshakeFacts): void {
+	if (
+		(notes.logMask & (TLS_LOG_VERBOSE | TLS_LOG_CERTMATCH)) === 0 ||
+		SSL_get_verify_result(ssl) !== X509_V_OK
+	) {
+		return;
+	}
+
+	const match = daneMatch(ssl);
+	if (match === undefined) {
+		return;
+	}
+
+	const algorithm = [...matchingTypes].find(([, mtype]) => mtype === match.mtype)?.[0];
+	if (algorithm !== undefined) {
+		const [what, word] = match.selector === 1 ? ['public-key', 'digest='] : ['certificate', 'digest '];
+		const hex = Buffer.from(match.data)
+			.toString('hex')
+			.toUpperCase()
+			.replaceAll(/..(?=.)/g, '$&:');
+		info(`${notes.namaddr}: depth=${match.depth} matched trust anchor ${what} ${algorithm} ${word}${hex}`);
+	}
+
+	const what = match.selector === 1 ? 'chain is trust-anchor signed' : 'trust-anchor certificate';
+	info(`${notes.namaddr}: depth=${Math.max(match.depth - 1, 0)} ${what}`);
+}
+
+function compareNames(
+	about: HandshakeFacts,
+	certificate: X509,
+	commonName: string,
+	tellAll: boolean,
+): {readonly matched: boolean; readonly hasDnsNames: boolean; readonly name: string | undefined} {
+	const {application, verifyState: notes, start} = about;
+	const anyDepth = application.params.tls_wildcard_matches_multiple_labels !== 0;
+	const verbose = tellAll || (notes.logMask & TLS_LOG_VERBOSE) !== 0;
+	const dnsNames = dnsNamesOf(certificate);
+	let name: string | undefined;
+	let matched = false;
+	for (const raw of dnsNames) {
+		const dnsName = usable(raw, notes.namaddr);
+		if (dnsName !== undefined && dnsName !== '') {
+			const matches = matchesName(dnsName, start, anyDepth);
+			if ((matches && !matched) || name === '') {
+				name = undefined;
+			}
+
+			matched ||= matches;
+			if (verbose) {
+				info(`${start.namaddr}: ${matches ? 'Matched ' : ''}subjectAltName: ${dnsName}`);
+			}
+		}
+
+		name ??= dnsName ?? '';
+		if (matched && !tellAll) {
+			break;
+		}
+	}
+
+	if (dnsNames.length > 0) {
+		if (verbose) {
+			info(`${notes.namaddr} CommonName ${commonName}`);
+		}
+
+		return {matched, hasDnsNames: true, name};
+	}
+
+	matched = commonName !== '' && matchesName(commonName, start, anyDepth);
+	if (verbose) {
+		info(`${start.namaddr} ${matched ? 'Matched ' : ''}CommonName ${commonName}`);
+	}
+
+	return {matched, hasDnsNames: false, name: undefined};
+}
+
+/* Names for DNS, with what is odd about them. */
+function dnsNamesOf(certificate: X509): readonly string[] {
+	const der = derOfCertificate(certificate);
+	/* Loading it takes long, and only old releases of Postfix need it. */
+	const {X509Certificate} = process.getBuiltinModule('node:crypto');
+	const text = der === undefined ? '' : (new X509Certificate(der).subjectAltName ?? '');
+	return [...text.matchAll(/(?:^|, )DNS:("(?:[^"\\]|\\.)*"|[^,]*)/g)].map(([, name = '']) =>
+		name.startsWith('"') ? (JSON.parse(name) as string) : name,
+	);
+}
+
+/* Undefined for a name that is no text. Source: tls_dns_name(). */
+function usable(raw: string, namaddr: string): string | undefined {
+	const name = raw.replace(/\0+$/, '');
+	if (name.includes('\0')) {
+		warning(`tls_dns_name: ${namaddr}: internal NUL in subjectAltName`);
+		return undefined;
+	}
+
+	if (!/^[ -~]*$/.test(name)) {
+		const shown = name.replaceAll(/[^ -~]/g, '?').slice(0, 100);
+		warning(`tls_dns_name: ${namaddr}: non-printable characters in subjectAltName: ${shown}`);
+		return undefined;
+	}
+
+	return name;
+}
+
+/* Source: match_servername(). */
+function matchesName(
+	certificateName: string,
+	start: Pick<ClientStart, 'host' | 'matchargv' | 'nexthop'>,
+	anyDepth: boolean,
+): boolean {
+	if (start.matchargv.length === 0 || !isAscii(certificateName)) {
+		return false;
+	}
+
+	/* Postfix converts the next-hop even if no pattern refers to it: what cannot be converted is logged. */
+	asciiName(start.nexthop);
+	const name = certificateName.toLowerCase();
+	return start.matchargv.some(element => {
+		const pattern = namePattern(element, start, {legacyVerification: true});
+		if (pattern === undefined) {
+			return false;
+		}
+
+		const domain = pattern.name.toLowerCase();
+		return pattern.subdomains
+			? name.endsWith(`.${domain}`) && name.length > domain.length + 1
+			: covers(name, domain, anyDepth);
+	});
+}
+
+/* The same name, or a star for one label in front, or for several. */
+function covers(name: string, domain: string, anyDepth: boolean): boolean {
+	if (name === domain) {
+		return true;
+	}
+
+	const dot = domain.indexOf('.');
+	if (!name.startsWith('*.') || name.length < 3 || dot < 0) {
+		return false;
+	}
+
+	const parent = domain.slice(dot);
+	return anyDepth ? parent.endsWith(name.slice(1)) : parent === name.slice(1);
+}

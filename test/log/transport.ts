@@ -1,0 +1,217 @@
+/*
+ * Administrators have programs that read the log: a line of ours has to look like
+ * one of stock. postlog(1) shows how that looks.
+ */
+import {execFile} from 'node:child_process';
+import {join} from 'node:path';
+import {mock} from 'node:test';
+import {promisify} from 'node:util';
+import test, {type ExecutionContext} from 'ava';
+import fc from 'fast-check';
+import {Sandbox} from '../../postfix/lib/sandbox.ts';
+import {postlogTransport} from '../../src/log/transport.ts';
+import {openDescriptors} from '../helpers/descriptors.ts';
+import {receiver, withLog} from '../helpers/syslog.ts';
+
+const run = promisify(execFile);
+const TAG = 'postfix/tlsproxy';
+
+/** The form of a line: what differs from second to second, and from process to process, is masked. */
+function form(line: string): string {
+	return line
+		.replace(/(^|(?<=^<\d+>))[A-Z][a-z]{2} [ \d]\d \d\d:\d\d:\d\d(?= )/, 'TIME')
+		.replace(/(?<=\[)\d+(?=\]: )/, 'PID');
+}
+
+const levels: ReadonlyArray<readonly [severity: number, label: string, priority: string]> = [
+	[6, '', 'info'],
+	[4, 'warning: ', 'warn'],
+	[2, 'fatal: ', 'fatal'],
+	[2, 'panic: ', 'panic'],
+];
+
+test('postlogTransport sends a whole line, without an end, for each record', t => {
+	const {path, records} = receiver(t);
+	const transport = postlogTransport(path, 'host.example.com', TAG);
+	t.deepEqual(records(), []);
+	for (const [severity, label] of levels) {
+		transport.send(severity, label, 'some text');
+	}
+
+	t.deepEqual(records().map(form), [
+		'TIME host postfix/tlsproxy[PID]: some text',
+		'TIME host postfix/tlsproxy[PID]: warning: some text',
+		'TIME host postfix/tlsproxy[PID]: fatal: some text',
+		'TIME host postfix/tlsproxy[PID]: panic: some text',
+	]);
+});
+
+test.serial(
+	'postlogTransport says who sends, and when, in local time and with two digits for everything',
+	t => {
+		t.teardown(() => mock.timers.reset());
+		mock.timers.enable({apis: ['Date']});
+		const {path, records} = receiver(t);
+		const transport = postlogTransport(path, 'host', TAG);
+		for (const date of [new Date(2026, 1, 3, 4, 5, 6), new Date(2026, 11, 31, 23, 59, 58)]) {
+			mock.timers.setTime(date.getTime());
+			transport.send(6, '', 'x');
+		}
+
+		t.deepEqual(records(), [
+			`Feb 03 04:05:06 host ${TAG}[${process.pid}]: x`,
+			`Dec 31 23:59:58 host ${TAG}[${process.pid}]: x`,
+		]);
+	},
+);
+
+for (const [hostname, label] of [
+	['host.example.com', 'host'],
+	['host', 'host'],
+	['', ''],
+] as const) {
+	test(`postlogTransport makes "${label}" of the host name "${hostname}"`, t => {
+		const {path, records} = receiver(t);
+		postlogTransport(path, hostname, TAG).send(6, '', 'x');
+		t.is(records().map(form)[0], `TIME ${label} ${TAG}[PID]: x`);
+	});
+}
+
+test('postlogTransport changes nothing in a text', t => {
+	const {path, records} = receiver(t);
+	const transport = postlogTransport(path, 'host', TAG);
+	fc.assert(
+		fc.property(fc.string({unit: 'grapheme', maxLength: 400}), text => {
+			transport.send(4, 'warning: ', text);
+			const [line = '', ...others] = records();
+			t.is(line.slice(line.indexOf(']: ') + 3), `warning: ${text.toWellFormed()}`);
+			t.deepEqual(others, []);
+		}),
+	);
+});
+
+const losesRecords = test.macro<[where: string, name: string]>({
+	exec(t, _, name) {
+		const {directory, records} = receiver(t);
+		const before = openDescriptors();
+		const transport = postlogTransport(join(directory, name), 'host', TAG);
+		t.notThrows(() => transport.send(6, '', 'lost'));
+		t.is(openDescriptors(), before);
+		t.deepEqual(records(), []);
+	},
+	title(_, where) {
+		return `postlogTransport ${where} loses the records and leaves no descriptor`;
+	},
+});
+
+test.serial(losesRecords, 'without a socket', 'nosuch');
+test.serial(losesRecords, 'to what is no socket', '.');
+test.serial(losesRecords, 'to a name that is too long', 'x'.repeat(200));
+
+test.serial('postlogTransport holds one descriptor', t => {
+	const {path, records} = receiver(t);
+	const before = openDescriptors();
+	const transport = postlogTransport(path, 'host', TAG);
+	t.is(openDescriptors(), before + 1);
+	transport.send(6, '', 'found');
+	t.is(records().length, 1);
+});
+
+test('postlogTransport loses records, without a signal, when the receiver has gone', t => {
+	const {path, close: leave} = receiver(t);
+	const transport = postlogTransport(path, 'host', TAG);
+	leave();
+	t.notThrows(() => transport.send(6, '', 'lost'));
+});
+
+/* What postlogd(8) has in its file, of ours and of postlog(1). */
+test('postlogTransport gives postlogd(8) the lines that postlog(1) gives it', async t => {
+	await using sandbox = await Sandbox.create({tlsproxy: 'none'});
+	await sandbox.start();
+	const transport = postlogTransport(
+		join(sandbox.queueDirectory, 'public', 'postlog'),
+		'sandbox.example',
+		'ours/tlsproxy',
+	);
+	for (const [severity, label, priority] of levels) {
+		const text = `${priority}: text with 100 % and [brackets]: ü`;
+		transport.send(severity, label, text);
+		await run('postlog', ['-i', '-c', sandbox.configDirectory, '-t', 'stock/tlsproxy', '-p', priority, text]);
+	}
+
+	const linesOf = async (tag: string): Promise<readonly string[]> =>
+		(await sandbox.logLines(new RegExp(` ${tag}/tlsproxy\\[`))).map(line => form(line).replace(tag, 'TAG'));
+	t.true(
+		await sandbox.waitFor(
+			async () =>
+				(await linesOf('ours')).length >= levels.length && (await linesOf('stock')).length >= levels.length,
+		),
+		await sandbox.log(),
+	);
+	t.deepEqual(await linesOf('ours'), await linesOf('stock'));
+	t.is(
+		(await linesOf('ours'))[1],
+		'TIME sandbox TAG/tlsproxy[PID]: warning: warn: text with 100 % and [brackets]: ü',
+	);
+});
+
+/** What a program sends to syslogd. */
+async function logged(t: ExecutionContext, ...command: readonly string[]): Promise<readonly string[]> {
+	const {directory, records} = receiver(t);
+	const [wrapper, ...words] = [...withLog(directory), ...command];
+	await run(wrapper ?? '', words);
+	return records().map(form);
+}
+
+/** What ours sends: records of all levels, then those of a program. */
+async function sent(t: ExecutionContext, facility: number, program = ''): Promise<readonly string[]> {
+	return await logged(
+		t,
+		process.execPath,
+		'--input-type=module',
+		'--eval',
+		`import {syslogTransport} from ${JSON.stringify(new URL('../../src/log/transport.ts', import.meta.url).href)};
+		const transport = syslogTransport(${JSON.stringify(TAG)}, ${facility});
+		for (const [severity, label] of ${JSON.stringify(levels)}) {
+			transport.send(severity, label, 'some text');
+		}
+		${program}`,
+	);
+}
+
+const LOG_MAIL = 2 << 3;
+
+test('syslogTransport sends a record of its facility and severity, with tag and pid', async t => {
+	const texts = ['some text', 'warning: some text', 'fatal: some text', 'panic: some text'];
+	t.deepEqual(
+		await sent(t, LOG_MAIL),
+		[22, 20, 18, 18].map((priority, index) => `<${priority}>TIME ${TAG}[PID]: ${texts[index]}`),
+	);
+	const local0 = 16 << 3;
+	t.is((await sent(t, local0))[0], `<134>TIME ${TAG}[PID]: some text`);
+});
+
+test('syslogTransport takes a text for no format', async t => {
+	const lines = await sent(t, LOG_MAIL, "transport.send(6, '', '100 %s %n %d %%');");
+	t.is(lines.at(-1), `<22>TIME ${TAG}[PID]: 100 %s %n %d %%`);
+});
+
+test('syslogTransport goes on when there is no log any more', async t => {
+	const lines = await sent(
+		t,
+		LOG_MAIL,
+		`import {unlinkSync} from 'node:fs'; unlinkSync('/dev/log'); transport.send(6, '', 'still there');`,
+	);
+	t.is(lines.at(-1), `<22>TIME ${TAG}[PID]: still there`);
+});
+
+test('syslogTransport sends what postlog(1) sends', async t => {
+	await using sandbox = await Sandbox.create({tlsproxy: 'none', main: {maillog_file: ''}});
+	const program = ['postlog', '-i', '-c', sandbox.configDirectory, '-t', TAG];
+	const stock: string[] = [];
+	for (const [, , priority] of levels) {
+		stock.push(...(await logged(t, ...program, '-p', priority, 'some text')));
+	}
+
+	t.deepEqual(await sent(t, LOG_MAIL), stock);
+});

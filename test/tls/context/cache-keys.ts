@@ -1,0 +1,172 @@
+/* Each memory of this folder, asked for what differs only in where one part ends and the next begins. */
+import {createServer} from 'node:net';
+import test, {type ExecutionContext} from 'ava';
+import type {Seconds} from '../../../src/base/units.ts';
+import {EVP_get_digestbyname, nonNull} from '../../../src/ffi/openssl/libcrypto.ts';
+import {SSL_free, SSL_new} from '../../../src/ffi/openssl/libssl.ts';
+import {decodeCertificate} from '../../../src/ffi/openssl/pem.ts';
+import {X509_free} from '../../../src/ffi/openssl/x509.ts';
+import {openClientConnection} from '../../../src/tls/connection/client-connection.ts';
+import {setCiphers} from '../../../src/tls/context/ciphers.ts';
+import type {Resumption, SessionStore} from '../../../src/tls/resume/client-resumption.ts';
+import {namesOf} from '../../../src/tls/verify/peer-names.ts';
+import type {ClientStart} from '../../../src/wire/client-settings.ts';
+import {
+	applicationFor,
+	CertificateStore,
+	collectLog,
+	connectedTo,
+	connectTo,
+	defaultParams,
+	defaultStart,
+	sServer,
+} from '../../helpers/openssl.ts';
+
+const store = new CertificateStore();
+test.after.always(() => store[Symbol.dispose]());
+store.make('root', {extensions: ['basicConstraints=critical,CA:true']});
+store.make('leaf', {
+	issuer: 'root',
+	extensions: ['subjectAltName=DNS:mx.example.com,DNS:other.example.com'],
+});
+
+for (const separator of [' ', '\n', '&', '\0', ',', ':']) {
+	test.serial(`ciphers: grade and exclusions with ${JSON.stringify(separator)}`, t => {
+		const log = collectLog();
+		const application = applicationFor(t);
+		/* Lists are remembered for the settings of an application. */
+		const grades = {...defaultParams};
+		const ask = (cipher_grade: string, cipher_exclusions: string): string | undefined => {
+			const ssl = nonNull(SSL_new(application.ctx), 'SSL_new');
+			try {
+				return setCiphers(application, ssl, grades, {cipher_grade, cipher_exclusions, namaddr: 'mx'}, 0);
+			} finally {
+				SSL_free(ssl);
+			}
+		};
+
+		t.is(ask(`high${separator}MD5`, 'RC4'), undefined);
+		t.regex(log.shift() ?? '', /^warning: mx: invalid cipher grade: "high.?MD5"$/);
+		const list = `${grades.tls_high_cipherlist}:!MD5:!RC4`;
+		t.is(ask('high', 'MD5 RC4'), list);
+		t.is(ask('high', 'MD5,RC4'), list);
+		t.is(ask(`high${separator}MD5`, 'RC4'), undefined);
+		t.is(ask('high', ''), grades.tls_high_cipherlist);
+	});
+}
+
+/** Under which names the sessions of a connection are kept. */
+async function resumptionOf(
+	t: ExecutionContext,
+	application: ReturnType<typeof applicationFor>,
+	start: Partial<ClientStart>,
+): Promise<Resumption> {
+	const server = createServer().listen(0, '127.0.0.1');
+	t.teardown(() => server.close());
+	await new Promise(resolve => {
+		server.once('listening', resolve);
+	});
+	const address = server.address();
+	const port = typeof address === 'object' ? (address?.port ?? 0) : 0;
+	let found: Resumption | undefined;
+	const keeper: SessionStore = {
+		digestLists: false,
+		find(resumption, done) {
+			found = resumption;
+			done(undefined);
+		},
+		store(_, session) {
+			session[Symbol.dispose]();
+		},
+		remove: () => undefined,
+	};
+	const fd = connectTo(t, port);
+	const connection = openClientConnection(application, {...defaultStart, ...start}, fd.value, keeper);
+	t.teardown(() => connection?.[Symbol.dispose]());
+	connection?.lookUp(() => undefined);
+	if (found === undefined) {
+		throw new Error('nobody looked for a session');
+	}
+
+	return found;
+}
+
+test.serial('sessions: server name and server id', async t => {
+	collectLog();
+	const sessions = {timeout: 100 as Seconds, scope: ''};
+	const applications = [applicationFor(t, {}, {}, sessions), applicationFor(t, {}, {}, sessions)] as const;
+	const starts: ReadonlyArray<Partial<ClientStart>> = [' ', '\n', '&', ''].flatMap(separator => [
+		{sni: 'a.example', serverid: `b.example${separator}c`},
+		{sni: 'a.example', serverid: `b.example${separator}${separator}c`},
+		{sni: 'a.example.b.example', serverid: `${separator}c`},
+		{sni: '', serverid: `a.example${separator}b.example${separator}c`},
+	]);
+	const keys: string[] = [];
+	for (const application of applications) {
+		for (const start of starts) {
+			keys.push((await resumptionOf(t, application, start)).localCacheKey);
+		}
+	}
+
+	/* An empty separator, doubled, is the same request again. */
+	t.is(new Set(keys).size, keys.length - applications.length);
+});
+
+test.serial('verified chains: security level, names and certificates', async t => {
+	collectLog();
+	const application = applicationFor(t, {CAfile: store.path('root.cert')});
+	const asked: string[] = [];
+	const {verifiedChains: verdicts} = application;
+	const find = verdicts.find.bind(verdicts);
+	verdicts.find = (name, now) => {
+		asked.push(name);
+		return find(name, now);
+	};
+	const {port} = await sServer(t, '-cert', store.path('leaf.cert'), '-key', store.path('leaf.key'));
+	const names = [
+		['mx.example.com'],
+		['mx.example.com', 'other.example.com'],
+		['other.example.com', 'mx.example.com'],
+		['mx.example.com.other.example.com'],
+		['1', '2'],
+		['12'],
+		['1', '2', ''],
+	];
+	for (const matchargv of names) {
+		const connection = await connectedTo(t, port, application, {tls_level: 7, matchargv});
+		connection.shutdown();
+	}
+
+	t.is(new Set(asked).size, asked.length);
+	t.true(asked.length >= names.length - 1, 'an empty name is none');
+});
+
+test.serial('certificates: digest and form of the key', t => {
+	const der = Buffer.from(store.read('leaf.cert').replaceAll(/-----[^-]+-----|\s/g, ''), 'base64');
+	const certificate = decodeCertificate(der)?.object;
+	if (certificate === undefined) {
+		t.fail('no certificate');
+		return;
+	}
+
+	t.teardown(() => X509_free(certificate));
+	const fingerprints: string[] = [];
+	for (const _ of ['unknown', 'remembered']) {
+		for (const name of ['sha1', 'sha256', 'sha512']) {
+			const digest = nonNull(EVP_get_digestbyname(name), name);
+			for (const bareKeys of [false, true]) {
+				const {peer_fingerprint, peer_pubkey_fingerprint} = namesOf(
+					certificate,
+					null,
+					{digest, bareKeys},
+					'mx',
+				);
+				fingerprints.push(`${peer_fingerprint} ${peer_pubkey_fingerprint}`);
+			}
+		}
+	}
+
+	const half = fingerprints.length / 2;
+	t.is(new Set(fingerprints).size, half);
+	t.deepEqual(fingerprints.slice(0, half), fingerprints.slice(half));
+});

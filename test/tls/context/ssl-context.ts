@@ -1,0 +1,246 @@
+import test from 'ava';
+import {Panic} from '../../../src/base/errors.ts';
+import {nonNull} from '../../../src/ffi/openssl/libcrypto.ts';
+import {SSL_CTX_set_options, SSL_free, SSL_new} from '../../../src/ffi/openssl/libssl.ts';
+import {DONE} from '../../../src/tls/connection/connection.ts';
+import {type ClientContext, createClientContext} from '../../../src/tls/context/client-context.ts';
+import {CredentialStore} from '../../../src/tls/context/credential-store.ts';
+import {SslContextCache} from '../../../src/tls/context/ssl-context.ts';
+import {
+	applicationFor,
+	CertificateStore,
+	collectLog,
+	connectionTo,
+	defaultInit,
+	defaultParams,
+	finish,
+	postfix37,
+	sServer,
+} from '../../helpers/openssl.ts';
+
+const store = new CertificateStore();
+test.after.always(() => store[Symbol.dispose]());
+store.make('server', {});
+
+const released = {instanceOf: Panic, message: 'use of a released handle'};
+
+/** An application that only the test owns. */
+function application(): ClientContext {
+	const made = createClientContext(defaultParams, defaultInit, new CredentialStore(), postfix37);
+	if (made === undefined) {
+		throw new Error('no application');
+	}
+
+	return made;
+}
+
+test.serial('clientApplication applies the properties of the request', t => {
+	const log = collectLog();
+	const made = applicationFor(t, {log_level: 'summary untrusted'}, {tls_ssl_options: 'NO_TICKET'});
+	t.is(made.logMask, 6);
+	t.is(made.params.tls_ssl_options, 'NO_TICKET');
+	t.is(made.init.log_level, 'summary untrusted');
+	const IGNORE_UNEXPECTED_EOF = 0x80n;
+	const NO_TICKET = 0x4000n;
+	t.is(
+		BigInt(SSL_CTX_set_options(made.ctx, 0)) & (IGNORE_UNEXPECTED_EOF | NO_TICKET),
+		IGNORE_UNEXPECTED_EOF | NO_TICKET,
+	);
+	t.deepEqual(log, []);
+});
+
+test.serial('clientApplication says that it begins when the log is verbose', t => {
+	const log = collectLog();
+	applicationFor(t, {log_level: 'verbose'});
+	t.deepEqual(log, ['initializing the client-side TLS engine']);
+});
+
+test.serial('clientApplication goes on without a log level that it does not know', t => {
+	const log = collectLog();
+	t.is(applicationFor(t, {log_level: 'bogus'}).logMask, 0);
+	t.deepEqual(log, ['warning: unknown smtp_tls_loglevel value "bogus" in "bogus"']);
+});
+
+const refuses = test.macro<[init: Partial<typeof defaultInit>, ...lines: readonly string[]]>({
+	exec(t, init, ...lines) {
+		const log = collectLog();
+		t.is(
+			createClientContext(defaultParams, {...defaultInit, ...init}, new CredentialStore(), postfix37),
+			undefined,
+		);
+		t.deepEqual(
+			log.filter(line => !line.startsWith('warning: TLS library problem: ')),
+			lines,
+		);
+	},
+	title(condition = '') {
+		return `clientApplication refuses ${condition}`;
+	},
+});
+
+test.serial(
+	'a digest that does not exist',
+	refuses,
+	{mdalg: 'sha257'},
+	'warning: Digest algorithm "sha257" not found',
+	'warning: disabling TLS support',
+);
+test.serial(
+	'a certificate that is not there',
+	refuses,
+	{cert_file: '/nonexistent', key_file: '/nonexistent/key'},
+	'warning: cannot get RSA certificate from file "/nonexistent": disabling TLS support',
+);
+test.serial(
+	'trusted certificates that are not there',
+	refuses,
+	{CAfile: '/nonexistent'},
+	'cannot load Certification Authority data, CAfile="/nonexistent": disabling TLS support',
+);
+
+test.serial('Application is unusable when it was disposed', t => {
+	const made = application();
+	made[Symbol.dispose]();
+	made[Symbol.dispose]();
+	t.throws(() => made.ctx, released);
+});
+
+test.serial('hold keeps a disposed application until the last holder lets go, once', t => {
+	const made = application();
+	const [first, second] = [made.retain(), made.retain()];
+	made[Symbol.dispose]();
+	first[Symbol.dispose]();
+	first[Symbol.dispose]();
+	t.notThrows(() => made.ctx);
+	second[Symbol.dispose]();
+	t.throws(() => made.ctx, released);
+});
+
+test.serial('hold that has ended leaves the application alone', t => {
+	const made = application();
+	made.retain()[Symbol.dispose]();
+	t.notThrows(() => made.ctx);
+	made[Symbol.dispose]();
+});
+
+test.serial('hasCipherList makes the first list the own one of the context, and keeps to it', t => {
+	const made = applicationFor(t);
+	t.true(made.hasCipherList('HIGH'));
+	t.true(made.hasCipherList('HIGH'));
+	t.false(made.hasCipherList('MEDIUM'));
+	t.true(made.hasCipherList('HIGH'));
+});
+
+test.serial('hasCipherList does not keep a list without a cipher', t => {
+	const made = applicationFor(t);
+	t.false(made.hasCipherList('bogus'));
+	t.true(made.hasCipherList('HIGH'));
+});
+
+test.serial('ApplicationCache finds what was added, by its key', t => {
+	using cache = new SslContextCache<ClientContext>(3);
+	const [one, other] = [application(), application()];
+	t.is(cache.find('one'), undefined);
+	cache.add('one', one);
+	cache.add('other', other);
+	t.is(cache.find('one'), one);
+	t.is(cache.find('other'), other);
+	t.is(cache.find('third'), undefined);
+	t.is(cache.size, 2);
+});
+
+test.serial('ApplicationCache never holds more than its limit, and disposes of what goes', t => {
+	using cache = new SslContextCache<ClientContext>(3);
+	const all = Array.from({length: 10}, application);
+	for (const [index, made] of all.entries()) {
+		cache.add(`key ${index}`, made);
+		t.is(cache.size, Math.min(index + 1, 3));
+	}
+
+	for (const [index, made] of all.entries()) {
+		if (index < 7) {
+			t.is(cache.find(`key ${index}`), undefined);
+			t.throws(() => made.ctx, released);
+		} else {
+			t.is(cache.find(`key ${index}`), made);
+			t.notThrows(() => made.ctx);
+		}
+	}
+});
+
+test.serial('ApplicationCache lets go of the one that was not used for the longest time', t => {
+	using cache = new SslContextCache<ClientContext>(3);
+	for (const key of ['a', 'b', 'c']) {
+		cache.add(key, application());
+	}
+
+	cache.find('a');
+	cache.add('d', application());
+	t.deepEqual(
+		['a', 'b', 'c', 'd'].map(key => cache.find(key) !== undefined),
+		[true, false, true, true],
+	);
+	/* The look-ups have made d the most recent, before it c, before that a. */
+	cache.add('e', application());
+	t.deepEqual(
+		['a', 'c', 'd', 'e'].map(key => cache.find(key) !== undefined),
+		[false, true, true, true],
+	);
+});
+
+test.serial('ApplicationCache disposes of what it replaces, and makes the new one the most recent', t => {
+	using cache = new SslContextCache<ClientContext>(2);
+	const [old, fresh] = [application(), application()];
+	cache.add('key', old);
+	cache.add('other', application());
+	cache.add('key', fresh);
+	t.throws(() => old.ctx, released);
+	t.is(cache.size, 2);
+	cache.add('third', application());
+	t.is(cache.find('key'), fresh);
+	t.is(cache.find('other'), undefined);
+});
+
+test.serial('ApplicationCache disposes of everything with itself', t => {
+	const all = [application(), application()];
+	const cache = new SslContextCache<ClientContext>(5);
+	for (const [index, made] of all.entries()) {
+		cache.add(`key ${index}`, made);
+	}
+
+	cache[Symbol.dispose]();
+	t.is(cache.size, 0);
+	for (const made of all) {
+		t.throws(() => made.ctx, released);
+	}
+});
+
+test.serial('a connection survives the eviction of its application', async t => {
+	collectLog();
+	const server = await sServer(
+		t,
+		'-cert',
+		store.path('server.cert'),
+		'-key',
+		store.path('server.key'),
+		'-rev',
+	);
+	using cache = new SslContextCache<ClientContext>(1);
+	const made = application();
+	cache.add('first', made);
+	const connection = connectionTo(t, server.port, made);
+	cache.add('second', application());
+	t.throws(() => made.ctx, released);
+	t.is(await finish(() => connection.handshake()), DONE);
+	t.is(await finish(() => connection.write(Buffer.from('abc\n'), 4)), 4);
+});
+
+test.serial('an application that is held until its descriptor comes survives its eviction', t => {
+	using cache = new SslContextCache<ClientContext>(1);
+	const made = application();
+	cache.add('first', made);
+	using _ = made.retain();
+	cache.add('second', application());
+	SSL_free(nonNull(SSL_new(made.ctx), 'SSL_new'));
+	t.pass();
+});
