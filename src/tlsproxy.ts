@@ -24,7 +24,6 @@ import type {Configuration} from './conf/configuration.ts';
 import {linkedLibssl, linkedLibtlsrpt} from './conf/linkage.ts';
 import {readConfiguration} from './conf/postconf.ts';
 import {type PostconfOutput, parsePostconfOutput} from './conf/postconf-output.ts';
-import {releaseFeatures} from './conf/release.ts';
 import {booleanArgument, limitArgument, pathArgument} from './conf/service-arguments.ts';
 import {readMasterFile} from './conf/services.ts';
 import {DeadlineClock} from './event/deadline.ts';
@@ -114,10 +113,10 @@ export async function serve(
 		perClient: limitArgument(options.serviceArguments, 'client_handshake_count_limit'),
 		total: limitArgument(options.serviceArguments, 'handshake_count_limit'),
 	};
-	const profile = releaseFeatures(configuration.string('mail_version'));
-	if (!profile.known) {
+	const {features} = configuration;
+	if (!features.known) {
 		log.warning(
-			`Postfix ${profile.release} is newer than any release this program knows; talking ${profile.name} to its clients`,
+			`Postfix ${features.release} is newer than every release that this program knows; using the protocol of Postfix ${features.format}`,
 		);
 	}
 
@@ -128,17 +127,17 @@ export async function serve(
 	/* Relative, as it is the same in the jail and outside. */
 	const tlsmgr = new TlsmgrClient(reactor, clock, {
 		path: `private/${configuration.string('tlsmgr_service_name')}`,
-		greeting: profile.greeting,
+		greeting: features.greeting,
 		idle: toMilliseconds(configuration.seconds('ipc_idle')),
 	});
 	const keyring = new CredentialStore();
-	const server = new ServerRole(configuration, profile, keyring, new ServerRoleSessions(tlsmgr, profile));
+	const server = new ServerRole(configuration, keyring, new ServerRoleSessions(tlsmgr, features));
 	/* From before files are read: what is half written by now will be seen to change. */
 	const renewal = new CredentialWatch();
 	const watch = (materials: readonly CredentialFiles[]): void => renewal.watch(fileNames(materials));
 	await server.load(watch);
-	const sessions = new ClientRoleSessions(tlsmgr, clock, profile);
-	const client = new ClientRole(configuration, profile, keyring, sessions);
+	const sessions = new ClientRoleSessions(tlsmgr, clock, features);
+	const client = new ClientRole(configuration, keyring, sessions);
 	await client.load(master, watch);
 	/* What was begun and not waited for would go on in the jail, where it may not do what it needs. */
 	await Promise.allSettled([master]);
@@ -157,8 +156,8 @@ export async function serve(
 	}
 
 	const host: SessionContext = {
-		profile,
-		settingsParser: new ClientSettingsParser(profile),
+		features,
+		settingsParser: new ClientSettingsParser(features),
 		reactor,
 		clock,
 		handshakeLimiter: new HandshakeLimiter(limits, clock),

@@ -23,20 +23,20 @@ import {parseLevel} from './compatibility-level.ts';
 import {toBoolean, toInteger, toSeconds, toText} from './convert.ts';
 import {expand} from './expand.ts';
 import {
-	compareReleases,
 	isIn,
 	type NameOf,
 	type Parameter,
 	type ParameterName,
 	parameterNames,
 	parameterOf,
-	type Release,
 } from './parameters.ts';
+import {compareReleases, type Release, type ReleaseFeatures, releaseFeatures} from './release.ts';
 
 /** The parameters of one process. */
 export class Configuration {
-	/** The running Postfix. */
-	readonly release: Release;
+	/** What the installed Postfix release has. */
+	readonly features: ReleaseFeatures;
+	readonly #release: Release;
 	readonly #shared: ReadonlyMap<string, string>;
 	readonly #values: ReadonlyMap<string, string>;
 
@@ -56,7 +56,8 @@ export class Configuration {
 			throw new ConfigurationError(`parameter mail_version: unrecognized value: ${version}`);
 		}
 
-		this.release = `${Number(major)}.${Number(minor)}`;
+		this.#release = `${Number(major)}.${Number(minor)}`;
+		this.features = releaseFeatures(version);
 	}
 
 	/** The configuration of another service of the same instance, with its own settings on top of main.cf. */
@@ -71,7 +72,7 @@ export class Configuration {
 
 	/** Whether the running release has a parameter. */
 	has(name: ParameterName): boolean {
-		return isIn(this.release, parameterOf(name)) && this.#values.has(name);
+		return isIn(this.#release, parameterOf(name)) && this.#values.has(name);
 	}
 
 	/** The value of a string parameter. */
@@ -131,17 +132,17 @@ export class Configuration {
 	/* Before 3.6 the level was one number. */
 	#checkLevel(): void {
 		const level = this.string('compatibility_level');
-		if (compareReleases(this.release, '3.6') < 0) {
-			toInteger('compatibility_level', level, {min: 0});
-		} else {
+		if (this.features.compatibilityVersions) {
 			parseLevel(level);
+		} else {
+			toInteger('compatibility_level', level, {min: 0});
 		}
 	}
 
 	#limits(name: ParameterName): Parameter {
 		const parameter = parameterOf(name);
 		const {minLengthUntil} = parameter;
-		return minLengthUntil !== undefined && compareReleases(this.release, minLengthUntil) >= 0
+		return minLengthUntil !== undefined && compareReleases(this.#release, minLengthUntil) >= 0
 			? {...parameter, minLength: 0}
 			: parameter;
 	}
@@ -152,10 +153,10 @@ export class Configuration {
 			return expand(value, other => this.#values.get(other));
 		}
 
-		if (isIn(this.release, parameterOf(name))) {
+		if (isIn(this.#release, parameterOf(name))) {
 			throw new ConfigurationError(`postconf: unknown parameter: ${name}`);
 		}
 
-		throw new Panic(`Postfix ${this.release} has no parameter ${name}`);
+		throw new Panic(`Postfix ${this.#release} has no parameter ${name}`);
 	}
 }

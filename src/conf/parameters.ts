@@ -13,8 +13,7 @@
 /*	postconf(5)
 /*--*/
 
-/** A Postfix release, `major.minor`. */
-export type Release = `${number}.${number}`;
+import {compareReleases, type Release} from './release.ts';
 
 /** One parameter. */
 export interface Parameter {
@@ -57,13 +56,6 @@ export function isIn(release: Release, {since, until}: Parameter): boolean {
 		(since === undefined || compareReleases(release, since) >= 0) &&
 		(until === undefined || compareReleases(release, until) < 0)
 	);
-}
-
-/** Orders releases: negative when `a` is older than `b`. */
-export function compareReleases(a: Release, b: Release): number {
-	const [aMajor = 0, aMinor = 0] = a.split('.').map(Number);
-	const [bMajor = 0, bMinor = 0] = b.split('.').map(Number);
-	return aMajor - bMajor || aMinor - bMinor;
 }
 
 /*

@@ -56,7 +56,7 @@ let understood = false;
 
 /** Collects one hand-off. */
 export class Handoff {
-	readonly #profile: ReleaseFeatures;
+	readonly #features: ReleaseFeatures;
 	readonly #parser: ClientSettingsParser;
 	readonly #framer = new AttributeFramer();
 	#request: Request | undefined;
@@ -71,8 +71,8 @@ export class Handoff {
 	 * @param profile - of the release that the clients belong to.
 	 * @param parser - of settings in the client role, for all hand-offs.
 	 */
-	constructor(profile: ReleaseFeatures, parser: ClientSettingsParser) {
-		this.#profile = profile;
+	constructor(features: ReleaseFeatures, parser: ClientSettingsParser) {
+		this.#features = features;
 		this.#parser = parser;
 	}
 
@@ -173,13 +173,13 @@ export class Handoff {
 
 	#take(list: AttributeList): void {
 		if (this.#request === undefined) {
-			const request = parseRequest(list, this.#profile);
+			const request = parseRequest(list, this.#features);
 			this.#request = request;
 			this.#names = request;
 			/* The server role has settings in later releases only, a probe never has. */
 			if (request.probeOnly) {
 				this.#complete = true;
-			} else if (request.role === 'server' && !this.#profile.serverSettings) {
+			} else if (request.role === 'server' && !this.#features.serverSettings) {
 				this.#complete = true;
 				this.#order = {request, role: 'server', settings: undefined};
 			}
@@ -192,7 +192,7 @@ export class Handoff {
 		this.#order =
 			request.role === 'client'
 				? {request, role: 'client', settings: this.#parser.parse(list, this.#common)}
-				: {request, role: 'server', settings: parseServerSettings(list, this.#profile)};
+				: {request, role: 'server', settings: parseServerSettings(list, this.#features)};
 		understood = true;
 	}
 
@@ -224,10 +224,10 @@ export class Handoff {
 	}
 
 	/* Whatever we would answer could be misread, and every other request fares the same. */
-	#complainOfRelease(): void {
-		const {known, name, release} = this.#profile;
+	#logForeignRelease(): void {
+		const {known, format, release} = this.#features;
 		if (!known) {
-			const line = `requests of Postfix ${release} are not those of ${name}, the newest release that this program knows: it needs a newer version`;
+			const line = `requests of Postfix ${release} are not those of ${format}, the newest release that this program knows: it needs a newer version`;
 			/* Sessions that were understood shall not suffer from one that is not. */
 			if (!understood) {
 				fatal(line);
@@ -245,7 +245,7 @@ export class Handoff {
 	/** Logs that a time limit has passed before all of it had come. */
 	logNoRequest(): void {
 		warning(requestProblemLine(this.missing, 'Connection timed out'));
-		const {greeting, release} = this.#profile;
+		const {greeting, release} = this.#features;
 		if (!greeting && !this.begun) {
 			warning(
 				`clients of Postfix 3.6 or later wait to be greeted; those of Postfix ${release}, which mail_version says is installed, do not: after an upgrade, run "postfix reload"`,
@@ -264,7 +264,7 @@ export class Handoff {
 		this.#announce();
 		warning(requestProblemLine(this.missing, reason.message));
 		if (reason instanceof FormatError) {
-			this.#complainOfRelease();
+			this.#logForeignRelease();
 		}
 
 		return 'failed';

@@ -34,8 +34,8 @@ export class PendingHandoff implements Disposable {
 	#admission: Disposable | undefined;
 	#begun = false;
 
-	constructor({profile, settingsParser}: SessionContext) {
-		this.handoff = new Handoff(profile, settingsParser);
+	constructor({features, settingsParser}: SessionContext) {
+		this.handoff = new Handoff(features, settingsParser);
 	}
 
 	/**
@@ -65,8 +65,8 @@ export class PendingHandoff implements Disposable {
 	 *
 	 * @param handshakeDone - there is no failure to be told.
 	 */
-	logEnd({profile}: SessionContext, handshakeDone: boolean): void {
-		const quiet = this.opener === undefined && profile.quietRefusal;
+	logEnd({features}: SessionContext, handshakeDone: boolean): void {
+		const quiet = this.opener === undefined && features.quietRefusal;
 		this.handoff.logEnd(quiet || handshakeDone);
 	}
 

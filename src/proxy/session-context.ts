@@ -21,7 +21,7 @@ import type {HandshakeLimiter} from './handshake-limits.ts';
 
 /** What sessions need of the process that they run in. */
 export interface SessionContext {
-	readonly profile: ReleaseFeatures;
+	readonly features: ReleaseFeatures;
 	/** For the settings of all hand-offs. */
 	readonly settingsParser: ClientSettingsParser;
 	readonly reactor: Reactor;

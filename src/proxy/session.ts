@@ -84,8 +84,8 @@ export class Session implements Task, TwoSided, DeadlineOwner {
 	#begin(): void {
 		const watch = this.#host.reactor.watchInput(this.#plaintext, new PlaintextSide(this));
 		this.#watch = this.#resources.use(watch);
-		this.#deadline.arm(greetingTimeout(this.#host.profile));
-		const hello = greeting(this.#host.profile);
+		this.#deadline.arm(greetingTimeout(this.#host.features));
+		const hello = greeting(this.#host.features);
 		if (hello !== undefined && writeStream(this.#plaintext, hello, hello.length) !== hello.length) {
 			warning('write protocol attribute: Broken pipe');
 			this.#happened('failure');
@@ -326,7 +326,7 @@ export class Session implements Task, TwoSided, DeadlineOwner {
 
 		const context = this.#connection.report();
 		if (request.sendContext) {
-			this.#pump?.queueReport(printReport(context, this.#host.profile));
+			this.#pump?.queueReport(printReport(context, this.#host.features));
 		}
 
 		this.#endpoint = request.remoteEndpoint;

@@ -17,7 +17,6 @@
 
 import {cacheKey} from '../base/cache-key.ts';
 import {splitList} from '../base/text.ts';
-import {type Behavior, behaviorOf} from '../conf/behavior.ts';
 import type {Configuration} from '../conf/configuration.ts';
 import type {ReleaseFeatures} from '../conf/release.ts';
 import {type MasterFile, mailClients} from '../conf/services.ts';
@@ -47,8 +46,7 @@ const APPLICATION_LIMIT = 100;
 /** The client role of one process. */
 export class ClientRole {
 	readonly #configuration: Configuration;
-	readonly #profile: ReleaseFeatures;
-	readonly #behavior: Behavior;
+	readonly #features: ReleaseFeatures;
 	readonly #sessions: ClientRoleSessions;
 	readonly #enabled: boolean;
 	readonly #applications = new SslContextCache<ClientContext>(APPLICATION_LIMIT);
@@ -59,15 +57,9 @@ export class ClientRole {
 	 * @param keyring - where files are loaded to; borrowed.
 	 * @param sessions - borrowed: who knows whether sessions are kept.
 	 */
-	constructor(
-		configuration: Configuration,
-		profile: ReleaseFeatures,
-		keyring: CredentialStore,
-		sessions: ClientRoleSessions,
-	) {
+	constructor(configuration: Configuration, keyring: CredentialStore, sessions: ClientRoleSessions) {
 		this.#configuration = configuration;
-		this.#profile = profile;
-		this.#behavior = behaviorOf(profile);
+		this.#features = configuration.features;
 		this.#keyring = keyring;
 		this.#sessions = sessions;
 		this.#enabled = isEnabled(configuration);
@@ -135,7 +127,7 @@ export class ClientRole {
 			return undefined;
 		}
 
-		const complaint = policyError(settings.start, this.#behavior);
+		const complaint = policyError(settings.start, this.#features);
 		if (complaint !== undefined) {
 			log.warning(`${settings.start.namaddr}: ${complaint}`);
 			return undefined;
@@ -173,7 +165,7 @@ export class ClientRole {
 			return known.key;
 		}
 
-		const key = clientSettingsKey({params, init}, this.#profile);
+		const key = clientSettingsKey({params, init}, this.#features);
 		this.#keys.set(init, {params, key});
 		return key;
 	}
@@ -187,7 +179,7 @@ export class ClientRole {
 			params,
 			init,
 			this.#keyring,
-			this.#behavior,
+			this.#features,
 			timeout === undefined ? undefined : {timeout, scope: scope === own ? '' : scope},
 		);
 		if (made !== undefined) {

@@ -12,7 +12,7 @@
 
 import {toBytes} from '../base/text.ts';
 import type {Configuration} from '../conf/configuration.ts';
-import {compareReleases, type NameOf} from '../conf/parameters.ts';
+import type {NameOf} from '../conf/parameters.ts';
 import type {CredentialFileNames} from '../tls/context/credential-store.ts';
 import type {ServerParams} from '../tls/context/server-context.ts';
 import type {ClientInit, ClientParams} from '../wire/client-settings.ts';
@@ -51,15 +51,15 @@ export function credentialFileNames(
 export function clientParams(configuration: Configuration): ClientParams {
 	const text = (name: NameOf<'string'>): string => textOf(configuration, name);
 	const flag = (name: NameOf<'boolean'>): number => flagOf(configuration, name);
-	const older = compareReleases(configuration.release, '3.8') < 0;
+	const {obsoleteCipherLists} = configuration.features;
 	return {
 		config_file: text('tls_config_file'),
 		config_name: text('tls_config_name'),
 		tls_high_cipherlist: text('tls_high_cipherlist'),
 		tls_medium_cipherlist: text('tls_medium_cipherlist'),
 		/* Later releases have the parameters, and do without. */
-		tls_low_cipherlist: older ? text('tls_low_cipherlist') : undefined,
-		tls_export_cipherlist: older ? text('tls_export_cipherlist') : undefined,
+		tls_low_cipherlist: obsoleteCipherLists ? text('tls_low_cipherlist') : undefined,
+		tls_export_cipherlist: obsoleteCipherLists ? text('tls_export_cipherlist') : undefined,
 		tls_null_cipherlist: text('tls_null_cipherlist'),
 		tls_eecdh_auto_curves: text('tls_eecdh_auto_curves'),
 		tls_eecdh_strong_curve: text('tls_eecdh_strong_curve'),
@@ -114,7 +114,7 @@ function serverCurves(
 	params: Omit<ClientParams, 'config_file' | 'config_name'>,
 ): string {
 	const {tls_eecdh_auto_curves, tls_eecdh_strong_curve, tls_eecdh_ultra_curve} = params;
-	if (compareReleases(configuration.release, '3.6') >= 0) {
+	if (!configuration.features.curveByGrade) {
 		return tls_eecdh_auto_curves;
 	}
 

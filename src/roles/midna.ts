@@ -21,7 +21,6 @@
 import type {Configuration} from '../conf/configuration.ts';
 import {addNamedFunction} from '../conf/expand.ts';
 import {libicuucOf, linkedLibssl} from '../conf/linkage.ts';
-import {compareReleases} from '../conf/parameters.ts';
 import {warning} from '../log/log.ts';
 import {domainToAscii, domainToUtf8, hasEai, isAscii, loadIcu, prepareIcu} from '../tls/midna-domain.ts';
 
@@ -46,7 +45,7 @@ export function loadMidna(configuration: Configuration): boolean {
 		}
 	}
 
-	if (compareReleases(configuration.release, '3.11') >= 0) {
+	if (configuration.features.domainFunctions) {
 		addNamedFunction('domain_to_ascii', text =>
 			hasEai() && !isAscii(text) ? converted(domainToAscii, text) : text,
 		);

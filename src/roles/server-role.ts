@@ -12,9 +12,7 @@
 /*--*/
 
 import {ConfigurationError} from '../base/errors.ts';
-import {type Behavior, behaviorOf} from '../conf/behavior.ts';
 import type {Configuration} from '../conf/configuration.ts';
-import {compareReleases} from '../conf/parameters.ts';
 import type {ReleaseFeatures} from '../conf/release.ts';
 import {Tables, tableFiles} from '../conf/tables.ts';
 import * as log from '../log/log.ts';
@@ -37,8 +35,7 @@ const APPLICATION_LIMIT = 20;
 /** The server role of one process. */
 export class ServerRole {
 	readonly #configuration: Configuration;
-	readonly #profile: ReleaseFeatures;
-	readonly #behavior: Behavior;
+	readonly #features: ReleaseFeatures;
 	readonly #keyring: CredentialStore;
 	readonly #sessions: ServerRoleSessions;
 	readonly #demands: ServerRequirements | undefined;
@@ -53,15 +50,9 @@ export class ServerRole {
 	 * @param sessions - who keeps those of clients; borrowed.
 	 * @throws {ConfigurationError} for a security level that there is none of.
 	 */
-	constructor(
-		configuration: Configuration,
-		profile: ReleaseFeatures,
-		keyring: CredentialStore,
-		sessions: ServerRoleSessions,
-	) {
+	constructor(configuration: Configuration, keyring: CredentialStore, sessions: ServerRoleSessions) {
 		this.#configuration = configuration;
-		this.#profile = profile;
-		this.#behavior = behaviorOf(profile);
+		this.#features = configuration.features;
 		this.#keyring = keyring;
 		this.#sessions = sessions;
 		this.#demands = serverRequirements(configuration);
@@ -76,7 +67,7 @@ export class ServerRole {
 		const demands = this.#demands;
 		if (demands === undefined) {
 			/* Later releases say so when somebody asks. */
-			if (compareReleases(this.#configuration.release, '3.11') < 0) {
+			if (!this.#features.warnsOfDisabledServer) {
 				log.warning('TLS server role is disabled with tlsproxy_tls_security_level or tlsproxy_use_tls');
 			}
 
@@ -100,11 +91,11 @@ export class ServerRole {
 		const init = serverInit(this.#configuration, demands);
 		/* Requests that come with settings may name the same files. */
 		const loaded =
-			!this.#profile.serverSettings ||
+			!this.#features.serverSettings ||
 			(startLibrary(params.config_file, params.config_name) &&
 				this.#keyring.load(init, params.tls_append_default_CA !== 0));
 		this.#own = loaded ? this.#make(params, init) : undefined;
-		if (this.#own === undefined && compareReleases(this.#configuration.release, '3.12') >= 0) {
+		if (this.#own === undefined && this.#features.warnsOfServerInit) {
 			log.warning('TLS server initialization failed');
 		}
 	}
@@ -121,8 +112,8 @@ export class ServerRole {
 	 * @returns undefined when it cannot be served, and the log says why.
 	 */
 	prepare(request: Request, settings: ServerSettings | undefined): ConnectionFactory | undefined {
-		if (this.#demands === undefined || (this.#profile.serverSettings && !this.#configured)) {
-			if (compareReleases(this.#configuration.release, '3.11') >= 0) {
+		if (this.#demands === undefined || (this.#features.serverSettings && !this.#configured)) {
+			if (this.#features.warnsOfDisabledServer) {
 				log.warning('TLS server role is disabled by configuration');
 			}
 
@@ -175,7 +166,7 @@ export class ServerRole {
 	}
 
 	#keyOf(settings: Pick<ServerSettings, 'params' | 'init'>): string {
-		return serverSettingsKey(settings, this.#profile);
+		return serverSettingsKey(settings, this.#features);
 	}
 
 	#make(params: ServerParams, init: ServerInit): ServerContext | undefined {
@@ -186,7 +177,7 @@ export class ServerRole {
 				keyring: this.#keyring,
 				sessions: this.#sessions,
 				maps,
-				behavior: this.#behavior,
+				features: this.#features,
 			});
 		if (made !== undefined) {
 			this.#applications.add(this.#keyOf({params, init}), made);

@@ -11,7 +11,7 @@
 /*--*/
 
 import {splitList} from '../base/text.ts';
-import type {Behavior} from '../conf/behavior.ts';
+import type {ReleaseFeatures} from '../conf/release.ts';
 import {warning} from '../log/log.ts';
 
 /* Bits of a mask. Source: postfix src/tls/tls.h. */
@@ -65,11 +65,11 @@ let warnedOfTrace = false;
  * @param parameter - name of the parameter, for the warning about an unknown word; the mask is 0 then.
  * @param behavior - of the release: not all know all words.
  */
-export function logMask(parameter: string, level: string, behavior: Behavior): number {
+export function logMask(parameter: string, level: string, features: ReleaseFeatures): number {
 	let mask = 0;
 	for (const word of splitList(level)) {
 		const name = word.toLowerCase();
-		const bits = isWord(name, behavior) ? words.get(name) : undefined;
+		const bits = isWord(name, features) ? words.get(name) : undefined;
 		if (bits === undefined) {
 			warning(`unknown ${parameter} value "${word}" in "${level}"`);
 			return 0;
@@ -90,7 +90,7 @@ export function logMask(parameter: string, level: string, behavior: Behavior): n
 /* The one came with the verification of OpenSSL, the other with log levels of connections. */
 function isWord(
 	name: string,
-	{legacyVerification: ownVerification, logLevelPerConnection: logsPerConnection}: Behavior,
+	{legacyVerification: ownVerification, logLevelPerConnection: logsPerConnection}: ReleaseFeatures,
 ): boolean {
 	return !((name === 'dane' && ownVerification) || (name === 'trace' && !logsPerConnection));
 }
@@ -104,9 +104,9 @@ function isWord(
 export function connectionLogMask(
 	ofContext: number,
 	{log_param, log_level}: {readonly log_param?: string | undefined; readonly log_level?: string | undefined},
-	behavior: Behavior,
+	features: ReleaseFeatures,
 ): number {
-	return behavior.logLevelPerConnection && log_param !== undefined && log_level !== undefined
-		? logMask(log_param, log_level, behavior)
+	return features.logLevelPerConnection && log_param !== undefined && log_level !== undefined
+		? logMask(log_param, log_level, features)
 		: ofContext;
 }

@@ -175,11 +175,11 @@ const BEGINNINGS = 16;
  * asks for an application can recognize them.
  */
 export class ClientSettingsParser {
-	readonly #profile: ReleaseFeatures;
+	readonly #features: ReleaseFeatures;
 	#beginnings: readonly KnownPrefix[] = [];
 
-	constructor(profile: ReleaseFeatures) {
-		this.#profile = profile;
+	constructor(features: ReleaseFeatures) {
+		this.#features = features;
 	}
 
 	/**
@@ -205,7 +205,7 @@ export class ClientSettingsParser {
 	 * @throws {PeerError} when the list is not what a client of this release sends.
 	 */
 	parse(list: AttributeList, common?: CommonSettings): ClientSettings {
-		const reader = new AttributeReader(list, this.#profile.format);
+		const reader = new AttributeReader(list, this.#features.format);
 		if (common !== undefined) {
 			return {...common, start: scanStart(reader)};
 		}

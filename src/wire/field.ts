@@ -21,13 +21,8 @@
 /*--*/
 
 import {Panic, PeerError} from '../base/errors.ts';
+import {type Format, formats} from '../conf/release.ts';
 import type {AttributeList, WireText} from './attribute-list.ts';
-
-/** Formats of the protocol, oldest first, each named after the release that began it. */
-const formats = ['3.4', '3.5.20', '3.6', '3.6.10', '3.8.0', '3.8.1', '3.9', '3.10', '3.11', '3.12'] as const;
-
-/** A format of the protocol. */
-export type Format = (typeof formats)[number];
 
 /** The formats that have a field; all when nothing is said. */
 interface Presence {

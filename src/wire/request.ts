@@ -73,8 +73,8 @@ const tail = [
  * @throws {BadFlagsError} when it asks for no role, or for both.
  * @throws {PeerError} when it is no request.
  */
-export function parseRequest(list: AttributeList, profile: ReleaseFeatures): Request {
-	const reader = new AttributeReader(list, profile.format);
+export function parseRequest(list: AttributeList, features: ReleaseFeatures): Request {
+	const reader = new AttributeReader(list, features.format);
 	const first = scan(head, reader, 'request');
 	const second = scan(tail, reader, 'request');
 	reader.finish('request');
@@ -83,7 +83,7 @@ export function parseRequest(list: AttributeList, profile: ReleaseFeatures): Req
 		role: roleFromFlags(first.flags, first.remote_endpoint, second.serverid),
 		sendContext: (first.flags & TLS_PROXY_FLAG_SEND_CONTEXT) !== 0,
 		/* Releases before the bit had a meaning ignore it. */
-		probeOnly: profile.serverSettings && (first.flags & TLS_PROXY_FLAG_PROBE_ONLY) !== 0,
+		probeOnly: features.serverSettings && (first.flags & TLS_PROXY_FLAG_PROBE_ONLY) !== 0,
 		handshakeTimeout: first.timeout as Seconds,
 		sessionTimeout: second.timeout as Seconds,
 		serverId: detached(second.serverid),
@@ -99,8 +99,8 @@ function detached(text: WireText): WireText {
 }
 
 /** The bytes of a request, as a client sends them. */
-export function printRequest(request: Request, profile: ReleaseFeatures): Uint8Array {
-	const {format} = profile;
+export function printRequest(request: Request, features: ReleaseFeatures): Uint8Array {
+	const {format} = features;
 	const flags =
 		(request.role === 'server' ? TLS_PROXY_FLAG_ROLE_SERVER : TLS_PROXY_FLAG_ROLE_CLIENT) |
 		(request.sendContext ? TLS_PROXY_FLAG_SEND_CONTEXT : 0) |
@@ -119,8 +119,8 @@ const greetingBytes = printList([['protocol', 'tlsproxy_protocol']]);
 const statusBytes = [printList([['status', '0']]), printList([['status', '1']])] as const;
 
 /** What the server sends before anything else, only to be read; undefined in releases that have no greeting. */
-export function greeting(profile: ReleaseFeatures): Uint8Array | undefined {
-	return profile.greeting ? greetingBytes : undefined;
+export function greeting(features: ReleaseFeatures): Uint8Array | undefined {
+	return features.greeting ? greetingBytes : undefined;
 }
 
 /** Whether the request can be served: 1, go ahead. Bytes that are only to be read. */

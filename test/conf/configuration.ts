@@ -16,14 +16,14 @@ function configuration(values: Readonly<Record<string, string>>, version = '3.7.
 	);
 }
 
-for (const [version, release] of [
-	['3.4.29', '3.4'],
-	['3.10.13', '3.10'],
-	['3.12-20260821', '3.12'],
-	['3.8-RC1', '3.8'],
+for (const [version, minor] of [
+	['3.4.29', 4],
+	['3.10.13', 10],
+	['3.12-20260821', 12],
+	['3.8-RC1', 8],
 ] as const) {
-	test(`Configuration.release is ${release} for mail_version ${version}`, t => {
-		t.is(configuration({}, version).release, release);
+	test(`Configuration has the features of 3.${minor} for mail_version ${version}`, t => {
+		t.is(configuration({}, version).features.minor, minor);
 	});
 }
 

@@ -1,5 +1,6 @@
 import test from 'ava';
-import {compareReleases, isIn, type NameOf, parameterNames, parameterOf} from '../../src/conf/parameters.ts';
+import {isIn, type NameOf, parameterNames, parameterOf} from '../../src/conf/parameters.ts';
+import {compareReleases} from '../../src/conf/release.ts';
 
 test('compareReleases orders by number', t => {
 	t.true(compareReleases('3.9', '3.10') < 0);

@@ -209,7 +209,7 @@ test('readConfiguration takes lines as they come', async t => {
 		"sleep 0.1; printf 'ions = no_ticket'",
 	);
 	const configuration = await read({postconf: fake});
-	t.is(configuration.release, '3.11');
+	t.is(configuration.features.minor, 11);
 	t.is(configuration.string('smtp_tls_CAfile'), '');
 	t.is(configuration.string('smtp_tls_CApath'), 'a = b');
 	t.is(configuration.string('tls_ssl_options'), 'no_ticket');

@@ -76,7 +76,7 @@ const advice =
 	/^warning: the client does not talk as Postfix \S+ does, .*: after an upgrade, run "postfix reload"$/;
 
 const endpoint = '[192.0.2.1]:25';
-const format = (): string => daemon.profile.name.slice(1);
+const format = (): string => daemon.features.format;
 const both = (): readonly [Uint8Array, Uint8Array] => daemon.messages(endpoint);
 const briefly = (): readonly [Uint8Array, Uint8Array] =>
 	daemon.messages(endpoint, {request: {handshakeTimeout: 1 as Seconds}});
@@ -174,7 +174,7 @@ test.serial('a client of another release is told so, by attribute and format', a
 	t.regex(text, /receive client TLS settings: client_params: wanted "\w+", got "\w+" \(format [\d.]+\)$/);
 	t.true(text.endsWith(`(format ${format()})`));
 	t.regex(told, advice);
-	t.true(told.includes(`Postfix ${daemon.profile.release} `));
+	t.true(told.includes(`Postfix ${daemon.features.release} `));
 	t.deepEqual(others, []);
 });
 

@@ -9,7 +9,6 @@ import {connect, type Socket} from 'node:net';
 import test, {type ExecutionContext} from 'ava';
 import {mailVersion} from '../../postfix/lib/instance.ts';
 import type {Seconds} from '../../src/base/units.ts';
-import {behaviorOf} from '../../src/conf/behavior.ts';
 import {releaseFeatures} from '../../src/conf/release.ts';
 import {parseClientHello} from '../helpers/client-hello.ts';
 import {Daemon, type Wish} from '../helpers/daemon.ts';
@@ -33,7 +32,7 @@ const main = {
 	/* The default of older releases is another. */
 	smtp_tls_fingerprint_digest: 'sha256',
 };
-const {legacyVerification: ownVerification, mismatchIsTrusted} = behaviorOf(releaseFeatures(mailVersion()));
+const {legacyVerification, mismatchIsTrusted} = releaseFeatures(mailVersion());
 
 const pinned = trust(
 	[{usage: 3, selector: 1, mtype: 1, data: digest}],
@@ -177,9 +176,9 @@ test.serial('a process that was started afterwards resumes what another has left
 test.serial('a verdict stays what it was', async t => {
 	/* Before 3.6 one bit more says that a name was looked for where it should be. */
 	for (const [start, status] of [
-		[{tls_level: 7, matchargv: ['hostname']}, ownVerification ? 31 : 29],
+		[{tls_level: 7, matchargv: ['hostname']}, legacyVerification ? 31 : 29],
 		/* Whether a certificate is trusted that has another name is for the release to say. */
-		[{tls_level: 7, matchargv: ['other.example.net']}, ownVerification ? 7 : mismatchIsTrusted ? 5 : 1],
+		[{tls_level: 7, matchargv: ['other.example.net']}, legacyVerification ? 7 : mismatchIsTrusted ? 5 : 1],
 		[
 			{
 				tls_level: 5,
@@ -224,7 +223,7 @@ test.serial('a session of an untrusted server is resumed, and the log says where
 	/* Before 3.6 a name that does not match is not a matter of trust, and is looked at again. */
 	t.is(
 		tlsproxy.some(line => /re-using session with untrusted (certificate|peer credential)/.test(line)),
-		!ownVerification,
+		!legacyVerification,
 	);
 });
 
@@ -296,7 +295,7 @@ const others: Readonly<Record<string, Wish>> = {
 	'another digest': {init: {mdalg: 'sha512'}},
 };
 /* Before 3.6 only trust anchors are in the name of a session: what a certificate is called is looked at each time. */
-const shared = new Set(ownVerification ? ['another level', 'another server name', 'no server name'] : []);
+const shared = new Set(legacyVerification ? ['another level', 'another server name', 'no server name'] : []);
 for (const [what, other] of Object.entries(others)) {
 	if (shared.has(what)) {
 		test.serial(`${what}: the session is the same, as with stock`, async t => {

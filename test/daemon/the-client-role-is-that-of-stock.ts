@@ -5,7 +5,6 @@
 import {readFileSync} from 'node:fs';
 import test from 'ava';
 import {mailVersion} from '../../postfix/lib/instance.ts';
-import {behaviorOf} from '../../src/conf/behavior.ts';
 import {releaseFeatures} from '../../src/conf/release.ts';
 import {Daemon} from '../helpers/daemon.ts';
 import {type Case, Peers, put} from '../helpers/differential.ts';
@@ -114,7 +113,7 @@ const legacyDifferences: Readonly<Record<string, Difference>> = {
 	'Z-dane': noBlock(5),
 	'Z-dane-only': noBlock(6),
 };
-const legacy = behaviorOf(releaseFeatures(mailVersion())).legacyVerification;
+const legacy = releaseFeatures(mailVersion()).legacyVerification;
 const differences = legacy ? legacyDifferences : modernDifferences;
 
 /* With OpenSSL 1.1.1 a server cannot be told to have that group only. */

@@ -133,7 +133,7 @@ class KeyServer {
 	async listen(path: string): Promise<Server> {
 		const server = createServer(socket => {
 			socket.on('error', () => undefined);
-			if (daemon.profile.greeting) {
+			if (daemon.features.greeting) {
 				socket.write(printList([['protocol', 'tlsmgr_protocol']]));
 			}
 

@@ -130,9 +130,9 @@ export class LocalClient implements Disposable {
 const vectors = new URL('../fixtures/vectors/', import.meta.url);
 
 /** What smtp(8) of a release sends when nothing is configured but level encrypt: recorded. */
-export function recordedSettings(profile: ReleaseFeatures): ClientSettings {
+export function recordedSettings(features: ReleaseFeatures): ClientSettings {
 	const directory = readdirSync(vectors).find(
-		name => releaseFeatures(name.replace('postfix-', '')).format === profile.format,
+		name => releaseFeatures(name.replace('postfix-', '')).format === features.format,
 	);
 	const folder = new URL(`${directory}/`, vectors);
 	const {sessions} = JSON.parse(readFileSync(new URL('manifest.json', folder), 'utf8')) as {
@@ -152,5 +152,5 @@ export function recordedSettings(profile: ReleaseFeatures): ClientSettings {
 		throw new Error(`${file} has no list where the manifest says`);
 	}
 
-	return new ClientSettingsParser(profile).parse(framed.list);
+	return new ClientSettingsParser(features).parse(framed.list);
 }

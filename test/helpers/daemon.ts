@@ -42,11 +42,11 @@ export type Which = 'ours' | 'stock';
 /** One tlsproxy(8) service. Disposal ends it. */
 export class Daemon implements AsyncDisposable {
 	readonly sandbox: Sandbox;
-	readonly profile: ReleaseFeatures;
+	readonly features: ReleaseFeatures;
 
-	private constructor(sandbox: Sandbox, profile: ReleaseFeatures) {
+	private constructor(sandbox: Sandbox, features: ReleaseFeatures) {
 		this.sandbox = sandbox;
-		this.profile = profile;
+		this.features = features;
 	}
 
 	/**
@@ -81,7 +81,7 @@ export class Daemon implements AsyncDisposable {
 	async greeted(t: ExecutionContext, service?: string): Promise<LocalClient> {
 		const client = await this.connect(service);
 		t.teardown(() => client[Symbol.dispose]());
-		if (this.profile.greeting) {
+		if (this.features.greeting) {
 			await client.list();
 		}
 
@@ -102,13 +102,13 @@ export class Daemon implements AsyncDisposable {
 			...wish.request,
 		};
 		return [
-			printRequest(request, this.profile),
-			printClientSettings(this.settings(endpoint, wish), this.profile),
+			printRequest(request, this.features),
+			printClientSettings(this.settings(endpoint, wish), this.features),
 		];
 	}
 
 	settings(endpoint: string, wish: Wish = {}): ClientSettings {
-		const {params, init, start} = recordedSettings(this.profile);
+		const {params, init, start} = recordedSettings(this.features);
 		return {
 			params: {...params, ...wish.params},
 			init: {...init, log_param: 'smtp_tls_loglevel', log_level: '1', ...wish.init},
@@ -153,7 +153,7 @@ export class Daemon implements AsyncDisposable {
 		if (status === 1) {
 			if (wish.request?.sendContext !== false) {
 				const list = await client.list();
-				context = list === undefined ? undefined : parseReport(list, this.profile);
+				context = list === undefined ? undefined : parseReport(list, this.features);
 			}
 		}
 

@@ -143,11 +143,11 @@ export async function put(
 }
 
 /** What the request of a case says. */
-export function wishOf({profile}: Daemon, item: Case, lab: CertificateStore): Wish {
+export function wishOf({features}: Daemon, item: Case, lab: CertificateStore): Wish {
 	return {
 		params: item.params ?? {},
 		init: initOf(item, lab),
-		start: startOf(item, lab, profile.digestLists),
+		start: startOf(item, lab, features.digestLists),
 	};
 }
 

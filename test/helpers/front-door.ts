@@ -82,7 +82,7 @@ export class FrontDoor {
 					serverId: 'smtpd',
 					...request,
 				},
-				this.#daemon.profile,
+				this.#daemon.features,
 			),
 		);
 		const status = statusOf(await local.list());

@@ -8,7 +8,7 @@ import type {ExecutionContext} from 'ava';
 import {AGAIN, WANT_READ, WANT_WRITE} from '../../src/base/io-result.ts';
 import {Owned} from '../../src/base/owned.ts';
 import type {Fd} from '../../src/base/units.ts';
-import {behaviorOf} from '../../src/conf/behavior.ts';
+import {releaseFeatures} from '../../src/conf/release.ts';
 import {
 	allocate,
 	close,
@@ -217,7 +217,7 @@ export function connectTo(t: ExecutionContext, port: number): Owned<Fd> {
 }
 
 /** The release that these are the settings of. */
-export const postfix37 = behaviorOf({minor: 7, patch: 11});
+export const postfix37 = releaseFeatures('3.7.11');
 
 /** Settings of a client as smtp(8) of Postfix 3.7 has them by default. */
 export const defaultParams: ClientParams = {

@@ -165,10 +165,10 @@ export async function handOver(
 		readonly start?: Partial<ServerStart> | undefined;
 	} = {},
 ): Promise<{readonly status: number; readonly context: HandshakeReport | undefined}> {
-	await client.send(printRequest(request, daemon.profile));
-	if (daemon.profile.serverSettings) {
+	await client.send(printRequest(request, daemon.features));
+	if (daemon.features.serverSettings) {
 		const {start, ...settings} = await settingsOf(daemon, wish.own ?? {}, request);
-		await client.send(printServerSettings({...settings, start: {...start, ...wish.start}}, daemon.profile));
+		await client.send(printServerSettings({...settings, start: {...start, ...wish.start}}, daemon.features));
 	}
 
 	const status = statusOf(await client.list());
@@ -178,7 +178,7 @@ export async function handOver(
 
 	remote.destroy();
 	const list = status === 1 && request.sendContext ? await client.list() : undefined;
-	return {status, context: list === undefined ? undefined : parseReport(list, daemon.profile)};
+	return {status, context: list === undefined ? undefined : parseReport(list, daemon.features)};
 }
 
 /* Settings as a client has them whose parameters are those of the service. */

@@ -18,7 +18,7 @@ test('a session whose descriptor cannot be watched ends, with a warning, and nob
 	const clock = new DeadlineClock();
 	let ended = 0;
 	const host = {
-		profile: releaseFeatures('3.7.11'),
+		features: releaseFeatures('3.7.11'),
 		reactor: {
 			watchForInput() {
 				throw new Panic('epoll_ctl: No space left on device');

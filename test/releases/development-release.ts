@@ -201,7 +201,7 @@ async function probed(t: ExecutionContext, daemon: Daemon, role: 'client' | 'ser
 				sessionTimeout: 30 as Seconds,
 				serverId: 'probe',
 			},
-			daemon.profile,
+			daemon.features,
 		),
 	);
 	const status = statusOf(await client.list());

@@ -6,15 +6,14 @@
 import {createHash} from 'node:crypto';
 import test from 'ava';
 import {mailVersion} from '../../postfix/lib/instance.ts';
-import {behaviorOf} from '../../src/conf/behavior.ts';
 import {releaseFeatures} from '../../src/conf/release.ts';
 import {Both} from '../helpers/both.ts';
 import {type Case, put} from '../helpers/differential.ts';
 import {openssl} from '../helpers/openssl.ts';
 import {visit} from '../helpers/server-differential.ts';
 
-const profile = releaseFeatures(mailVersion());
-const {legacyFingerprints} = behaviorOf(profile);
+const features = releaseFeatures(mailVersion());
+const {legacyFingerprints} = features;
 
 const both = new Both();
 const {lab, peers} = both;
@@ -68,7 +67,7 @@ test.serial('a client with a certificate: as with stock', async t => {
 	t.is(visits[0]?.context?.peer_pubkey_fingerprint, fingerprintOf('client', legacyFingerprints));
 });
 
-if (profile.digestLists) {
+if (features.digestLists) {
 	for (const bare of [true, false]) {
 		test.serial(`a fingerprint of ${bare ? 'the bits matches' : 'more than that does not'}`, async t => {
 			const item: Case = {

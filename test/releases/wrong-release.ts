@@ -126,7 +126,7 @@ for (const told of newer) {
 	test(`${told}, which nobody knows yet, is taken for the newest, with a warning; requests that do not fit end it`, async t => {
 		const {answer, lines} = await answerOf(t, told);
 		t.is(
-			lines.filter(line => line.startsWith(`warning: Postfix ${told} is newer than any release`)).length,
+			lines.filter(line => line.startsWith(`warning: Postfix ${told} is newer than every release`)).length,
 			1,
 		);
 		if (own.format === '3.12') {

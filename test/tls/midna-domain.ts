@@ -1,8 +1,8 @@
 import {execFileSync} from 'node:child_process';
 import test from 'ava';
-import {behaviorOf} from '../../src/conf/behavior.ts';
 import {Configuration} from '../../src/conf/configuration.ts';
 import {libicuucOf} from '../../src/conf/linkage.ts';
+import {releaseFeatures} from '../../src/conf/release.ts';
 import {
 	domainToAscii,
 	domainToUtf8,
@@ -107,8 +107,8 @@ test('an empty text is not ASCII for Postfix', t => {
 
 test.serial('elements of a match list', t => {
 	const start = {host: bücher, nexthop: wireName('é.test')};
-	const legacy = behaviorOf({minor: 5, patch: 25});
-	const of = (element: string, behavior = postfix37) => namePattern(wireName(element), start, behavior);
+	const legacy = releaseFeatures('3.5.25');
+	const of = (element: string, features = postfix37) => namePattern(wireName(element), start, features);
 	t.deepEqual(of('HostName'), {name: 'xn--bcher-kva.test', subdomains: false});
 	t.deepEqual(of('hostname', legacy), {name: bücher, subdomains: false});
 	t.deepEqual(of('nexthop'), {name: 'xn--9ca.test', subdomains: false});

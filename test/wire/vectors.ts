@@ -40,7 +40,7 @@ const sessions = readdirSync(root).flatMap(directory => {
 	const release = directory.replace('postfix-', '');
 	return manifest.sessions.map(recorded => ({
 		title: `${release} ${recorded.name}`,
-		profile: releaseFeatures(release),
+		features: releaseFeatures(release),
 		recorded,
 		bytes: (file: string, [start, end]: Range) => readFileSync(new URL(file, folder)).subarray(start, end),
 	}));
@@ -56,17 +56,17 @@ function listOf(bytes: Uint8Array): AttributeList {
 }
 
 test('the recorded sessions are all there', t => {
-	t.is(new Set(sessions.map(({profile}) => profile.release)).size, 9);
+	t.is(new Set(sessions.map(({features}) => features.release)).size, 9);
 	t.is(sessions.length, 195);
 	t.is(sessions.filter(({recorded}) => recorded.from_proxy.context).length, 153);
 });
 
-for (const {title, profile, recorded, bytes} of sessions) {
+for (const {title, features, recorded, bytes} of sessions) {
 	test(`parseRequest and printRequest: ${title}`, t => {
 		const wire = bytes(recorded.to_proxy.file, recorded.to_proxy.request);
-		const request = parseRequest(listOf(wire), profile);
+		const request = parseRequest(listOf(wire), features);
 		t.is(request.role, recorded.role);
-		t.deepEqual(Buffer.from(printRequest(request, profile)), wire);
+		t.deepEqual(Buffer.from(printRequest(request, features)), wire);
 	});
 
 	const {settings} = recorded.to_proxy;
@@ -74,20 +74,20 @@ for (const {title, profile, recorded, bytes} of sessions) {
 		test(`settings decode and encode to the same bytes: ${title}`, t => {
 			const wire = bytes(recorded.to_proxy.file, settings);
 			if (recorded.role === 'client') {
-				const parsed = new ClientSettingsParser(profile).parse(listOf(wire));
+				const parsed = new ClientSettingsParser(features).parse(listOf(wire));
 				t.like(parsed.params, recorded.decoded.settings?.['client_params'] as object);
 				t.like(parsed.init, recorded.decoded.settings?.['client_init'] as object);
-				t.deepEqual(Buffer.from(printClientSettings(parsed, profile)), wire);
+				t.deepEqual(Buffer.from(printClientSettings(parsed, features)), wire);
 			} else {
-				const parsed = parseServerSettings(listOf(wire), profile);
-				t.deepEqual(Buffer.from(printServerSettings(parsed, profile)), wire);
+				const parsed = parseServerSettings(listOf(wire), features);
+				t.deepEqual(Buffer.from(printServerSettings(parsed, features)), wire);
 			}
 		});
 	}
 
 	test(`greeting and status are those of stock: ${title}`, t => {
 		const recordedGreeting = recorded.from_proxy.greeting;
-		const ours = greeting(profile);
+		const ours = greeting(features);
 		t.deepEqual(
 			ours === undefined ? undefined : Buffer.from(ours),
 			recordedGreeting ? bytes(recorded.from_proxy.file, recordedGreeting) : undefined,
@@ -100,7 +100,7 @@ for (const {title, profile, recorded, bytes} of sessions) {
 	if (context) {
 		test(`parseContext and printContext: ${title}`, t => {
 			const wire = bytes(recorded.from_proxy.file, context);
-			t.deepEqual(Buffer.from(printReport(parseReport(listOf(wire), profile), profile)), wire);
+			t.deepEqual(Buffer.from(printReport(parseReport(listOf(wire), features), features)), wire);
 		});
 	}
 }

@@ -14,7 +14,7 @@
 
 import {accessSync, constants, existsSync, realpathSync, statSync} from 'node:fs';
 import {dirname, join} from 'node:path';
-import {compareReleases, type Release} from '../../../src/conf/parameters.ts';
+import {compareReleases, type Release} from '../../../src/conf/release.ts';
 import {unsafeReason} from '../instance.ts';
 import {UsageError} from '../master-cf.ts';
 import {checkSafe} from '../program.ts';

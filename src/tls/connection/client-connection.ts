@@ -20,7 +20,7 @@ import {Panic} from '../../base/errors.ts';
 import {END, FAILED} from '../../base/io-result.ts';
 import {Owned, Resources} from '../../base/owned.ts';
 import type {Fd} from '../../base/units.ts';
-import type {Behavior} from '../../conf/behavior.ts';
+import type {ReleaseFeatures} from '../../conf/release.ts';
 import {OpenSSL_version_num} from '../../ffi/openssl/libcrypto.ts';
 import {
 	SSL_connect,
@@ -174,13 +174,13 @@ export function openClientConnection(
 	keeper?: SessionStore,
 ): ClientConnection | undefined {
 	const {namaddr} = start;
-	const {behavior, params} = application;
-	const logMask = connectionLogMask(application.logMask, start, behavior);
+	const {features, params} = application;
+	const logMask = connectionLogMask(application.logMask, start, features);
 	if ((logMask & TLS_LOG_VERBOSE) !== 0) {
 		info(`setting up TLS connection to ${namaddr}`);
 	}
 
-	const range = parseProtocols(start.protocols, behavior.protocolLimits);
+	const range = parseProtocols(start.protocols, features.protocolLimits);
 	if (range === undefined) {
 		warning(`${namaddr}: Invalid TLS protocol list "${start.protocols}": aborting TLS session`);
 		return undefined;
@@ -208,26 +208,26 @@ export function openClientConnection(
 
 	/* DNS-based authentication needs TLS: SSLv3 has no extension for the name. */
 	const dane = isDaneLevel(start.tls_level);
-	const disabled = range.disabled | (behavior.protocolLimits && dane ? SSL_OP_NO_SSLv3 : 0);
-	setProtocols(made, {...range, disabled: disabled >>> 0}, name, behavior);
+	const disabled = range.disabled | (features.protocolLimits && dane ? SSL_OP_NO_SSLv3 : 0);
+	setProtocols(made, {...range, disabled: disabled >>> 0}, name, features);
 	/* In the order of Postfix: names that cannot be used are logged as they are met. */
-	const wantedName = serverName(behavior, start, dane);
-	const checks = behavior.legacyVerification
+	const wantedName = serverName(features, start, dane);
+	const checks = features.legacyVerification
 		? {dane: false, names: [], mustFail: false}
 		: enableChecks(made, start, name);
 	if (checks === undefined) {
 		return undefined;
 	}
 
-	const sni = setServerName(behavior, made, wantedName, {namaddr, logMask});
+	const sni = setServerName(features, made, wantedName, {namaddr, logMask});
 	if (sni === undefined) {
 		return undefined;
 	}
 
 	const reporter = FailureReporter.for(start);
-	const policy = behavior.legacyVerification
+	const policy = features.legacyVerification
 		? applyLegacyPolicy(made, start, name)
-		: applyPolicy(made, start, name, checks, behavior, reporter);
+		: applyPolicy(made, start, name, checks, features, reporter);
 	if (policy === undefined) {
 		return undefined;
 	}
@@ -253,7 +253,7 @@ export function openClientConnection(
 		resources.use(storeNewSessions(made, resumption));
 	}
 
-	const bareKeys = behavior.legacyFingerprints && params.tls_legacy_public_key_fingerprints === 1;
+	const bareKeys = features.legacyFingerprints && params.tls_legacy_public_key_fingerprints === 1;
 	return new ClientConnection(
 		ssl,
 		{
@@ -294,7 +294,7 @@ function resumptionOf(
 		/* Stock tells neither identities nor, below verification, server names apart. */
 		localCacheKey: cacheKey(String(serial), parts.sni, key),
 		logMask,
-		firstOnly: application.behavior.firstTicketOnly,
+		firstOnly: application.features.firstTicketOnly,
 		store: keeper,
 	};
 }
@@ -318,10 +318,10 @@ function prepareVerifyState(
 ): VerifyState {
 	const forcedFailure = start.forced_failure_type ?? '';
 	const mustFail = unapplied || forcedFailure !== '';
-	const {behavior} = application;
-	const explains = behavior.legacyVerification ? explainsDistrust(start) : mustMatch(start.tls_level);
+	const {features} = application;
+	const explains = features.legacyVerification ? explainsDistrust(start) : mustMatch(start.tls_level);
 	const logMask = asked | (explains ? TLS_LOG_UNTRUSTED : 0);
-	if (mustFail || behavior.legacyVerification || (logMask & (TLS_LOG_UNTRUSTED | TLS_LOG_VERBOSE)) !== 0) {
+	if (mustFail || features.legacyVerification || (logMask & (TLS_LOG_UNTRUSTED | TLS_LOG_VERBOSE)) !== 0) {
 		SSL_set_verify(ssl, SSL_VERIFY_NONE, verifyCallback);
 	}
 
@@ -333,7 +333,7 @@ function prepareVerifyState(
 		mustFail,
 		forcedFailure,
 		reporter,
-		behavior,
+		features,
 		chainCacheQuery:
 			/* What is verified is logged step by step, if asked for. */
 			names === undefined || mustFail || (logMask & TLS_LOG_VERBOSE) !== 0
@@ -345,7 +345,7 @@ function prepareVerifyState(
 }
 
 /* A limit of zero also cancels what openssl.cnf says. A limit that the library refuses does not end the session. */
-function setProtocols(ssl: Ssl, range: ProtocolRange, name: string, {protocolLimits}: Behavior): void {
+function setProtocols(ssl: Ssl, range: ProtocolRange, name: string, {protocolLimits}: ReleaseFeatures): void {
 	if (range.disabled !== 0) {
 		SSL_set_options(ssl, range.disabled);
 	}

@@ -102,10 +102,10 @@ export function openServerConnection(
 	fd: Fd,
 ): ServerConnection | undefined {
 	const {namaddr} = start;
-	const {behavior, init, names, params, terms} = application.facts;
+	const {features, init, names, params, terms} = application.facts;
 	const required = start.requirecert !== 0;
 	const logMask =
-		connectionLogMask(application.logMask, start, behavior) | (required ? TLS_LOG_UNTRUSTED : 0);
+		connectionLogMask(application.logMask, start, features) | (required ? TLS_LOG_UNTRUSTED : 0);
 	if ((logMask & TLS_LOG_VERBOSE) !== 0) {
 		info(`setting up TLS connection from ${namaddr}`);
 	}
@@ -139,7 +139,7 @@ export function openServerConnection(
 		SSL_set_security_level(made, 1);
 	}
 
-	if (behavior.rawPublicKeys && start.enable_rpk !== 0) {
+	if (features.rawPublicKeys && start.enable_rpk !== 0) {
 		acceptClientKey(made);
 	}
 
@@ -155,7 +155,7 @@ export function openServerConnection(
 		mustFail: false,
 		forcedFailure: '',
 		reporter: undefined,
-		behavior,
+		features,
 		chainCacheQuery: undefined,
 		peername: undefined,
 		error: undefined,
@@ -168,6 +168,6 @@ export function openServerConnection(
 		resources.use(selectCertificate(made, sni));
 	}
 
-	const bareKeys = behavior.legacyFingerprints && params.tls_legacy_public_key_fingerprints === 1;
+	const bareKeys = features.legacyFingerprints && params.tls_legacy_public_key_fingerprints === 1;
 	return new ServerConnection(notes, {digest, bareKeys}, resumption, sni, ssl, resources);
 }

@@ -15,7 +15,7 @@
 
 import type {Owned} from '../../base/owned.ts';
 import type {Seconds} from '../../base/units.ts';
-import type {Behavior} from '../../conf/behavior.ts';
+import type {ReleaseFeatures} from '../../conf/release.ts';
 import type {EvpMd} from '../../ffi/openssl/libcrypto.ts';
 import {
 	hasIdentity,
@@ -54,7 +54,7 @@ export interface SessionPolicy {
 export class ClientContext extends SslContext {
 	readonly params: ClientParams;
 	readonly init: ClientInit;
-	readonly behavior: Behavior;
+	readonly features: ReleaseFeatures;
 	/** How its sessions are kept; undefined when they are not. */
 	readonly sessionPolicy: SessionPolicy | undefined;
 	/** Chains that servers have presented. */
@@ -66,13 +66,13 @@ export class ClientContext extends SslContext {
 		init: ClientInit,
 		mask: number,
 		digest: EvpMd,
-		behavior: Behavior,
+		features: ReleaseFeatures,
 		resumes: SessionPolicy | undefined,
 	) {
 		super(ctx, mask, digest);
 		this.params = params;
 		this.init = init;
-		this.behavior = behavior;
+		this.features = features;
 		this.sessionPolicy = resumes;
 	}
 }
@@ -90,10 +90,10 @@ export function createClientContext(
 	params: ClientParams,
 	init: ClientInit,
 	keyring: CredentialStore,
-	behavior: Behavior,
+	features: ReleaseFeatures,
 	sessions?: SessionPolicy,
 ): ClientContext | undefined {
-	const mask = logMask(init.log_param, init.log_level, behavior);
+	const mask = logMask(init.log_param, init.log_level, features);
 	if ((mask & TLS_LOG_VERBOSE) !== 0) {
 		info('initializing the client-side TLS engine');
 	}
@@ -114,14 +114,14 @@ export function createClientContext(
 
 	const made = ctx.value;
 	SSL_CTX_set_verify_depth(made, init.verifydepth + 1);
-	if (!behavior.protocolLimits) {
+	if (!features.protocolLimits) {
 		/* What openssl.cnf says does not apply. */
 		SSL_CTX_set_min_proto_version(made, 0);
 	}
 
 	SSL_CTX_set_options(
 		made,
-		contextOptions(params.tls_disable_workarounds, params.tls_ssl_options, behavior.noRenegotiation),
+		contextOptions(params.tls_disable_workarounds, params.tls_ssl_options, features.noRenegotiation),
 	);
 	if (
 		!keyring.applyAuthorities(made, init, params.tls_append_default_CA !== 0) ||
@@ -130,19 +130,19 @@ export function createClientContext(
 		return undefined;
 	}
 
-	if (!prepareDane(made, params.tls_dane_digests, digest, behavior)) {
+	if (!prepareDane(made, params.tls_dane_digests, digest, features)) {
 		return undefined;
 	}
 
-	if (behavior.rawPublicKeys && hasIdentity(made)) {
+	if (features.rawPublicKeys && hasIdentity(made)) {
 		offerClientKeys(made);
 	}
 
 	SSL_CTX_set_cert_verify_callback(made, cachedVerify, null);
-	setGroups(made, params, behavior);
+	setGroups(made, params, features);
 	if (sessions !== undefined) {
 		enableResumption(made, sessions.timeout);
 	}
 
-	return new ClientContext(ctx, params, init, mask, digest, behavior, sessions);
+	return new ClientContext(ctx, params, init, mask, digest, features, sessions);
 }

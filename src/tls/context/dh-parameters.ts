@@ -20,7 +20,7 @@
 /*	RFC 7919
 /*--*/
 
-import type {Behavior} from '../../conf/behavior.ts';
+import type {ReleaseFeatures} from '../../conf/release.ts';
 import {errno, strerror} from '../../ffi/libc/libc.ts';
 import {SSL_CTX_set_dh_auto, setParametersFrom} from '../../ffi/openssl/dh.ts';
 import {ERR_clear_error, isOpenssl3} from '../../ffi/openssl/libcrypto.ts';
@@ -40,7 +40,7 @@ export interface ParameterFiles {
 export function setDhParameters(
 	contexts: readonly SslCtx[],
 	{dh1024_param_file: file, dh512_param_file: weak}: ParameterFiles,
-	{builtinDhParameters: ownParameters}: Pick<Behavior, 'builtinDhParameters'>,
+	{builtinDhParameters: ownParameters}: Pick<ReleaseFeatures, 'builtinDhParameters'>,
 ): void {
 	ERR_clear_error();
 	const set =

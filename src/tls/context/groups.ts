@@ -17,7 +17,7 @@
 /*--*/
 
 import {splitList} from '../../base/text.ts';
-import type {Behavior} from '../../conf/behavior.ts';
+import type {ReleaseFeatures} from '../../conf/release.ts';
 import {
 	EC_curve_nist2nid,
 	ERR_clear_error,
@@ -45,13 +45,13 @@ export interface GroupParameters {
 }
 
 /** Sets the key exchange groups of a context. Source: tls_auto_groups() and its predecessors, postfix src/tls/tls_dh.c. */
-export function setGroups(ctx: SslCtx, parameters: GroupParameters, behavior: Behavior): void {
-	if (behavior.groups === 'curves') {
+export function setGroups(ctx: SslCtx, parameters: GroupParameters, features: ReleaseFeatures): void {
+	if (features.groups === 'curves') {
 		setCurves(ctx, parameters.tls_eecdh_auto_curves);
 		return;
 	}
 
-	const byName = behavior.groups === 'names';
+	const byName = features.groups === 'names';
 	const configured = [
 		parameters.tls_eecdh_auto_curves,
 		finiteFields(parameters.tls_ffdhe_auto_groups ?? ''),
@@ -61,7 +61,7 @@ export function setGroups(ctx: SslCtx, parameters: GroupParameters, behavior: Be
 	}
 
 	let result = tryGroups(ctx, configured, 'configured', byName);
-	const [curves, fields] = hasKeywords() ? behavior.defaultGroupsByKeyword : behavior.defaultGroups;
+	const [curves, fields] = hasKeywords() ? features.defaultGroupsByKeyword : features.defaultGroups;
 	const defaults = [curves, finiteFields(fields)] as const;
 	if (result === 'no-group' && configured.some((words, index) => words.trim() !== defaults[index])) {
 		warning('using Postfix default key exchange groups instead');

@@ -14,7 +14,7 @@
 /*--*/
 
 import type {Owned} from '../../base/owned.ts';
-import type {Behavior} from '../../conf/behavior.ts';
+import type {ReleaseFeatures} from '../../conf/release.ts';
 import {ERR_clear_error, type EvpMd} from '../../ffi/openssl/libcrypto.ts';
 import {
 	copyAuthorities,
@@ -59,7 +59,7 @@ export type ServerParams = RequestParams &
 interface ServerFacts {
 	readonly params: ServerParams;
 	readonly init: ServerInit;
-	readonly behavior: Behavior;
+	readonly features: ReleaseFeatures;
 	/** What they have to do with sessions. */
 	readonly terms: ResumptionTerms;
 	/** Chains for the server names that clients ask for; undefined when there are none. */
@@ -75,7 +75,7 @@ interface ServerMeans {
 	/** Chains by server name. */
 	readonly maps: SniMaps;
 	/** Of the release that is installed. */
-	readonly behavior: Behavior;
+	readonly features: ReleaseFeatures;
 }
 
 /** An SSL_CTX for connections from clients. */
@@ -115,9 +115,9 @@ export class ServerContext extends SslContext {
 export function createServerContext(
 	params: ServerParams,
 	init: ServerInit,
-	{keyring, sessions, maps, behavior}: ServerMeans,
+	{keyring, sessions, maps, features}: ServerMeans,
 ): ServerContext | undefined {
-	const mask = logMask(init.log_param, init.log_level, behavior);
+	const mask = logMask(init.log_param, init.log_level, features);
 	if ((mask & TLS_LOG_VERBOSE) !== 0) {
 		info('initializing the server-side TLS engine');
 	}
@@ -126,7 +126,7 @@ export function createServerContext(
 		return undefined;
 	}
 
-	const range = parseProtocols(init.protocols, behavior.protocolLimits);
+	const range = parseProtocols(init.protocols, features.protocolLimits);
 	if (range === undefined) {
 		warning(`Invalid TLS protocol list "${init.protocols}": disabling TLS support`);
 		return undefined;
@@ -142,7 +142,7 @@ export function createServerContext(
 	 * looks up in its context later on is in both.
 	 */
 	using ctx = newSslCtx(TLS_server_method(), 'server SSL_CTX', mask);
-	const moves = !maps.empty && !behavior.lateServerNameLookup;
+	const moves = !maps.empty && !features.lateServerNameLookup;
 	using sniCtx = moves ? newSslCtx(TLS_server_method(), 'server SNI SSL_CTX', mask) : undefined;
 	if (ctx === undefined || (moves && sniCtx === undefined)) {
 		return undefined;
@@ -152,7 +152,7 @@ export function createServerContext(
 	const options = contextOptions(
 		params.tls_disable_workarounds,
 		params.tls_ssl_options,
-		behavior.noRenegotiation,
+		features.noRenegotiation,
 	);
 	SSL_CTX_set_verify_depth(ctx.value, init.verifydepth + 1);
 	SSL_CTX_set_options(ctx.value, options);
@@ -169,16 +169,16 @@ export function createServerContext(
 		return undefined;
 	}
 
-	if (behavior.rawPublicKeys) {
+	if (features.rawPublicKeys) {
 		/* What is good enough for the client is good enough for us. */
 		for (const context of contexts) {
 			offerServerKeys(context);
 		}
 	}
 
-	setDhParameters(contexts, init, behavior);
+	setDhParameters(contexts, init, features);
 	for (const context of contexts) {
-		setGroups(context, params, behavior);
+		setGroups(context, params, features);
 	}
 
 	askForCertificate(ctx.value, contexts, init);
@@ -189,7 +189,7 @@ export function createServerContext(
 	return new ServerContext(ctx, mask, digest, {
 		params,
 		init,
-		behavior,
+		features,
 		terms,
 		names: maps.empty ? undefined : serveNames(ctx.value, sniCtx, maps),
 	});

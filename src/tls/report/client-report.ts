@@ -11,7 +11,7 @@
 /*	negotiated(3), postfix src/tls/tls_client.c, tls_client_post_connect()
 /*--*/
 
-import type {Behavior} from '../../conf/behavior.ts';
+import type {ReleaseFeatures} from '../../conf/release.ts';
 import {daneMatch} from '../../ffi/openssl/dane.ts';
 import type {EvpPkey} from '../../ffi/openssl/libcrypto.ts';
 import {
@@ -61,16 +61,16 @@ export function buildClientReport(about: HandshakeFacts): HandshakeReport {
 		info(`${notes.namaddr}: Reusing old session`);
 	}
 
-	const {behavior} = about.application;
+	const {features} = about.application;
 	const certificate = SSL_get0_peer_certificate(ssl);
-	const rawKey = certificate === null && behavior.rawPublicKeys ? peerRawKey(ssl) : null;
+	const rawKey = certificate === null && features.rawPublicKeys ? peerRawKey(ssl) : null;
 	const names = namesOf(certificate, rawKey, about.fingerprinting, notes.namaddr);
 	if (rawKey !== null && (logMask & CREDENTIALS) !== 0) {
 		info(`${about.start.namaddr}: raw public key fingerprint=${names.peer_pubkey_fingerprint}`);
 	}
 
 	const own =
-		behavior.legacyVerification && certificate !== null
+		features.legacyVerification && certificate !== null
 			? legacyVerdict(about, certificate, names.peer_CN)
 			: undefined;
 	const verdict = own ?? verdictOn(about, certificate, rawKey);
@@ -85,8 +85,8 @@ export function buildClientReport(about: HandshakeFacts): HandshakeReport {
 	}
 
 	if (certificate !== null && (logMask & CREDENTIALS) !== 0) {
-		const namaddr = behavior.credentialLines ? notes.namaddr : about.start.namaddr;
-		info(`${namaddr}: ${credentialLine({...names, peer_CN}, behavior)}`);
+		const namaddr = features.credentialLines ? notes.namaddr : about.start.namaddr;
+		info(`${namaddr}: ${credentialLine({...names, peer_CN}, features)}`);
 	}
 
 	const context: HandshakeReport = {
@@ -100,7 +100,7 @@ export function buildClientReport(about: HandshakeFacts): HandshakeReport {
 			(verdict.trusted ? TLS_CERT_FLAG_TRUSTED : 0) |
 			(verdict.matched ? TLS_CERT_FLAG_MATCHED : 0) |
 			(verdict.trusted && verdict.matched && level !== TLS_LEV_HALF_DANE ? TLS_CERT_FLAG_SECURED : 0),
-		...negotiated(ssl, certificate === null ? rawKey : X509_get0_pubkey(certificate), 'client', behavior),
+		...negotiated(ssl, certificate === null ? rawKey : X509_get0_pubkey(certificate), 'client', features),
 		/* In lower case, as the C program keeps it. */
 		namaddr: notes.namaddr,
 		rpt_reported: notes.reporter?.isSettled(reused) === true ? 1 : 0,
@@ -131,7 +131,7 @@ function verdictOn(
 
 	const result = SSL_get_verify_result(ssl);
 	const nameOnly =
-		application.behavior.mismatchIsTrusted &&
+		application.features.mismatchIsTrusted &&
 		certificate !== null &&
 		mustMatch(level) &&
 		result === X509_V_ERR_HOSTNAME_MISMATCH;
@@ -153,7 +153,7 @@ function explain(
 	}
 
 	if (reused) {
-		const what = application.behavior.credentialLines && !raw ? 'peer credential' : 'certificate';
+		const what = application.features.credentialLines && !raw ? 'peer credential' : 'certificate';
 		info(`${start.namaddr}: re-using session with untrusted ${what}, look for details earlier in the log`);
 	} else {
 		logVerifyError(notes);
@@ -162,7 +162,7 @@ function explain(
 
 function credentialLine(
 	names: Pick<HandshakeReport, 'peer_CN' | 'issuer_CN' | 'peer_fingerprint' | 'peer_pubkey_fingerprint'>,
-	{credentialLines}: Behavior,
+	{credentialLines}: ReleaseFeatures,
 ): string {
 	const {peer_CN, issuer_CN, peer_fingerprint, peer_pubkey_fingerprint} = names;
 	return credentialLines

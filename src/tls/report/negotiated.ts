@@ -14,7 +14,7 @@
 /*	tls_log_summary()
 /*--*/
 
-import type {Behavior} from '../../conf/behavior.ts';
+import type {ReleaseFeatures} from '../../conf/release.ts';
 import {
 	EVP_PKEY_DH,
 	EVP_PKEY_EC,
@@ -63,7 +63,7 @@ export const TLS_CRED_FLAG_RPK = 32;
  * @param peer - key of the peer; borrowed.
  * @param role - ours.
  */
-export function negotiated(ssl: Ssl, peer: EvpPkey | null, role: Role, behavior: Behavior) {
+export function negotiated(ssl: Ssl, peer: EvpPkey | null, role: Role, features: ReleaseFeatures) {
 	const cipher = SSL_get_current_cipher(ssl);
 	const bits = cipher === null ? {used: 0, algorithm: 0} : cipherBits(cipher);
 	return {
@@ -71,15 +71,15 @@ export function negotiated(ssl: Ssl, peer: EvpPkey | null, role: Role, behavior:
 		cipher_name: cipher === null ? '' : SSL_CIPHER_get_name(cipher),
 		cipher_usebits: bits.used,
 		cipher_algbits: bits.algorithm,
-		...handshakeDetails(ssl, peer, role, behavior),
+		...handshakeDetails(ssl, peer, role, features),
 	};
 }
 
 /* Key exchange and signatures: TLS 1.3 only, as in the C program. */
-function handshakeDetails(ssl: Ssl, peer: EvpPkey | null, role: Role, behavior: Behavior) {
+function handshakeDetails(ssl: Ssl, peer: EvpPkey | null, role: Role, features: ReleaseFeatures) {
 	const modern = SSL_version(ssl) >= TLS1_3_VERSION;
-	const exchange = modern ? keyExchange(ssl, behavior) : noKeyExchange;
-	const signed = modern && (behavior.resumedHasSignatures || SSL_session_reused(ssl) !== 1);
+	const exchange = modern ? keyExchange(ssl, features) : noKeyExchange;
+	const signed = modern && (features.resumedHasSignatures || SSL_session_reused(ssl) !== 1);
 	const theirs = signed && peer !== null ? signature(peer, SSL_get_peer_signature_nid(ssl)) : undefined;
 	const digest = signed ? SSL_get_signature_nid(ssl) : undefined;
 	/* A client may have a certificate that it did not use; a server of TLS 1.3 always uses one. */
@@ -90,8 +90,8 @@ function handshakeDetails(ssl: Ssl, peer: EvpPkey | null, role: Role, behavior: 
 	const {name: srvrName, curve: srvrCurve, bits: srvrBits, digest: srvrDigest} = server ?? noSignature;
 	return {
 		...exchange,
-		ctos_rpk: behavior.rawPublicKeys && client !== undefined && sendsRawKey(ssl, 'client') ? 1 : 0,
-		stoc_rpk: behavior.rawPublicKeys && server !== undefined && sendsRawKey(ssl, 'server') ? 1 : 0,
+		ctos_rpk: features.rawPublicKeys && client !== undefined && sendsRawKey(ssl, 'client') ? 1 : 0,
+		stoc_rpk: features.rawPublicKeys && server !== undefined && sendsRawKey(ssl, 'server') ? 1 : 0,
 		clnt_signature: clntName,
 		clnt_signature_curve: clntCurve,
 		clnt_signature_bits: clntBits,
@@ -105,7 +105,7 @@ function handshakeDetails(ssl: Ssl, peer: EvpPkey | null, role: Role, behavior: 
 
 const noKeyExchange = {key_exchange: '', key_exchange_curve: '', key_exchange_bits: 0};
 
-function keyExchange(ssl: Ssl, {groupAsKeyExchange: exchangeIsGroup}: Behavior): typeof noKeyExchange {
+function keyExchange(ssl: Ssl, {groupAsKeyExchange: exchangeIsGroup}: ReleaseFeatures): typeof noKeyExchange {
 	const group = exchangeIsGroup ? agreedGroupName(ssl) : '';
 	if (group !== '') {
 		return {...noKeyExchange, key_exchange: group};

@@ -55,7 +55,7 @@ export function buildServerReport(connection: ServerConnection): HandshakeReport
 	const {logMask, namaddr} = notes;
 	const reused = SSL_session_reused(ssl) === 1;
 	if (reused && (logMask & TLS_LOG_CACHE) !== 0) {
-		const ticketed = resumption.opened || (resumption.issued && !notes.behavior.openedTicketsOnly);
+		const ticketed = resumption.opened || (resumption.issued && !notes.features.openedTicketsOnly);
 		info(`${namaddr}: Reusing old session${ticketed ? ' (RFC 5077 session ticket)' : ''}`);
 	}
 
@@ -66,11 +66,11 @@ export function buildServerReport(connection: ServerConnection): HandshakeReport
 		logSubject(certificate);
 	}
 
-	const rawKey = certificate === null && notes.behavior.rawPublicKeys ? peerRawKey(ssl) : null;
+	const rawKey = certificate === null && notes.features.rawPublicKeys ? peerRawKey(ssl) : null;
 	const names = namesOf(certificate, rawKey, connection.fingerprinting, namaddr);
 	if ((logMask & (TLS_LOG_VERBOSE | TLS_LOG_PEERCERT)) !== 0) {
 		if (certificate !== null) {
-			const [fingerprint, keyFingerprint] = notes.behavior.credentialLines
+			const [fingerprint, keyFingerprint] = notes.features.credentialLines
 				? ['cert fingerprint', 'pkey fingerprint']
 				: ['fingerprint', 'pkey_fingerprint'];
 			info(
@@ -100,7 +100,7 @@ export function buildServerReport(connection: ServerConnection): HandshakeReport
 			ssl,
 			certificate === null ? rawKey : X509_get0_pubkey(certificate),
 			'server',
-			notes.behavior,
+			notes.features,
 		),
 		namaddr,
 		rpt_reported: 0,

@@ -17,7 +17,7 @@
 /*--*/
 
 import {splitList} from '../../base/text.ts';
-import type {Behavior} from '../../conf/behavior.ts';
+import type {ReleaseFeatures} from '../../conf/release.ts';
 import {
 	addTlsa,
 	DANE_FLAG_NO_DANE_EE_NAMECHECKS,
@@ -84,7 +84,7 @@ export interface AppliedPolicy {
  */
 export function policyError(
 	start: ClientStart,
-	{legacyVerification: ownVerification}: Behavior,
+	{legacyVerification: ownVerification}: ReleaseFeatures,
 ): string | undefined {
 	const {tls_level: level} = start;
 	if (level < 0 || level > TLS_LEV_SECURE) {
@@ -105,7 +105,7 @@ export function prepareDane(
 	ctx: SslCtx,
 	digests: string,
 	fingerprintDigest: EvpMd,
-	{legacyVerification: ownVerification}: Behavior,
+	{legacyVerification: ownVerification}: ReleaseFeatures,
 ): boolean {
 	if (SSL_CTX_dane_enable(ctx) <= 0) {
 		warning('OpenSSL DANE initialization failed: disabling TLS support');
@@ -232,7 +232,7 @@ export function applyPolicy(
 	start: ClientStart,
 	name: string,
 	{dane, names, mustFail}: EnabledChecks,
-	{rawPublicKeys}: Behavior,
+	{rawPublicKeys}: ReleaseFeatures,
 	reporter?: FailureReporter,
 ): AppliedPolicy {
 	const level = start.tls_level;

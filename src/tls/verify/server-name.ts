@@ -14,7 +14,7 @@
 /*	postfix src/tls/tls_client.c
 /*--*/
 
-import type {Behavior} from '../../conf/behavior.ts';
+import type {ReleaseFeatures} from '../../conf/release.ts';
 import {SSL_set_tlsext_host_name, type Ssl} from '../../ffi/openssl/libssl.ts';
 import {info, verbose, warning} from '../../log/log.ts';
 import type {ClientStart} from '../../wire/client-settings.ts';
@@ -56,7 +56,7 @@ const OTHER_FULL_STOP = /^(?:\u00E3\u0080\u0082|\u00EF\u00BC\u008E|\u00EF\u00BD\
 export function namePattern(
 	element: string,
 	{host, nexthop}: Pick<ClientStart, 'host' | 'nexthop'>,
-	{legacyVerification: ownVerification}: Pick<Behavior, 'legacyVerification'>,
+	{legacyVerification: ownVerification}: Pick<ReleaseFeatures, 'legacyVerification'>,
 ): NamePattern | undefined {
 	switch (element.toLowerCase()) {
 		case 'nexthop':
@@ -88,7 +88,7 @@ const SNI_LIMIT = 255;
  * Source: tls_auth_enable(), postfix src/tls/tls_client.c.
  */
 export function serverName(
-	{legacyVerification: ownVerification}: Behavior,
+	{legacyVerification: ownVerification}: ReleaseFeatures,
 	start: ClientStart,
 	dane: boolean,
 ): string | undefined {
@@ -105,7 +105,7 @@ export function serverName(
  * Source: tls_auth_enable(), and tls_client_start() of Postfix 3.5, postfix src/tls/tls_client.c.
  */
 export function setServerName(
-	{legacyVerification: ownVerification}: Behavior,
+	{legacyVerification: ownVerification}: ReleaseFeatures,
 	ssl: Ssl,
 	name: string | undefined,
 	{namaddr, logMask}: {readonly namaddr: string; readonly logMask: number},

@@ -16,7 +16,7 @@
 
 import {cacheKey} from '../../base/cache-key.ts';
 import {Finalizer} from '../../base/owned.ts';
-import type {Behavior} from '../../conf/behavior.ts';
+import type {ReleaseFeatures} from '../../conf/release.ts';
 import {registerChainCallback, registerVerifyCallback} from '../../ffi/openssl/callback.ts';
 import {
 	type ChainCallback,
@@ -66,7 +66,7 @@ export interface VerifyState {
 	readonly forcedFailure: string;
 	/** Who is told of failures. */
 	readonly reporter: FailureReporter | undefined;
-	readonly behavior: Behavior;
+	readonly features: ReleaseFeatures;
 	/** What is known of other chains, and what this connection asks of one; undefined: it has to be verified. */
 	readonly chainCacheQuery: ChainCacheQuery | undefined;
 	/** Which of the names the certificate has, when that was known; undefined: OpenSSL knows. */
@@ -91,8 +91,8 @@ const verifyStates = new Map<Ssl, VerifyState>();
  */
 let verboseVerifiers = 0;
 
-function isVerbose({mustFail, behavior, logMask}: VerifyState): boolean {
-	return mustFail || behavior.legacyVerification || (logMask & TLS_LOG_VERBOSE) !== 0;
+function isVerbose({mustFail, features, logMask}: VerifyState): boolean {
+	return mustFail || features.legacyVerification || (logMask & TLS_LOG_VERBOSE) !== 0;
 }
 
 /** Takes notes for a connection until the result is disposed. */
@@ -187,7 +187,7 @@ function recordError(ok: number, ctx: X509StoreCtx): number {
 		return 1;
 	}
 
-	const tooLong = notes.behavior.legacyVerification && depth > notes.verifyDepth;
+	const tooLong = notes.features.legacyVerification && depth > notes.verifyDepth;
 	if (tooLong) {
 		X509_STORE_CTX_set_error(ctx, X509_V_ERR_CERT_CHAIN_TOO_LONG);
 	}
@@ -198,7 +198,7 @@ function recordError(ok: number, ctx: X509StoreCtx): number {
 	}
 
 	if ((notes.logMask & TLS_LOG_VERBOSE) !== 0) {
-		info(`${notes.namaddr}: ${progress(notes.behavior, ctx, depth, good, certificate)}`);
+		info(`${notes.namaddr}: ${progress(notes.features, ctx, depth, good, certificate)}`);
 	}
 
 	return 1;
@@ -210,7 +210,7 @@ function noteError(notes: VerifyState, ctx: X509StoreCtx, depth: number, certifi
 	const {error} = notes;
 	if (error !== undefined) {
 		/* That the name alone is wrong shall be seen in the result: any other error counts more. */
-		const {mismatchIsTrusted} = notes.behavior;
+		const {mismatchIsTrusted} = notes.features;
 		if (
 			(mismatchIsTrusted && code === X509_V_ERR_HOSTNAME_MISMATCH) ||
 			(error.depth <= depth && !(mismatchIsTrusted && error.code === X509_V_ERR_HOSTNAME_MISMATCH))
@@ -228,9 +228,9 @@ function noteError(notes: VerifyState, ctx: X509StoreCtx, depth: number, certifi
 }
 
 /* Trust anchors are records of DANE for OpenSSL only, not for the reader of the log. */
-function codeOf({behavior}: VerifyState, ctx: X509StoreCtx, depth: number, certificate: X509 | null): number {
+function codeOf({features}: VerifyState, ctx: X509StoreCtx, depth: number, certificate: X509 | null): number {
 	const code = X509_STORE_CTX_get_error(ctx);
-	if (!behavior.legacyVerification || code !== X509_V_ERR_DANE_NO_MATCH || certificate === null) {
+	if (!features.legacyVerification || code !== X509_V_ERR_DANE_NO_MATCH || certificate === null) {
 		return code;
 	}
 
@@ -244,7 +244,7 @@ function codeOf({behavior}: VerifyState, ctx: X509StoreCtx, depth: number, certi
 }
 
 function progress(
-	{credentialLines}: Behavior,
+	{credentialLines}: ReleaseFeatures,
 	ctx: X509StoreCtx,
 	depth: number,
 	ok: number,

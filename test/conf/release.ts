@@ -1,27 +1,27 @@
 import test from 'ava';
-import {type Behavior, behaviorOf} from '../../src/conf/behavior.ts';
+import {type ReleaseFeatures, releaseFeatures} from '../../src/conf/release.ts';
 
 const since = test.macro({
 	exec(
 		t,
-		name: keyof Behavior,
-		value: Behavior[keyof Behavior],
+		name: keyof ReleaseFeatures,
+		value: ReleaseFeatures[keyof ReleaseFeatures],
 		...releases: ReadonlyArray<readonly [number, number]>
 	) {
 		for (const [minor, patch] of releases) {
-			t.deepEqual(behaviorOf({minor, patch})[name], value, `3.${minor}.${patch}`);
+			t.deepEqual(releaseFeatures(`3.${minor}.${patch}`)[name], value, `3.${minor}.${patch}`);
 			if (patch > 0) {
-				t.notDeepEqual(behaviorOf({minor, patch: patch - 1})[name], value, `3.${minor}.${patch - 1}`);
+				t.notDeepEqual(releaseFeatures(`3.${minor}.${patch - 1}`)[name], value, `3.${minor}.${patch - 1}`);
 			}
 		}
 
 		const [first = [0, 0]] = releases;
-		t.notDeepEqual(behaviorOf({minor: first[0] - 1, patch: 0})[name], value, `3.${first[0] - 1}.0`);
+		t.notDeepEqual(releaseFeatures(`3.${first[0] - 1}.0`)[name], value, `3.${first[0] - 1}.0`);
 	},
 	title(
 		_,
 		name: string,
-		value: Behavior[keyof Behavior],
+		value: ReleaseFeatures[keyof ReleaseFeatures],
 		...releases: ReadonlyArray<readonly [number, number]>
 	) {
 		return `${name} is ${String(value)} since ${releases.map(numbers => numbers.join('.')).join(', ')}`;
