@@ -14,7 +14,8 @@
 /*--*/
 
 import type {Fd} from '../base/units.ts';
-import type {ConnectionFactory} from '../tls/connection/connection.ts';
+import type {Connection} from '../tls/connection/connection.ts';
+import {type ConnectionParameters, openConnection} from '../tls/connection/open-connection.ts';
 import {fairnessKey} from './fairness-key.ts';
 import {type CompleteHandoff, Handoff, type Progress} from './handoff.ts';
 import type {SessionContext} from './session-context.ts';
@@ -24,12 +25,13 @@ export class PendingHandoff implements Disposable {
 	readonly handoff: Handoff;
 	/** Those who share their turn have the same; undefined: with nobody. */
 	fairnessKey: string | undefined;
-	/** With what the connection is made; undefined until {@link prepare}, and when that was not possible. */
-	opener: ConnectionFactory | undefined;
 	/** The handshake can proceed: there is what it waits for. */
 	due = false;
 	/** What the handshake waits for is room for what it has to send. */
 	wantsWritable = false;
+	/* Undefined until {@link prepare}, and when the hand-off cannot be served. */
+	#parameters: ConnectionParameters | undefined;
+	#retainedContext: Disposable | undefined;
 	/* Ends with the handshake, or with the session. */
 	#admission: Disposable | undefined;
 	#begun = false;
@@ -56,8 +58,20 @@ export class PendingHandoff implements Disposable {
 	prepare(host: SessionContext, order: CompleteHandoff): boolean {
 		this.fairnessKey = fairnessKey(order.request);
 		this.#admission = host.handshakeLimiter.admit(this.fairnessKey, order.request.remoteEndpoint);
-		this.opener = this.#admission && host.prepare(order);
-		return this.opener !== undefined;
+		this.#parameters = this.#admission && host.prepare(order);
+		/* Until the descriptor arrives, other hand-offs may push the SSL_CTX out of its cache. */
+		this.#retainedContext = this.#parameters?.context.retain();
+		return this.#parameters !== undefined;
+	}
+
+	/**
+	 * Prepares the connection.
+	 *
+	 * @param fd - the peer's descriptor, non-blocking; borrowed, it has to outlive the connection.
+	 * @returns undefined when that is not possible; the reason has been logged.
+	 */
+	open(fd: Fd): Connection | undefined {
+		return this.#parameters && openConnection(this.#parameters, fd);
 	}
 
 	/**
@@ -66,13 +80,13 @@ export class PendingHandoff implements Disposable {
 	 * @param handshakeDone - there is no failure to be told.
 	 */
 	logEnd({features}: SessionContext, handshakeDone: boolean): void {
-		const quiet = this.opener === undefined && features.quietRefusal;
+		const quiet = this.#parameters === undefined && features.quietRefusal;
 		this.handoff.logEnd(quiet || handshakeDone);
 	}
 
 	[Symbol.dispose](): void {
 		try {
-			this.opener?.[Symbol.dispose]();
+			this.#retainedContext?.[Symbol.dispose]();
 		} finally {
 			this.#admission?.[Symbol.dispose]();
 		}

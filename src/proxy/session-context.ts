@@ -13,7 +13,7 @@
 import type {ReleaseFeatures} from '../conf/release.ts';
 import type {DeadlineClock} from '../event/deadline.ts';
 import type {Reactor} from '../event/reactor.ts';
-import type {ConnectionFactory} from '../tls/connection/connection.ts';
+import type {ConnectionParameters} from '../tls/connection/open-connection.ts';
 import type {ClientSettingsParser} from '../wire/client-settings.ts';
 import type {Role} from '../wire/request.ts';
 import type {CompleteHandoff} from './handoff.ts';
@@ -33,7 +33,7 @@ export interface SessionContext {
 	 *
 	 * @returns undefined when the hand-off cannot be served; the reason has been logged.
 	 */
-	prepare(order: CompleteHandoff): ConnectionFactory | undefined;
+	prepare(order: CompleteHandoff): ConnectionParameters | undefined;
 	/** Whether a role is served at all. */
 	serves(role: Role): boolean;
 	/** The session has released all it had. */

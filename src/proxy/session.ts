@@ -253,7 +253,7 @@ export class Session implements Task, TwoSided, DeadlineOwner {
 	}
 
 	#openConnection(ciphertext: Fd): void {
-		const connection = this.#beginning?.opener?.open(ciphertext);
+		const connection = this.#beginning?.open(ciphertext);
 		if (connection === undefined) {
 			return this.#happened('failure');
 		}

@@ -21,8 +21,7 @@ import type {Configuration} from '../conf/configuration.ts';
 import type {ReleaseFeatures} from '../conf/release.ts';
 import {type MasterFile, mailClients} from '../conf/services.ts';
 import * as log from '../log/log.ts';
-import {openClientConnection} from '../tls/connection/client-connection.ts';
-import type {ConnectionFactory} from '../tls/connection/connection.ts';
+import type {ConnectionParameters} from '../tls/connection/open-connection.ts';
 import {type ClientContext, createClientContext} from '../tls/context/client-context.ts';
 import type {CredentialStore} from '../tls/context/credential-store.ts';
 import {authorityKey, identityKey, namedSettings, parameterPrefix} from '../tls/context/named-files.ts';
@@ -112,13 +111,9 @@ export class ClientRole {
 	}
 
 	/** What the connection of a request is made with; undefined when it cannot be served, and the log says why. */
-	prepare(settings: ClientSettings): ConnectionFactory | undefined {
-		const application = this.#applicationFor(settings);
-		if (application === undefined) {
-			return undefined;
-		}
-
-		return application.opener(fd => openClientConnection(application, settings.start, fd, this.#sessions));
+	prepare(settings: ClientSettings): ConnectionParameters | undefined {
+		const context = this.#applicationFor(settings);
+		return context && {role: 'client', context, start: settings.start, sessions: this.#sessions};
 	}
 
 	#applicationFor(settings: ClientSettings): ClientContext | undefined {

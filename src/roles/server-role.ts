@@ -16,8 +16,7 @@ import type {Configuration} from '../conf/configuration.ts';
 import type {ReleaseFeatures} from '../conf/release.ts';
 import {Tables, tableFiles} from '../conf/tables.ts';
 import * as log from '../log/log.ts';
-import type {ConnectionFactory} from '../tls/connection/connection.ts';
-import {openServerConnection} from '../tls/connection/server-connection.ts';
+import type {ConnectionParameters} from '../tls/connection/open-connection.ts';
 import type {CredentialStore} from '../tls/context/credential-store.ts';
 import {namedSettings, parameterPrefix} from '../tls/context/named-files.ts';
 import {createServerContext, type ServerContext, type ServerParams} from '../tls/context/server-context.ts';
@@ -111,7 +110,7 @@ export class ServerRole {
 	 * @param settings - of the request; without, those of main.cf apply.
 	 * @returns undefined when it cannot be served, and the log says why.
 	 */
-	prepare(request: Request, settings: ServerSettings | undefined): ConnectionFactory | undefined {
+	prepare(request: Request, settings: ServerSettings | undefined): ConnectionParameters | undefined {
 		if (this.#demands === undefined || (this.#features.serverSettings && !this.#configured)) {
 			if (this.#features.warnsOfDisabledServer) {
 				log.warning('TLS server role is disabled by configuration');
@@ -120,8 +119,8 @@ export class ServerRole {
 			return undefined;
 		}
 
-		const application = settings === undefined ? this.#own : this.#applicationFor(settings);
-		if (application === undefined) {
+		const context = settings === undefined ? this.#own : this.#applicationFor(settings);
+		if (context === undefined) {
 			return undefined;
 		}
 
@@ -130,7 +129,7 @@ export class ServerRole {
 			serverid: request.serverId,
 			namaddr: request.remoteEndpoint,
 		};
-		return application.opener(fd => openServerConnection(application, start, fd));
+		return {role: 'server', context, start};
 	}
 
 	/* Somebody who asks for a name must not be shown another's certificate, because its table is of the wrong type. */

@@ -55,49 +55,39 @@ import {
 } from '../resume/client-resumption.ts';
 import {type SessionKeyParts, sessionKey} from '../resume/session-key.ts';
 import {FailureReporter} from '../verify/failure-reporter.ts';
+import type {ClientHandshakeFacts} from '../verify/handshake-facts.ts';
 import {applyLegacyPolicy, explainsDistrust} from '../verify/legacy-verification.ts';
-import type {Fingerprinting} from '../verify/peer-names.ts';
 import {type AppliedPolicy, applyPolicy, enableChecks, isDaneLevel, mustMatch} from '../verify/policy.ts';
 import {serverName, setServerName} from '../verify/server-name.ts';
 import {registerVerifyState, type VerifyState, verifyCallback} from '../verify/verify-callback.ts';
 import {attach, Connection, DONE} from './connection.ts';
 
-/** What the handshake with a server is about, and what is found. */
-export interface HandshakeFacts {
-	readonly application: ClientContext;
-	readonly ssl: Ssl;
-	readonly start: ClientStart;
-	readonly verifyState: VerifyState;
-	/** That the notes are taken. */
-	readonly verifyRegistration: Disposable;
-	/** Security level in effect. */
-	readonly level: number;
-	readonly fingerprinting: Fingerprinting;
-}
-
 /** A connection to a server. */
 export class ClientConnection extends Connection {
-	/* Given up with the report: a request has kilobytes, and a session may last for hours. */
-	#case: HandshakeFacts | undefined;
+	/* Undefined after the report. */
+	#facts: ClientHandshakeFacts | undefined;
+	readonly #verifyRegistration: Disposable;
 	/** How its sessions are kept; undefined when they are not. */
 	readonly #resumption: Resumption | undefined;
 	/* A session was offered, and the handshake is not through. */
 	#offers = false;
 
-	/** @param resources - have the taking of notes, too, which ends with the report. */
+	/** @param verifyRegistration - one of the resources; it is released with the report. */
 	constructor(
 		ssl: Owned<Ssl>,
-		about: HandshakeFacts,
+		facts: ClientHandshakeFacts,
 		resumption: Resumption | undefined,
 		resources: Resources,
+		verifyRegistration: Disposable,
 	) {
 		super(ssl, resources);
-		this.#case = about;
+		this.#facts = facts;
+		this.#verifyRegistration = verifyRegistration;
 		this.#resumption = resumption;
 	}
 
 	get logMask(): number {
-		return this.#case?.verifyState.logMask ?? 0;
+		return this.#facts?.verifyState.logMask ?? 0;
 	}
 
 	/* OpenSSL cannot wait for the answer, so it comes before the handshake. */
@@ -119,15 +109,15 @@ export class ClientConnection extends Connection {
 	}
 
 	protected buildReport(): HandshakeReport {
-		const about = this.#case;
-		if (about === undefined) {
+		const facts = this.#facts;
+		if (facts === undefined) {
 			throw new Panic('a second report');
 		}
 
-		const context = buildClientReport(about);
-		this.release(about.verifyRegistration);
-		this.#case = undefined;
-		return context;
+		const report = buildClientReport(facts);
+		this.release(this.#verifyRegistration);
+		this.#facts = undefined;
+		return report;
 	}
 
 	/* There will be no report that smtp(8) could learn it from. */
@@ -138,7 +128,7 @@ export class ClientConnection extends Connection {
 		}
 
 		if (result === END || result === FAILED) {
-			this.#case?.verifyState.reporter?.report('validation_failure', 'tls-handshake-failure');
+			this.#facts?.verifyState.reporter?.report('validation_failure', 'tls-handshake-failure');
 		}
 
 		return result;
@@ -257,16 +247,17 @@ export function openClientConnection(
 	return new ClientConnection(
 		ssl,
 		{
-			application,
 			ssl: made,
+			features,
 			start,
 			verifyState: notes,
-			verifyRegistration: noting,
 			level: policy.level,
 			fingerprinting: {digest, bareKeys},
+			wildcardMatchesMultipleLabels: params.tls_wildcard_matches_multiple_labels !== 0,
 		},
 		resumption,
 		resources,
+		noting,
 	);
 }
 

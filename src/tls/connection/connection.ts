@@ -73,17 +73,6 @@ import {HandshakeInput} from './handshake-input.ts';
 /** The handshake is complete. */
 export const DONE = 1;
 
-/** All that a connection is made with, but for the descriptor of its peer. Disposal gives it back. */
-export interface ConnectionFactory extends Disposable {
-	/**
-	 * Prepares the connection. To be called once.
-	 *
-	 * @param fd - the peer's descriptor, non-blocking; borrowed, it has to outlive the connection.
-	 * @returns undefined when that is not possible; the reason has been logged.
-	 */
-	open(fd: Fd): Connection | undefined;
-}
-
 /** One TLS connection. Disposal releases the SSL, without telling the peer; the descriptor stays open. */
 export abstract class Connection implements Disposable {
 	readonly #ssl: Owned<Ssl>;

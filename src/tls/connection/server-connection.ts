@@ -14,6 +14,7 @@
 /*	connection(3), postfix src/tls/tls_server.c, tls_server_start()
 /*--*/
 
+import {Panic} from '../../base/errors.ts';
 import {Owned, Resources} from '../../base/owned.ts';
 import type {Fd} from '../../base/units.ts';
 import {ERR_clear_error} from '../../ffi/openssl/libcrypto.ts';
@@ -33,7 +34,7 @@ import {acceptClientKey} from '../raw-public-keys.ts';
 import {buildServerReport} from '../report/server-report.ts';
 import {ServerResumption, serveResumption} from '../resume/server-resumption.ts';
 import {separate} from '../resume/server-sessions.ts';
-import type {Fingerprinting} from '../verify/peer-names.ts';
+import type {ServerHandshakeFacts} from '../verify/handshake-facts.ts';
 import {registerVerifyState, type VerifyState} from '../verify/verify-callback.ts';
 import {attach, Connection} from './connection.ts';
 
@@ -47,41 +48,52 @@ export type ServerChoice = Pick<
 
 /** A connection from a client. */
 export class ServerConnection extends Connection {
-	readonly notes: VerifyState;
-	readonly fingerprinting: Fingerprinting;
-	readonly resumption: ServerResumption;
-	readonly #sni: SniRequest | undefined;
+	/* Both are undefined after the report: nothing of a handshake is kept for as long as a session lasts. */
+	#facts: ServerHandshakeFacts | undefined;
+	#resumption: ServerResumption | undefined;
+	#registrations: readonly Disposable[];
 
+	/** @param registrations - those of the resources that are only needed for the handshake and its report. */
 	constructor(
-		notes: VerifyState,
-		fingerprinting: Fingerprinting,
-		resumption: ServerResumption,
-		sni: SniRequest | undefined,
 		ssl: Owned<Ssl>,
+		facts: ServerHandshakeFacts,
+		resumption: ServerResumption,
 		resources: Resources,
+		registrations: readonly Disposable[],
 	) {
 		super(ssl, resources);
-		this.notes = notes;
-		this.fingerprinting = fingerprinting;
-		this.resumption = resumption;
-		this.#sni = sni;
-	}
-
-	/** The name that the client has asked for and got a certificate of; empty when there is none. */
-	get serverName(): string {
-		return this.#sni?.name ?? '';
+		this.#facts = facts;
+		this.#resumption = resumption;
+		this.#registrations = registrations;
 	}
 
 	get logMask(): number {
-		return this.notes.logMask;
+		return this.#facts?.verifyState.logMask ?? 0;
 	}
 
 	lookUp(done: () => void): void {
-		this.resumption.lookUp(done);
+		if (this.#resumption === undefined) {
+			done();
+		} else {
+			this.#resumption.lookUp(done);
+		}
 	}
 
 	protected buildReport(): HandshakeReport {
-		return buildServerReport(this);
+		const facts = this.#facts;
+		if (facts === undefined) {
+			throw new Panic('a second report');
+		}
+
+		const report = buildServerReport(facts);
+		for (const registration of this.#registrations) {
+			this.release(registration);
+		}
+
+		this.#registrations = [];
+		this.#facts = undefined;
+		this.#resumption = undefined;
+		return report;
 	}
 
 	protected handshakeStep(ssl: Ssl): number {
@@ -160,14 +172,19 @@ export function openServerConnection(
 		peername: undefined,
 		error: undefined,
 	};
-	resources.use(registerVerifyState(made, notes));
 	const resumption = new ServerResumption(terms, {...notes, serverid: start.serverid});
-	resources.use(serveResumption(made, resumption));
 	const sni = names && new SniRequest(names, notes.namaddr);
-	if (sni !== undefined) {
-		resources.use(selectCertificate(made, sni));
-	}
-
+	const registrations = [
+		resources.use(registerVerifyState(made, notes)),
+		resources.use(serveResumption(made, resumption)),
+		...(sni === undefined ? [] : [resources.use(selectCertificate(made, sni))]),
+	];
 	const bareKeys = features.legacyFingerprints && params.tls_legacy_public_key_fingerprints === 1;
-	return new ServerConnection(notes, {digest, bareKeys}, resumption, sni, ssl, resources);
+	return new ServerConnection(
+		ssl,
+		{ssl: made, features, verifyState: notes, fingerprinting: {digest, bareKeys}, tickets: resumption, sni},
+		resumption,
+		resources,
+		registrations,
+	);
 }

@@ -19,7 +19,6 @@
 /*--*/
 
 import {Finalizer, Owned} from '../../base/owned.ts';
-import type {Fd} from '../../base/units.ts';
 import {
 	digestOf,
 	ERR_clear_error,
@@ -43,7 +42,6 @@ import {
 	type SslMethod,
 } from '../../ffi/openssl/libssl.ts';
 import {warning} from '../../log/log.ts';
-import type {Connection, ConnectionFactory} from '../connection/connection.ts';
 import {printErrors} from '../library.ts';
 import {TLS_LOG_DEBUG} from '../log-mask.ts';
 import {infoCallback} from '../protocol-trace.ts';
@@ -100,16 +98,6 @@ export class SslContext implements Disposable {
 		return this.#cipherList === list;
 	}
 
-	/**
-	 * What makes one connection of this application.
-	 *
-	 * @param open - makes it. Until its descriptor comes, others may push the application out of the cache:
-	 * the context is kept until the result is disposed.
-	 */
-	opener(open: ConnectionFactory['open']): ConnectionFactory {
-		return new HeldOpener(this.retain(), open);
-	}
-
 	/** Keeps the context until the result is disposed, even if the application is disposed before that. */
 	retain(): Disposable {
 		this.#holders++;
@@ -134,27 +122,6 @@ export class SslContext implements Disposable {
 		if (this.#dismissed && this.#holders === 0) {
 			this.released();
 		}
-	}
-}
-
-class HeldOpener implements ConnectionFactory {
-	/* Has all that was asked for, which nobody needs for as long as the session lasts. */
-	#open: ConnectionFactory['open'] | undefined;
-	readonly #held: Disposable;
-
-	constructor(held: Disposable, open: ConnectionFactory['open']) {
-		this.#held = held;
-		this.#open = open;
-	}
-
-	open(fd: Fd): Connection | undefined {
-		const open = this.#open;
-		this.#open = undefined;
-		return open?.(fd);
-	}
-
-	[Symbol.dispose](): void {
-		this.#held[Symbol.dispose]();
 	}
 }
 

@@ -24,7 +24,6 @@ import {peerRawKey} from '../../ffi/openssl/raw-key.ts';
 import {type X509, X509_get0_pubkey, X509_V_OK} from '../../ffi/openssl/x509.ts';
 import {info} from '../../log/log.ts';
 import type {HandshakeReport} from '../../wire/handshake-report.ts';
-import type {HandshakeFacts} from '../connection/client-connection.ts';
 import {
 	TLS_LOG_CACHE,
 	TLS_LOG_CERTMATCH,
@@ -33,6 +32,7 @@ import {
 	TLS_LOG_UNTRUSTED,
 	TLS_LOG_VERBOSE,
 } from '../log-mask.ts';
+import type {ClientHandshakeFacts} from '../verify/handshake-facts.ts';
 import {legacyVerdict} from '../verify/legacy-verification.ts';
 import {namesOf} from '../verify/peer-names.ts';
 import {isDaneLevel, mustMatch, recordText, TLS_LEV_HALF_DANE} from '../verify/policy.ts';
@@ -53,15 +53,14 @@ import {
  *
  * Source: tls_client_post_connect(), postfix src/tls/tls_client.c.
  */
-export function buildClientReport(about: HandshakeFacts): HandshakeReport {
-	const {level, verifyState: notes, ssl} = about;
+export function buildClientReport(about: ClientHandshakeFacts): HandshakeReport {
+	const {features, level, verifyState: notes, ssl} = about;
 	const {logMask} = notes;
 	const reused = SSL_session_reused(ssl) === 1;
 	if (reused && (logMask & TLS_LOG_CACHE) !== 0) {
 		info(`${notes.namaddr}: Reusing old session`);
 	}
 
-	const {features} = about.application;
 	const certificate = SSL_get0_peer_certificate(ssl);
 	const rawKey = certificate === null && features.rawPublicKeys ? peerRawKey(ssl) : null;
 	const names = namesOf(certificate, rawKey, about.fingerprinting, notes.namaddr);
@@ -89,7 +88,7 @@ export function buildClientReport(about: HandshakeFacts): HandshakeReport {
 		info(`${namaddr}: ${credentialLine({...names, peer_CN}, features)}`);
 	}
 
-	const context: HandshakeReport = {
+	const report: HandshakeReport = {
 		...names,
 		peer_CN,
 		level,
@@ -107,10 +106,10 @@ export function buildClientReport(about: HandshakeFacts): HandshakeReport {
 		trace_size_limit: 0,
 	};
 	if ((logMask & TLS_LOG_SUMMARY) !== 0) {
-		info(summary('to', context));
+		info(summary('to', report));
 	}
 
-	return context;
+	return report;
 }
 
 /* Log levels that tell of credentials. */
@@ -121,7 +120,7 @@ const CREDENTIALS = TLS_LOG_CERTMATCH | TLS_LOG_VERBOSE | TLS_LOG_PEERCERT;
  * where the policy could not be applied it must not count whatever it is.
  */
 function verdictOn(
-	{application, level, verifyState: notes, ssl}: HandshakeFacts,
+	{features, level, verifyState: notes, ssl}: ClientHandshakeFacts,
 	certificate: X509 | null,
 	rawKey: EvpPkey | null,
 ): {readonly trusted: boolean; readonly matched: boolean} {
@@ -131,7 +130,7 @@ function verdictOn(
 
 	const result = SSL_get_verify_result(ssl);
 	const nameOnly =
-		application.features.mismatchIsTrusted &&
+		features.mismatchIsTrusted &&
 		certificate !== null &&
 		mustMatch(level) &&
 		result === X509_V_ERR_HOSTNAME_MISMATCH;
@@ -143,7 +142,7 @@ function verdictOn(
 
 /* Problems are told when a session is new, before it is kept: later there is only a hint. */
 function explain(
-	{application, verifyState: notes, start}: HandshakeFacts,
+	{features, verifyState: notes, start}: ClientHandshakeFacts,
 	good: boolean,
 	reused: boolean,
 	raw: boolean,
@@ -153,7 +152,7 @@ function explain(
 	}
 
 	if (reused) {
-		const what = application.features.credentialLines && !raw ? 'peer credential' : 'certificate';
+		const what = features.credentialLines && !raw ? 'peer credential' : 'certificate';
 		info(`${start.namaddr}: re-using session with untrusted ${what}, look for details earlier in the log`);
 	} else {
 		logVerifyError(notes);
@@ -171,7 +170,7 @@ function credentialLine(
 }
 
 /* How a peer has proved itself. Source: tls_dane_log(), postfix src/tls/tls_dane.c. */
-function logMatch({level, verifyState: notes, ssl}: HandshakeFacts, certificate: X509 | null): void {
+function logMatch({level, verifyState: notes, ssl}: ClientHandshakeFacts, certificate: X509 | null): void {
 	const peername = nameOf({verifyState: notes, ssl}, certificate);
 	if (peername !== '') {
 		info(`${notes.namaddr}: matched peername: ${peername}`);
@@ -202,7 +201,7 @@ function logMatch({level, verifyState: notes, ssl}: HandshakeFacts, certificate:
 
 /* A certificate without a common name is called by the name that has matched. */
 function nameOf(
-	{verifyState: notes, ssl}: Pick<HandshakeFacts, 'ssl' | 'verifyState'>,
+	{verifyState: notes, ssl}: Pick<ClientHandshakeFacts, 'ssl' | 'verifyState'>,
 	certificate: X509 | null,
 ): string {
 	return certificate === null ? '' : (notes.peername ?? SSL_get0_peername(ssl) ?? '');

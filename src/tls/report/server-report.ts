@@ -27,7 +27,6 @@ import {
 } from '../../ffi/openssl/x509.ts';
 import {info} from '../../log/log.ts';
 import type {HandshakeReport} from '../../wire/handshake-report.ts';
-import type {ServerConnection} from '../connection/server-connection.ts';
 import {
 	TLS_LOG_CACHE,
 	TLS_LOG_PEERCERT,
@@ -35,6 +34,7 @@ import {
 	TLS_LOG_UNTRUSTED,
 	TLS_LOG_VERBOSE,
 } from '../log-mask.ts';
+import type {ServerHandshakeFacts} from '../verify/handshake-facts.ts';
 import {namesOf} from '../verify/peer-names.ts';
 import {logVerifyError} from '../verify/verify-callback.ts';
 import {
@@ -50,12 +50,18 @@ import {
  *
  * Source: tls_server_post_accept(), postfix src/tls/tls_server.c.
  */
-export function buildServerReport(connection: ServerConnection): HandshakeReport {
-	const {notes, resumption, ssl} = connection;
+export function buildServerReport({
+	features,
+	fingerprinting,
+	sni,
+	ssl,
+	tickets,
+	verifyState: notes,
+}: ServerHandshakeFacts): HandshakeReport {
 	const {logMask, namaddr} = notes;
 	const reused = SSL_session_reused(ssl) === 1;
 	if (reused && (logMask & TLS_LOG_CACHE) !== 0) {
-		const ticketed = resumption.opened || (resumption.issued && !notes.features.openedTicketsOnly);
+		const ticketed = tickets.opened || (tickets.issued && !features.openedTicketsOnly);
 		info(`${namaddr}: Reusing old session${ticketed ? ' (RFC 5077 session ticket)' : ''}`);
 	}
 
@@ -66,11 +72,11 @@ export function buildServerReport(connection: ServerConnection): HandshakeReport
 		logSubject(certificate);
 	}
 
-	const rawKey = certificate === null && notes.features.rawPublicKeys ? peerRawKey(ssl) : null;
-	const names = namesOf(certificate, rawKey, connection.fingerprinting, namaddr);
+	const rawKey = certificate === null && features.rawPublicKeys ? peerRawKey(ssl) : null;
+	const names = namesOf(certificate, rawKey, fingerprinting, namaddr);
 	if ((logMask & (TLS_LOG_VERBOSE | TLS_LOG_PEERCERT)) !== 0) {
 		if (certificate !== null) {
-			const [fingerprint, keyFingerprint] = notes.features.credentialLines
+			const [fingerprint, keyFingerprint] = features.credentialLines
 				? ['cert fingerprint', 'pkey fingerprint']
 				: ['fingerprint', 'pkey_fingerprint'];
 			info(
@@ -89,28 +95,23 @@ export function buildServerReport(connection: ServerConnection): HandshakeReport
 		}
 	}
 
-	const context: HandshakeReport = {
+	const report: HandshakeReport = {
 		...names,
 		level: 0,
 		peer_status:
 			(certificate === null ? 0 : TLS_CERT_FLAG_PRESENT) |
 			(rawKey === null ? 0 : TLS_CRED_FLAG_RPK) |
 			(trusted ? TLS_CERT_FLAG_TRUSTED : 0),
-		...negotiated(
-			ssl,
-			certificate === null ? rawKey : X509_get0_pubkey(certificate),
-			'server',
-			notes.features,
-		),
+		...negotiated(ssl, certificate === null ? rawKey : X509_get0_pubkey(certificate), 'server', features),
 		namaddr,
 		rpt_reported: 0,
 		trace_size_limit: 0,
 	};
 	if ((logMask & TLS_LOG_SUMMARY) !== 0) {
-		info(summary('from', context, connection.serverName));
+		info(summary('from', report, sni?.name));
 	}
 
-	return context;
+	return report;
 }
 
 function logSubject(certificate: X509): void {

@@ -22,10 +22,10 @@ import {SSL_get_verify_result, type Ssl} from '../../ffi/openssl/libssl.ts';
 import {derOfCertificate, type X509, X509_get0_pubkey, X509_V_OK} from '../../ffi/openssl/x509.ts';
 import {info, warning} from '../../log/log.ts';
 import type {ClientStart} from '../../wire/client-settings.ts';
-import type {HandshakeFacts} from '../connection/client-connection.ts';
 import {printErrors} from '../library.ts';
 import {TLS_LOG_CERTMATCH, TLS_LOG_VERBOSE} from '../log-mask.ts';
 import {isAscii} from '../midna-domain.ts';
+import type {ClientHandshakeFacts} from './handshake-facts.ts';
 import {certificateFingerprint, keyFingerprint} from './peer-names.ts';
 import {type AppliedPolicy, isDaneLevel, TLS_LEV_HALF_DANE} from './policy.ts';
 import {asciiName, namePattern} from './server-name.ts';
@@ -101,7 +101,11 @@ export interface LegacyVerdict {
 }
 
 /** Looks at the certificate of a complete handshake. Source: verify_extract_print(), verify_extract_name(). */
-export function legacyVerdict(about: HandshakeFacts, certificate: X509, commonName: string): LegacyVerdict {
+export function legacyVerdict(
+	about: ClientHandshakeFacts,
+	certificate: X509,
+	commonName: string,
+): LegacyVerdict {
 	const {level, verifyState: notes, ssl} = about;
 	logAnchor(about);
 	const byDigest = matchesDigest(about, certificate);
@@ -123,7 +127,7 @@ export function legacyVerdict(about: HandshakeFacts, certificate: X509, commonNa
 
 /* Whether the certificate itself, or its key, is one that the client knows. Source: tls_dane_match(). */
 function matchesDigest(
-	{fingerprinting, verifyState: notes, start}: HandshakeFacts,
+	{fingerprinting, verifyState: notes, start}: ClientHandshakeFacts,
 	certificate: X509,
 ): boolean {
 	const hasKey = X509_get0_pubkey(certificate) !== null;
@@ -157,7 +161,7 @@ function matchesDigest(
 }
 
 /* By which anchor the chain is trusted. */
-function logAnchor({verifyState: notes, ssl}: HandshakeFacts): void {
+function logAnchor({verifyState: notes, ssl}: ClientHandshakeFacts): void {
 	if (
 		(notes.logMask & (TLS_LOG_VERBOSE | TLS_LOG_CERTMATCH)) === 0 ||
 		SSL_get_verify_result(ssl) !== X509_V_OK
@@ -185,13 +189,12 @@ function logAnchor({verifyState: notes, ssl}: HandshakeFacts): void {
 }
 
 function compareNames(
-	about: HandshakeFacts,
+	about: ClientHandshakeFacts,
 	certificate: X509,
 	commonName: string,
 	tellAll: boolean,
 ): {readonly matched: boolean; readonly hasDnsNames: boolean; readonly name: string | undefined} {
-	const {application, verifyState: notes, start} = about;
-	const anyDepth = application.params.tls_wildcard_matches_multiple_labels !== 0;
+	const {verifyState: notes, start, wildcardMatchesMultipleLabels: anyDepth} = about;
 	const verbose = tellAll || (notes.logMask & TLS_LOG_VERBOSE) !== 0;
 	const dnsNames = dnsNamesOf(certificate);
 	let name: string | undefined;
