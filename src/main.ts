@@ -308,14 +308,11 @@ import {runSupervisorRequest} from './boot/supervisor-request.ts';
 import {serviceArgumentNames} from './conf/service-arguments.ts';
 import {isatty} from './ffi/libc/libc.ts';
 import * as log from './log/log.ts';
-import {postlogTransport, syslogTransport} from './log/transport.ts';
+import {openLogFromEnvironment} from './log/open-log.ts';
 import {type Options, parseOptions} from './master/options.ts';
 import {notifyExit, parentProcessFrom, setInheritedCloseOnExec} from './master/parent-process.ts';
 import {Watchdog} from './master/watchdog.ts';
 import {configure, PROCESS_NAME, serve} from './tlsproxy.ts';
-
-/** Facility of records from before main.cf is read. Source: LOG_MAIL, syslog(3). */
-const LOG_MAIL = 2 << 3;
 
 /** Seconds for the start of a process: the limit of launch.pl, but time in which the process is stopped does not count. */
 const START_LIMIT = 100 as Seconds;
@@ -324,7 +321,7 @@ start().catch(end);
 
 async function start(): Promise<void> {
 	new Watchdog(START_LIMIT).restart();
-	openFirstLog();
+	openLogFromEnvironment(process.env, PROCESS_NAME);
 	const errand = process.env['TLSPROXY_ERRAND'];
 	if (errand !== undefined) {
 		const configuration = await configure(options(), process.env);
@@ -346,17 +343,6 @@ async function start(): Promise<void> {
 
 function options(): Options {
 	return parseOptions(process.argv.slice(2), serviceArgumentNames);
-}
-
-/* Until main.cf has been read the environment says where records go. Source: postfix src/global/maillog_client.c. */
-function openFirstLog(): void {
-	const tag = `${process.env['MAIL_LOGTAG'] ?? 'postfix'}/${PROCESS_NAME}`;
-	const postlog = process.env['POSTLOG_SERVICE'] ?? '';
-	log.openLog(
-		postlog === ''
-			? syslogTransport(tag, LOG_MAIL)
-			: postlogTransport(postlog, process.env['POSTLOG_HOSTNAME'] ?? 'amnesiac', tag),
-	);
 }
 
 function end(reason: unknown): never {

@@ -17,7 +17,7 @@
 /*--*/
 
 import {ConfigurationError} from './base/errors.ts';
-import {splitList} from './base/text.ts';
+import {errorText} from './base/text.ts';
 import {type Fd, toMilliseconds} from './base/units.ts';
 import {readPrefetchedConfig} from './boot/prefetched-config.ts';
 import type {Configuration} from './conf/configuration.ts';
@@ -31,10 +31,8 @@ import {Reactor} from './event/reactor.ts';
 import {close, malloc_trim, tzset} from './ffi/libc/libc.ts';
 import {loadTlsrpt} from './ffi/libtlsrpt.ts';
 import {loadOpenssl} from './ffi/openssl/openssl.ts';
-import {facilityNumber} from './log/facility.ts';
-import {openJsonLog} from './log/json-file.ts';
 import * as log from './log/log.ts';
-import {postlogTransport, syslogTransport, withStderr} from './log/transport.ts';
+import {openConfiguredLog} from './log/open-log.ts';
 import {EventServer} from './master/event-server.ts';
 import type {Options} from './master/options.ts';
 import {notifySupervisor, type ParentProcess} from './master/parent-process.ts';
@@ -82,8 +80,20 @@ export async function configure(
 	});
 	const utf8 = loadMidna(configuration);
 	configuration.check();
-	await openLog(configuration, options);
-	log.allowUtf8(utf8);
+	await openConfiguredLog({
+		syslog_name: configuration.string('syslog_name'),
+		syslog_facility: configuration.string('syslog_facility'),
+		maillog_file: configuration.string('maillog_file'),
+		maillog_file_prefixes: configuration.string('maillog_file_prefixes'),
+		postlogSocket: `${configuration.string('queue_directory')}/public/${configuration.string('postlog_service_name')}`,
+		myhostname: configuration.string('myhostname'),
+		utf8,
+		configDirectory: configuration.configDirectory,
+		processName: PROCESS_NAME,
+		verbosity: options.verbose,
+		stderr: options.stderrToo,
+		jsonLog: pathArgument(options.serviceArguments, 'json_log'),
+	});
 	loadLibrary(configuration);
 	return configuration;
 }
@@ -220,9 +230,7 @@ function loadLibrary(configuration: Configuration): void {
 	try {
 		missing = loadOpenssl(name);
 	} catch (reason) {
-		throw new ConfigurationError(
-			`cannot load ${name}, which Postfix is linked with: ${reason instanceof Error ? reason.message : String(reason)}`,
-		);
+		throw new ConfigurationError(`cannot load ${name}, which Postfix is linked with: ${errorText(reason)}`);
 	}
 
 	if (missing.length > 0) {
@@ -240,44 +248,6 @@ function loadReporting(configuration: Configuration): void {
 	try {
 		loadTlsrpt(name);
 	} catch (reason) {
-		const why = reason instanceof Error ? reason.message : String(reason);
-		log.warning(`no TLSRPT: cannot load ${name}, which Postfix is linked with: ${why}`);
+		log.warning(`no TLSRPT: cannot load ${name}, which Postfix is linked with: ${errorText(reason)}`);
 	}
-}
-
-/* Source: maillog_client_init(), postfix src/global/maillog_client.c. */
-async function openLog(
-	configuration: Configuration,
-	{stderrToo, verbose, serviceArguments: words}: Options,
-): Promise<void> {
-	const tag = `${configuration.string('syslog_name')}/${PROCESS_NAME}`;
-	const transport = transportOf(configuration, tag);
-	log.openLog(stderrToo ? withStderr(transport, PROCESS_NAME) : transport);
-	log.setVerbosity(verbose);
-	const path = pathArgument(words, 'json_log');
-	const json = path === undefined ? undefined : openJsonLog(path);
-	if (json !== undefined) {
-		const {jsonRecords} = await import('./log/json-record.ts');
-		log.addRecordListener(jsonRecords(tag, json));
-	}
-}
-
-function transportOf(configuration: Configuration, tag: string): log.LogTransport {
-	const file = configuration.string('maillog_file');
-	if (file === '') {
-		return syslogTransport(
-			tag,
-			facilityNumber(configuration.string('syslog_facility'), configuration.configDirectory),
-		);
-	}
-
-	const prefixes = splitList(configuration.string('maillog_file_prefixes'));
-	if (!prefixes.some(prefix => file.startsWith(prefix))) {
-		throw new ConfigurationError(
-			`maillog_file value '${file}' does not match any prefix in maillog_file_prefixes`,
-		);
-	}
-
-	const socket = `${configuration.string('queue_directory')}/public/${configuration.string('postlog_service_name')}`;
-	return postlogTransport(socket, configuration.string('myhostname'), tag);
 }

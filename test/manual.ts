@@ -5,8 +5,8 @@ import test from 'ava';
 const root = new URL('../src/', import.meta.url).pathname;
 const modules = globSync('**/*.ts', {cwd: root}).toSorted();
 
-/** Lines at which a file asks to be two. */
-const LENGTH_LIMIT = 400;
+/** A reminder, not a rule: a longer file may have more than one topic. */
+const LENGTH_LIMIT = 600;
 
 /* Modules whose page is about something else than the module: main.ts carries that of the program. */
 const pageNames: ReadonlyMap<string, string> = new Map([['main.ts', 'tlsproxy 8']]);

@@ -2,8 +2,11 @@
 /* NAME
 /*	text 3
 /* SUMMARY
-/*	text in the forms that Postfix gives it
+/*	conversions of text
 /* DESCRIPTION
+/*	Lists, white space and bytes as Postfix understands them, and the
+/*	text of errors and binary data.
+/*
 /*	Postfix has three notions of white space, and none of them is that
 /*	of JavaScript, which includes characters above 127. A name in
 /*	UTF-8 that is held one byte per character contains such
@@ -44,4 +47,15 @@ export function toBytes(text: string): string {
 /** The opposite of toBytes(). What is not valid UTF-8 is lost. */
 export function fromBytes(text: string): string {
 	return Buffer.from(text, 'latin1').toString();
+}
+
+/** The message of whatever was thrown. */
+export function errorText(reason: unknown): string {
+	return reason instanceof Error ? reason.message : String(reason);
+}
+
+/** Upper-case hexadecimal digits, two per byte, with a separator between bytes. */
+export function hexText(bytes: Uint8Array, separator = ''): string {
+	const digits = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString('hex').toUpperCase();
+	return separator === '' ? digits : digits.replaceAll(/..(?=.)/g, `$&${separator}`);
 }

@@ -43,7 +43,7 @@
 import {Panic} from '../base/errors.ts';
 import {Owned} from '../base/owned.ts';
 import type {Fd, Milliseconds} from '../base/units.ts';
-import {addon as koffi} from '../ffi/addon.ts';
+import {addon as koffi} from '../ffi/libc/addon.ts';
 import {
 	allocate,
 	EPOLL_CLOEXEC,

@@ -22,7 +22,7 @@
 /*	https://unicode.org/reports/tr46/
 /*--*/
 
-import {addon as koffi} from './addon.ts';
+import {addon as koffi} from './libc/addon.ts';
 import {type Address, allocate} from './libc/libc.ts';
 
 type Call = ReturnType<ReturnType<typeof koffi.load>['func']>;

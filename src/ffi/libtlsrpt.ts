@@ -14,7 +14,7 @@
 /*	RFC 8460
 /*--*/
 
-import {addon as koffi} from './addon.ts';
+import {addon as koffi} from './libc/addon.ts';
 import {type Address, allocate, cText} from './libc/libc.ts';
 
 type Call = ReturnType<ReturnType<typeof koffi.load>['func']>;

@@ -1,5 +1,13 @@
 import test from 'ava';
-import {foldSpace, fromBytes, splitList, toBytes, trimSpace} from '../../src/base/text.ts';
+import {
+	errorText,
+	foldSpace,
+	fromBytes,
+	hexText,
+	splitList,
+	toBytes,
+	trimSpace,
+} from '../../src/base/text.ts';
 
 test('wordsOf splits at blank, tab, carriage return, newline and comma', t => {
 	t.deepEqual(splitList(' a, b,,c\td\n'), ['a', 'b', 'c', 'd']);
@@ -34,4 +42,17 @@ test('trimSpace removes white space of C at both ends, and no other', t => {
 test('toBytes has a character for each byte, and fromBytes takes it back', t => {
 	t.is(toBytes('é'), '\u00C3\u00A9');
 	t.is(fromBytes(toBytes('bücher 例')), 'bücher 例');
+});
+
+test('errorText is the message of an error, and the text of anything else', t => {
+	t.is(errorText(new TypeError('no')), 'no');
+	t.is(errorText('no'), 'no');
+	t.is(errorText(undefined), 'undefined');
+});
+
+test('hexText has two upper-case digits per byte, with separators between bytes only', t => {
+	t.is(hexText(Uint8Array.of(0, 0xab, 7)), '00AB07');
+	t.is(hexText(Uint8Array.of(0, 0xab, 7), ':'), '00:AB:07');
+	t.is(hexText(Uint8Array.of(), ':'), '');
+	t.is(hexText(Uint8Array.of(1, 2, 3, 4).subarray(1, 3), ':'), '02:03');
 });

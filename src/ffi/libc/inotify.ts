@@ -12,7 +12,7 @@
 /*--*/
 
 import type {Brand, Fd} from '../../base/units.ts';
-import {addon as koffi} from '../addon.ts';
+import {addon as koffi} from './addon.ts';
 import {allocate, read} from './libc.ts';
 
 /** Number of a watch. */

@@ -17,7 +17,7 @@
 /*--*/
 
 import type {Brand, Fd} from '../../base/units.ts';
-import {addon as koffi} from '../addon.ts';
+import {addon as koffi} from './addon.ts';
 
 /** An address in C memory. */
 export type Address = Brand<bigint, 'Address'>;

@@ -9,7 +9,7 @@
 /*	throw, and leave errno(3) as it was.
 /*--*/
 
-import {addon as koffi} from '../addon.ts';
+import {addon as koffi} from '../libc/addon.ts';
 import {type Address, errno, setErrno} from '../libc/libc.ts';
 import type {ClientHelloCallback} from './hello.ts';
 import type {Pointer} from './libcrypto.ts';

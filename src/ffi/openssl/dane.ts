@@ -10,7 +10,7 @@
 /*	SSL_CTX_dane_enable(3ssl), SSL_set1_host(3ssl)
 /*--*/
 
-import {addon as koffi} from '../addon.ts';
+import {addon as koffi} from '../libc/addon.ts';
 import {type Address, allocate, cText} from '../libc/libc.ts';
 import type {EvpMd} from './libcrypto.ts';
 import type {Ssl, SslCtx} from './libssl.ts';

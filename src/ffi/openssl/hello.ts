@@ -10,7 +10,7 @@
 /*	SSL_CTX_set_client_hello_cb(3ssl)
 /*--*/
 
-import {addon as koffi} from '../addon.ts';
+import {addon as koffi} from '../libc/addon.ts';
 import {type Address, allocate} from '../libc/libc.ts';
 import type {Pointer} from './libcrypto.ts';
 import type {Ssl, SslCtx} from './libssl.ts';

@@ -13,7 +13,7 @@
 
 import {Panic} from '../../base/errors.ts';
 import type {Brand} from '../../base/units.ts';
-import {addon as koffi} from '../addon.ts';
+import {addon as koffi} from '../libc/addon.ts';
 import {type Address, allocate, memcpy} from '../libc/libc.ts';
 import {libcrypto} from './openssl.ts';
 

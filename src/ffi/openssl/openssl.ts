@@ -20,7 +20,7 @@
 /*--*/
 
 import {Panic} from '../../base/errors.ts';
-import {addon as koffi} from '../addon.ts';
+import {addon as koffi} from '../libc/addon.ts';
 
 /** The two libraries of one release. */
 type Part = 'libcrypto' | 'libssl';

@@ -8,7 +8,7 @@
 /*	is made of their bytes belongs to the caller.
 /*--*/
 
-import {addon as koffi} from '../addon.ts';
+import {addon as koffi} from '../libc/addon.ts';
 import {type Address, allocate} from '../libc/libc.ts';
 import {CRYPTO_free, type Decoded, decodeDer, type EvpPkey, isOpenssl3, type Pointer} from './libcrypto.ts';
 import {libcrypto} from './openssl.ts';

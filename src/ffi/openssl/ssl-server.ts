@@ -10,7 +10,7 @@
 /*	libssl(3), for all that both sides have
 /*--*/
 
-import {addon as koffi} from '../addon.ts';
+import {addon as koffi} from '../libc/addon.ts';
 import {type Address, strlen} from '../libc/libc.ts';
 import type {Pointer} from './libcrypto.ts';
 import {

@@ -11,7 +11,7 @@
 /*	connections are made.
 /*--*/
 
-import {addon as koffi} from '../addon.ts';
+import {addon as koffi} from '../libc/addon.ts';
 import {type Address, allocate} from '../libc/libc.ts';
 import {decodeDer, encodeDer, type Pointer} from './libcrypto.ts';
 import type {Ssl, SslCtx} from './libssl.ts';

@@ -10,7 +10,7 @@
 /*	pem(3), how certificates are read
 /*--*/
 
-import {addon as koffi} from '../addon.ts';
+import {addon as koffi} from '../libc/addon.ts';
 import {type Address, allocate} from '../libc/libc.ts';
 import {
 	EVP_get_digestbyname,

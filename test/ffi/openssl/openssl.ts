@@ -4,10 +4,10 @@ import {execa} from 'execa';
 
 /** Runs a few lines in a process of their own: a process has one OpenSSL. Their result comes back. */
 async function inProcess(...lines: readonly string[]): Promise<unknown> {
-	const modules = globSync('*.ts', {cwd: new URL('../../src/ffi/', import.meta.url).pathname});
+	const modules = globSync('**/*.ts', {cwd: new URL('../../../src/ffi/', import.meta.url).pathname});
 	const imports = modules.map(
 		(name, index) =>
-			`const m${index} = await import(${JSON.stringify(new URL(`../../src/ffi/${name}`, import.meta.url).href)});`,
+			`const m${index} = await import(${JSON.stringify(new URL(`../../../src/ffi/${name}`, import.meta.url).href)});`,
 	);
 	const all = `const ffi = Object.assign({}, ${modules.map((_, index) => `m${index}`).join(', ')});`;
 	const script = [...imports, all, ...lines].join('\n');
