@@ -330,15 +330,15 @@ async function start(): Promise<void> {
 		);
 	}
 
-	const ancestry = parentProcessFrom(process.env);
-	log.onExit(status => notifyExit(ancestry, status));
+	const parentProcess = parentProcessFrom(process.env);
+	log.onExit(status => notifyExit(parentProcess, status));
 	if (isatty(0 as Fd) === 1) {
 		throw new ConfigurationError('do not run this command by hand');
 	}
 
-	setInheritedCloseOnExec(ancestry);
+	setInheritedCloseOnExec(parentProcess);
 	process.on('uncaughtException', end);
-	await serve(options(), process.env, ancestry);
+	await serve(options(), process.env, parentProcess);
 }
 
 function options(): Options {

@@ -68,7 +68,7 @@ export const PROCESS_NAME = 'tlsproxy';
 export async function configure(
 	options: Options,
 	environment: NodeJS.ProcessEnv,
-	printed?: PostconfOutput,
+	postconfOutput?: PostconfOutput,
 ): Promise<Configuration> {
 	const configDirectory = environment['MAIL_CONFIG'];
 	const configuration = await readConfiguration({
@@ -76,7 +76,7 @@ export async function configure(
 		overrides: options.overrides,
 		serviceName: options.serviceName ?? PROCESS_NAME,
 		processName: PROCESS_NAME,
-		parameters: printed?.parameters,
+		parameters: postconfOutput?.parameters,
 	});
 	const utf8 = loadMidna(configuration);
 	configuration.check();
@@ -108,17 +108,19 @@ export async function configure(
 export async function serve(
 	options: Options,
 	environment: NodeJS.ProcessEnv,
-	ancestry: ParentProcess,
+	parentProcess: ParentProcess,
 ): Promise<void> {
 	const offer = environment['TLSPROXY_OFFER'];
-	const printed =
+	const postconfOutput =
 		offer === undefined ? undefined : parsePostconfOutput(readPrefetchedConfig(Number(offer) as Fd));
 	/* A client waits for us: what takes time is begun before it is needed. What goes wrong is heard then. */
 	const master =
-		printed === undefined ? readMasterFile(environment['MAIL_CONFIG']) : Promise.resolve(printed.master);
+		postconfOutput === undefined
+			? readMasterFile(environment['MAIL_CONFIG'])
+			: Promise.resolve(postconfOutput.master);
 	master.catch(() => undefined);
-	const configuration = await configure(options, environment, printed);
-	exitIfMasterGone(ancestry);
+	const configuration = await configure(options, environment, postconfOutput);
+	exitIfMasterGone(parentProcess);
 	const limits = {
 		perClient: limitArgument(options.serviceArguments, 'client_handshake_count_limit'),
 		total: limitArgument(options.serviceArguments, 'handshake_count_limit'),
@@ -140,19 +142,20 @@ export async function serve(
 		greeting: features.greeting,
 		idle: toMilliseconds(configuration.seconds('ipc_idle')),
 	});
-	const keyring = new CredentialStore();
-	const server = new ServerRole(configuration, keyring, new ServerRoleSessions(tlsmgr, features));
+	const credentialStore = new CredentialStore();
+	const server = new ServerRole(configuration, credentialStore, new ServerRoleSessions(tlsmgr, features));
 	/* From before files are read: what is half written by now will be seen to change. */
-	const renewal = new CredentialWatch();
-	const watch = (materials: readonly CredentialFiles[]): void => renewal.watch(fileNames(materials));
+	const credentialWatch = new CredentialWatch();
+	const watch = (credentialFiles: readonly CredentialFiles[]): void =>
+		credentialWatch.watch(fileNames(credentialFiles));
 	await server.load(watch);
 	const sessions = new ClientRoleSessions(tlsmgr, clock, features);
-	const client = new ClientRole(configuration, keyring, sessions);
+	const client = new ClientRole(configuration, credentialStore, sessions);
 	await client.load(master, watch);
 	/* What was begun and not waited for would go on in the jail, where it may not do what it needs. */
 	await Promise.allSettled([master]);
 
-	exitIfMasterGone(ancestry);
+	exitIfMasterGone(parentProcess);
 	const watchdog = new Watchdog(configuration.seconds('tlsproxy_watchdog_timeout'));
 	/* Where there is no file to say so any more, the time zone has to be known. */
 	tzset();
@@ -165,16 +168,16 @@ export async function serve(
 		}
 	}
 
-	const host: SessionContext = {
+	const context: SessionContext = {
 		features,
 		settingsParser: new ClientSettingsParser(features),
 		reactor,
 		clock,
 		handshakeLimiter: new HandshakeLimiter(limits, clock),
-		prepare: order =>
-			order.role === 'client'
-				? client.prepare(order.settings)
-				: server.prepare(order.request, order.settings),
+		prepare: complete =>
+			complete.role === 'client'
+				? client.prepare(complete.settings)
+				: server.prepare(complete.request, complete.settings),
 		serves: role => (role === 'client' ? client : server).enabled,
 		ended() {
 			events.ended();
@@ -183,7 +186,7 @@ export async function serve(
 	const events = new EventServer(
 		reactor,
 		clock,
-		ancestry,
+		parentProcess,
 		{
 			maxIdle: configuration.seconds('max_idle'),
 			maxUse: configuration.integer('max_use'),
@@ -191,7 +194,7 @@ export async function serve(
 		},
 		{
 			serve(connection) {
-				Session.open(host, connection);
+				Session.open(context, connection);
 			},
 			finish(done) {
 				sessions.flush(() => {
@@ -201,9 +204,9 @@ export async function serve(
 			},
 		},
 	);
-	renewal.start(reactor, clock, files => events.renew(files));
+	credentialWatch.start(reactor, clock, files => events.renew(files));
 	watchdog.watchLoop();
-	notifySupervisor(ancestry, 'ready');
+	notifySupervisor(parentProcess, 'ready');
 	setTimeout(tidyUp, TIDY_UP_AFTER);
 }
 

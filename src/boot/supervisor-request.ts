@@ -65,15 +65,15 @@ async function check(changed: readonly string[], configuration: Configuration): 
 		return 1;
 	}
 
-	const materials = await materialsOf(configuration);
-	const files = fileNames(materials).filter(known => changed.includes(known));
+	const credentialFiles = await materialsOf(configuration);
+	const files = fileNames(credentialFiles).filter(known => changed.includes(known));
 	if (files.length === 0) {
 		/* Nobody uses them any more, once main.cf is read again: until then there is nothing better. */
 		return 1;
 	}
 
 	const names = toBytes([...new Set(files)].join(', '));
-	const problem = loadProblem(materials, files);
+	const problem = loadProblem(credentialFiles, files);
 	if (problem === undefined) {
 		log.info(`${names}: changed, and used for new connections`);
 		return 0;

@@ -33,7 +33,7 @@ interface Entry<Item> {
 
 /** A queue whose flows take turns. */
 export class FairQueue<Item> {
-	readonly #flows = new Map<string, Flow<Item>>();
+	readonly #queues = new Map<string, Flow<Item>>();
 	#first: Flow<Item> | undefined;
 	#last: Flow<Item> | undefined;
 	#size = 0;
@@ -47,50 +47,50 @@ export class FairQueue<Item> {
 	add(item: Item, name?: string): void {
 		this.#size++;
 		const entry: Entry<Item> = {item, next: undefined};
-		const known = name === undefined ? undefined : this.#flows.get(name);
+		const known = name === undefined ? undefined : this.#queues.get(name);
 		if (known !== undefined) {
 			known.last.next = entry;
 			known.last = entry;
 			return;
 		}
 
-		const flow: Flow<Item> = {name, first: entry, last: entry, next: undefined};
+		const key: Flow<Item> = {name, first: entry, last: entry, next: undefined};
 		if (name !== undefined) {
-			this.#flows.set(name, flow);
+			this.#queues.set(name, key);
 		}
 
-		this.#append(flow);
+		this.#append(key);
 	}
 
 	/** Takes the next item of the flow whose turn it is; undefined when none waits. */
 	take(): Item | undefined {
-		const flow = this.#first;
-		if (flow === undefined) {
+		const key = this.#first;
+		if (key === undefined) {
 			return undefined;
 		}
 
 		this.#size--;
-		this.#first = flow.next;
-		flow.next = undefined;
-		const {item, next} = flow.first;
+		this.#first = key.next;
+		key.next = undefined;
+		const {item, next} = key.first;
 		if (next !== undefined) {
-			flow.first = next;
-			this.#append(flow);
-		} else if (flow.name !== undefined) {
-			this.#flows.delete(flow.name);
+			key.first = next;
+			this.#append(key);
+		} else if (key.name !== undefined) {
+			this.#queues.delete(key.name);
 		}
 
 		return item;
 	}
 
 	/* Where the last flow is gone, what #last says means nothing. */
-	#append(flow: Flow<Item>): void {
+	#append(key: Flow<Item>): void {
 		if (this.#first === undefined || this.#last === undefined) {
-			this.#first = flow;
+			this.#first = key;
 		} else {
-			this.#last.next = flow;
+			this.#last.next = key;
 		}
 
-		this.#last = flow;
+		this.#last = key;
 	}
 }

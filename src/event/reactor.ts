@@ -128,10 +128,10 @@ export class Reactor implements Disposable, Registry {
 	#continuing: NodeJS.Immediate | undefined;
 	#turning = false;
 	#looked = 0 as Milliseconds;
-	#patient: {readonly fd: Fd; readonly watcher: Watcher} | undefined;
-	#patientReady = false;
-	#patientSince: Milliseconds | undefined;
-	#impatient = false;
+	#deferred: {readonly fd: Fd; readonly watcher: Watcher} | undefined;
+	#deferredReady = false;
+	#deferredSince: Milliseconds | undefined;
+	#acceptNow = false;
 	#observer: (started: Milliseconds, ended: Milliseconds) => void = () => undefined;
 
 	/** @param close - closes a descriptor. */
@@ -173,15 +173,15 @@ export class Reactor implements Disposable, Registry {
 	 * like any other when there has been some for a while. One descriptor at a time.
 	 */
 	watchDeferred(fd: Fd, watcher: Watcher): Disposable {
-		if (this.#patient !== undefined) {
+		if (this.#deferred !== undefined) {
 			throw new Panic('two descriptors that can wait');
 		}
 
-		this.#patient = {fd, watcher};
+		this.#deferred = {fd, watcher};
 		const stack = new DisposableStack();
 		stack.defer(() => {
-			this.#patient = undefined;
-			this.#patientSince = undefined;
+			this.#deferred = undefined;
+			this.#deferredSince = undefined;
 		});
 		stack.use(this.#add(fd, watcher, EPOLLIN));
 		return stack;
@@ -209,8 +209,8 @@ export class Reactor implements Disposable, Registry {
 	 *
 	 * @param flow - those who share their turn with others of the same name; undefined: with nobody.
 	 */
-	queue(task: Task, flow?: string): void {
-		this.#tasks.add(task, flow);
+	queue(task: Task, key?: string): void {
+		this.#tasks.add(task, key);
 		if (!this.#turning) {
 			this.#continue();
 		}
@@ -245,9 +245,9 @@ export class Reactor implements Disposable, Registry {
 	}
 
 	/** For Watch only. */
-	change(fd: Fd, generation: number, room: boolean): void {
+	change(fd: Fd, generation: number, writable: boolean): void {
 		if (this.#watchers[fd] !== undefined && this.#generations[fd] === generation) {
-			this.#control(EPOLL_CTL_MOD, fd, generation, room ? INPUT | EPOLLOUT : INPUT);
+			this.#control(EPOLL_CTL_MOD, fd, generation, writable ? INPUT | EPOLLOUT : INPUT);
 		}
 	}
 
@@ -263,11 +263,11 @@ export class Reactor implements Disposable, Registry {
 	#turn(): void {
 		const started = now();
 		this.#turning = true;
-		this.#patientReady = false;
-		this.#impatient = this.#patientSince !== undefined && started - this.#patientSince >= ACCEPT_DELAY;
+		this.#deferredReady = false;
+		this.#acceptNow = this.#deferredSince !== undefined && started - this.#deferredSince >= ACCEPT_DELAY;
 		const outcome = this.#work(started);
 		this.#turning = false;
-		this.#servePatient(started, outcome === 'nothing');
+		this.#serveDeferred(started, outcome === 'nothing');
 		if (outcome === 'unfinished') {
 			this.#continue();
 		}
@@ -321,16 +321,16 @@ export class Reactor implements Disposable, Registry {
 	}
 
 	/* If others have taken it meanwhile, nothing is lost: if not, it will be told again. */
-	#servePatient(started: Milliseconds, nothingElse: boolean): void {
-		if (this.#patient === undefined || !this.#patientReady) {
-			this.#patientSince = undefined;
+	#serveDeferred(started: Milliseconds, nothingElse: boolean): void {
+		if (this.#deferred === undefined || !this.#deferredReady) {
+			this.#deferredSince = undefined;
 			return;
 		}
 
 		if (nothingElse) {
-			tell(this.#patient.watcher, true, false);
+			tell(this.#deferred.watcher, true, false);
 		} else {
-			this.#patientSince ??= started;
+			this.#deferredSince ??= started;
 		}
 	}
 
@@ -358,9 +358,9 @@ export class Reactor implements Disposable, Registry {
 				continue;
 			}
 
-			if (fd === this.#patient?.fd) {
-				this.#patientReady = true;
-				if (!this.#impatient) {
+			if (fd === this.#deferred?.fd) {
+				this.#deferredReady = true;
+				if (!this.#acceptNow) {
 					continue;
 				}
 			}

@@ -15,7 +15,7 @@ import type {Fd} from '../base/units.ts';
 /** Who watches. A generation tells a descriptor from one of the same number that was watched before. */
 export interface Registry {
 	/** Tells of room for output from now on, or not any more. What there is already is told, too. */
-	change(fd: Fd, generation: number, room: boolean): void;
+	change(fd: Fd, generation: number, writable: boolean): void;
 	/** Watches a descriptor no more, unless it is that of another by now. */
 	remove(fd: Fd, generation: number): void;
 }
@@ -25,7 +25,7 @@ export class Registration implements Disposable {
 	readonly #keeper: Registry;
 	readonly #fd: Fd;
 	readonly #generation: number;
-	#room = false;
+	#writable = false;
 
 	constructor(keeper: Registry, fd: Fd, generation: number) {
 		this.#keeper = keeper;
@@ -38,8 +38,8 @@ export class Registration implements Disposable {
 	 * some is told so.
 	 */
 	set writeInterest(wanted: boolean) {
-		if (this.#room !== wanted) {
-			this.#room = wanted;
+		if (this.#writable !== wanted) {
+			this.#writable = wanted;
 			this.#keeper.change(this.#fd, this.#generation, wanted);
 		}
 	}

@@ -77,7 +77,7 @@ export interface ServerWork {
 /** One process of a service. */
 export class EventServer {
 	readonly #reactor: Reactor;
-	readonly #ancestry: ParentProcess;
+	readonly #parentProcess: ParentProcess;
 	readonly #limits: ServerLimits;
 	readonly #work: ServerWork;
 	readonly #idle: Deadline;
@@ -95,17 +95,17 @@ export class EventServer {
 	constructor(
 		reactor: Reactor,
 		clock: DeadlineClock,
-		ancestry: ParentProcess,
+		parentProcess: ParentProcess,
 		limits: ServerLimits,
 		work: ServerWork,
 	) {
 		this.#reactor = reactor;
-		this.#ancestry = ancestry;
+		this.#parentProcess = parentProcess;
 		this.#limits = limits;
 		this.#work = work;
 		this.#idle = clock.deadline(() => this.#leave());
 		this.#retire = clock.deadline(() => this.drain());
-		this.#status = new StatusChannel(MASTER_STATUS_FD, ancestry);
+		this.#status = new StatusChannel(MASTER_STATUS_FD, parentProcess);
 		this.#load = new Load(now, () => this.#tell());
 		this.#listen();
 		this.#idle.arm(toMilliseconds(limits.maxIdle));
@@ -155,14 +155,14 @@ export class EventServer {
 	 */
 	renew(files: readonly string[]): void {
 		if (this.#listens) {
-			notifySupervisor(this.#ancestry, 'check', JSON.stringify(files));
+			notifySupervisor(this.#parentProcess, 'check', JSON.stringify(files));
 		}
 	}
 
 	/* What is released first is acquired last: first stop watching, then close. */
 	#listen(): void {
-		if (this.#ancestry.supervisor !== undefined) {
-			this.#listenTo(this.#ancestry.supervisor);
+		if (this.#parentProcess.supervisor !== undefined) {
+			this.#listenTo(this.#parentProcess.supervisor);
 		}
 
 		this.#listening.use(ownFd(MASTER_STATUS_FD));
@@ -192,7 +192,7 @@ export class EventServer {
 	#listenTo({toSupervisor: words, fromSupervisor: orders}: SupervisorPipes): void {
 		this.#listening.use(ownFd(words));
 		this.#listening.defer(() => {
-			notifyExit(this.#ancestry, 0);
+			notifyExit(this.#parentProcess, 0);
 			/* Soon the number may be that of a session's descriptor: no more words to it. */
 			log.onExit(() => undefined);
 		});
@@ -227,7 +227,7 @@ export class EventServer {
 		}
 
 		/* Nothing has happened for so long that nothing can be left to do. */
-		notifyExit(this.#ancestry, 0);
+		notifyExit(this.#parentProcess, 0);
 		process.exit(0);
 	}
 }

@@ -81,6 +81,6 @@ export function notifySupervisor({supervisor}: ParentProcess, word: string, text
 }
 
 /** Tells the supervisor how the process ends. Without a word it is taken for a crash. */
-export function notifyExit(ancestry: ParentProcess, status: number): void {
-	notifySupervisor(ancestry, String(status));
+export function notifyExit(parentProcess: ParentProcess, status: number): void {
+	notifySupervisor(parentProcess, String(status));
 }

@@ -31,10 +31,10 @@ const MASTER_STAT_AVAIL = 1;
  * Ends a process whose status channel has come to its end before it is ready: clients wait for its
  * successor, and master(8) starts none as long as it counts on this one.
  */
-export function exitIfMasterGone(ancestry: ParentProcess): void {
+export function exitIfMasterGone(parentProcess: ParentProcess): void {
 	setNonBlocking(MASTER_STATUS_FD);
 	if (hasEnded(MASTER_STATUS_FD)) {
-		notifyExit(ancestry, 0);
+		notifyExit(parentProcess, 0);
 		process.exit(0);
 	}
 }
@@ -47,14 +47,14 @@ function hasEnded(fd: Fd): boolean {
 /** Our end of the channel. */
 export class StatusChannel {
 	readonly #fd: Fd;
-	readonly #ancestry: ParentProcess;
+	readonly #parentProcess: ParentProcess;
 	#works = false;
 	#told = MASTER_STAT_AVAIL;
 
 	/** @param fd - borrowed; it becomes non-blocking, for all that share it. */
-	constructor(fd: Fd, ancestry: ParentProcess) {
+	constructor(fd: Fd, parentProcess: ParentProcess) {
 		this.#fd = fd;
-		this.#ancestry = ancestry;
+		this.#parentProcess = parentProcess;
 		setNonBlocking(fd);
 	}
 
@@ -85,8 +85,8 @@ export class StatusChannel {
 
 	#send(state: number): boolean {
 		const message = Buffer.alloc(12);
-		message.writeInt32LE(this.#ancestry.pid, 0);
-		message.writeUInt32LE(this.#ancestry.generation, 4);
+		message.writeInt32LE(this.#parentProcess.pid, 0);
+		message.writeUInt32LE(this.#parentProcess.generation, 4);
 		message.writeInt32LE(state, 8);
 		return send(this.#fd, message, message.length, MSG_NOSIGNAL) === message.length;
 	}

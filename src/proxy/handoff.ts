@@ -60,11 +60,11 @@ export class Handoff {
 	readonly #parser: ClientSettingsParser;
 	readonly #framer = new AttributeFramer();
 	#request: Request | undefined;
-	#order: CompleteHandoff | undefined;
+	#complete: CompleteHandoff | undefined;
 	#names: SessionNames | undefined;
 	/* The beginning of the settings, when it was known. */
 	#common: CommonSettings | undefined;
-	#complete = false;
+	#isComplete = false;
 	#announced = false;
 
 	/**
@@ -88,7 +88,7 @@ export class Handoff {
 
 	/** All that the client asks for; undefined until complete, and when it only wants to know whether it would be served. */
 	get complete(): CompleteHandoff | undefined {
-		return this.#order;
+		return this.#complete;
 	}
 
 	/** What has not come, or not all of it: for the log. */
@@ -142,7 +142,7 @@ export class Handoff {
 	 */
 	push(bytes: Uint8Array): boolean {
 		let rest = bytes;
-		while (!this.#complete) {
+		while (!this.#isComplete) {
 			rest = rest.subarray(this.#recognize(rest));
 			const framed = this.#framer.push(rest);
 			if (framed === undefined) {
@@ -178,18 +178,18 @@ export class Handoff {
 			this.#names = request;
 			/* The server role has settings in later releases only, a probe never has. */
 			if (request.probeOnly) {
-				this.#complete = true;
+				this.#isComplete = true;
 			} else if (request.role === 'server' && !this.#features.serverSettings) {
-				this.#complete = true;
-				this.#order = {request, role: 'server', settings: undefined};
+				this.#isComplete = true;
+				this.#complete = {request, role: 'server', settings: undefined};
 			}
 
 			return;
 		}
 
 		const request = this.#request;
-		this.#complete = true;
-		this.#order =
+		this.#isComplete = true;
+		this.#complete =
 			request.role === 'client'
 				? {request, role: 'client', settings: this.#parser.parse(list, this.#common)}
 				: {request, role: 'server', settings: parseServerSettings(list, this.#features)};

@@ -63,14 +63,14 @@ export class HandshakeLimiter {
 	 * @returns what ends the handshake, any number of times; undefined when it is refused. That has been
 	 * logged, or will be.
 	 */
-	admit(flow: string | undefined, endpoint: string): Disposable | undefined {
-		if (flow === undefined) {
+	admit(fairnessKey: string | undefined, endpoint: string): Disposable | undefined {
+		if (fairnessKey === undefined) {
 			return nothing;
 		}
 
-		const count = (this.#counts.get(flow) ?? 0) + 1;
+		const count = (this.#counts.get(fairnessKey) ?? 0) + 1;
 		if (exceeds(count, this.#limits.perClient)) {
-			this.#refuse(`${count} from ${flow}`, endpoint);
+			this.#refuse(`${count} from ${fairnessKey}`, endpoint);
 			return undefined;
 		}
 
@@ -80,17 +80,17 @@ export class HandshakeLimiter {
 		}
 
 		this.#total++;
-		this.#counts.set(flow, count);
-		return new Finalizer(() => this.#end(flow));
+		this.#counts.set(fairnessKey, count);
+		return new Finalizer(() => this.#end(fairnessKey));
 	}
 
-	#end(flow: string): void {
+	#end(fairnessKey: string): void {
 		this.#total--;
-		const count = (this.#counts.get(flow) ?? 0) - 1;
+		const count = (this.#counts.get(fairnessKey) ?? 0) - 1;
 		if (count > 0) {
-			this.#counts.set(flow, count);
+			this.#counts.set(fairnessKey, count);
 		} else {
-			this.#counts.delete(flow);
+			this.#counts.delete(fairnessKey);
 		}
 	}
 

@@ -55,10 +55,10 @@ export class PendingHandoff implements Disposable {
 	}
 
 	/** Finds what the connection will be made with. Returns whether that was possible; the reason has been logged. */
-	prepare(host: SessionContext, order: CompleteHandoff): boolean {
-		this.fairnessKey = fairnessKey(order.request);
-		this.#admission = host.handshakeLimiter.admit(this.fairnessKey, order.request.remoteEndpoint);
-		this.#parameters = this.#admission && host.prepare(order);
+	prepare(context: SessionContext, complete: CompleteHandoff): boolean {
+		this.fairnessKey = fairnessKey(complete.request);
+		this.#admission = context.handshakeLimiter.admit(this.fairnessKey, complete.request.remoteEndpoint);
+		this.#parameters = this.#admission && context.prepare(complete);
 		/* Until the descriptor arrives, other hand-offs may push the SSL_CTX out of its cache. */
 		this.#retainedContext = this.#parameters?.context.retain();
 		return this.#parameters !== undefined;

@@ -51,7 +51,7 @@ const RECORD_SIZE = 16_384;
 const RECORD_COST = 2048;
 
 /* Buffers that no session needs at the moment. */
-const spare: Uint8Array[] = [];
+const bufferPool: Uint8Array[] = [];
 const SPARE_LIMIT = 16;
 
 /* Addresses in the shared buffer where reads begin as long as records are full. */
@@ -65,8 +65,8 @@ export class Pump implements Disposable {
 	readonly #plaintext: Fd;
 	readonly #watch: Pick<Registration, 'writeInterest'>;
 	/* What the other side has not taken; undefined, for nearly all of the time, when there is none. */
-	#toPeer: Remainder | undefined;
-	#toClient: Remainder | undefined;
+	#toPeer: PendingBytes | undefined;
+	#toClient: PendingBytes | undefined;
 	/* Readiness as last heard. */
 	#plaintextReadable = true;
 	#plaintextWritable = true;
@@ -103,7 +103,7 @@ export class Pump implements Disposable {
 
 	/** Puts bytes before everything that comes from the peer. At most one buffer full. */
 	queueReport(bytes: Uint8Array): void {
-		this.#toClient = new Remainder(bytes, 0, bytes.length);
+		this.#toClient = new PendingBytes(bytes, 0, bytes.length);
 		this.#before = bytes.length;
 	}
 
@@ -204,7 +204,7 @@ export class Pump implements Disposable {
 			const from = recordAddresses[at / RECORD_SIZE] ?? buffer.bytes.subarray(at, size);
 			const count = this.#connection.write(from, size - at);
 			if (count <= 0) {
-				this.#toPeer = new Remainder(buffer.bytes, at, size);
+				this.#toPeer = new PendingBytes(buffer.bytes, at, size);
 				this.#writeStopped(count);
 				return;
 			}
@@ -265,7 +265,7 @@ export class Pump implements Disposable {
 				const taken = Math.max(count, 0);
 				this.#moved += taken;
 				if (taken < size) {
-					this.#toClient = new Remainder(buffer.bytes, taken, size);
+					this.#toClient = new PendingBytes(buffer.bytes, taken, size);
 					if (count <= 0) {
 						this.#clientStopped(count);
 					}
@@ -329,13 +329,13 @@ export class Pump implements Disposable {
 }
 
 /* Bytes that were read and could not be passed on yet. */
-class Remainder {
+class PendingBytes {
 	#block: Uint8Array | undefined;
 	#start = 0;
 	readonly #end: number;
 
 	constructor(from: Uint8Array, start: number, end: number) {
-		this.#block = spare.pop() ?? new Uint8Array(BUFFER_SIZE);
+		this.#block = bufferPool.pop() ?? new Uint8Array(BUFFER_SIZE);
 		this.#block.set(from.subarray(start, end));
 		this.#end = end - start;
 	}
@@ -349,7 +349,7 @@ class Remainder {
 	}
 
 	/* What is left; undefined when that is nothing. */
-	take(count: number): Remainder | undefined {
+	take(count: number): PendingBytes | undefined {
 		this.#start += count;
 		if (this.#start < this.#end) {
 			return this;
@@ -363,8 +363,8 @@ class Remainder {
 	drop(): void {
 		const block = this.#block;
 		this.#block = undefined;
-		if (block !== undefined && spare.length < SPARE_LIMIT) {
-			spare.push(block.fill(0, 0, this.#end));
+		if (block !== undefined && bufferPool.length < SPARE_LIMIT) {
+			bufferPool.push(block.fill(0, 0, this.#end));
 		}
 	}
 }

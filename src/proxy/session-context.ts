@@ -33,7 +33,7 @@ export interface SessionContext {
 	 *
 	 * @returns undefined when the hand-off cannot be served; the reason has been logged.
 	 */
-	prepare(order: CompleteHandoff): ConnectionParameters | undefined;
+	prepare(complete: CompleteHandoff): ConnectionParameters | undefined;
 	/** Whether a role is served at all. */
 	serves(role: Role): boolean;
 	/** The session has released all it had. */

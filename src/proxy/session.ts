@@ -48,13 +48,13 @@ import {
 
 /** One hand-off. */
 export class Session implements Task, TwoSided, DeadlineOwner {
-	readonly #host: SessionContext;
+	readonly #context: SessionContext;
 	readonly #resources = new Resources();
 	readonly #plaintext: Fd;
 	readonly #deadline: Deadline;
 	#watch: Registration | undefined;
 	/* Up to the report. */
-	#beginning: PendingHandoff | undefined;
+	#pending: PendingHandoff | undefined;
 	/* From the end of the handshake on: the peer, and how long there may be nothing to move. */
 	#endpoint = '';
 	#limit = 0 as Milliseconds;
@@ -69,23 +69,23 @@ export class Session implements Task, TwoSided, DeadlineOwner {
 	 *
 	 * @param plaintext - connection from the client, non-blocking; moved in.
 	 */
-	static open(host: SessionContext, plaintext: Owned<Fd>): void {
-		const session = new Session(host, plaintext);
+	static open(context: SessionContext, plaintext: Owned<Fd>): void {
+		const session = new Session(context, plaintext);
 		session.#guard(() => session.#begin());
 	}
 
-	private constructor(host: SessionContext, plaintext: Owned<Fd>) {
-		this.#host = host;
+	private constructor(context: SessionContext, plaintext: Owned<Fd>) {
+		this.#context = context;
 		this.#plaintext = this.#resources.use(plaintext.move()).value;
-		this.#deadline = this.#resources.use(host.clock.deadlineOf(this));
-		this.#beginning = this.#resources.use(new PendingHandoff(host));
+		this.#deadline = this.#resources.use(context.clock.deadlineOf(this));
+		this.#pending = this.#resources.use(new PendingHandoff(context));
 	}
 
 	#begin(): void {
-		const watch = this.#host.reactor.watchInput(this.#plaintext, new PlaintextSide(this));
+		const watch = this.#context.reactor.watchInput(this.#plaintext, new PlaintextSide(this));
 		this.#watch = this.#resources.use(watch);
-		this.#deadline.arm(greetingTimeout(this.#host.features));
-		const hello = greeting(this.#host.features);
+		this.#deadline.arm(greetingTimeout(this.#context.features));
+		const hello = greeting(this.#context.features);
 		if (hello !== undefined && writeStream(this.#plaintext, hello, hello.length) !== hello.length) {
 			warning('write protocol attribute: Broken pipe');
 			this.#happened('failure');
@@ -117,7 +117,7 @@ export class Session implements Task, TwoSided, DeadlineOwner {
 
 	/* Its name in the log, as soon as there is one. */
 	get #peer(): string | undefined {
-		return this.#beginning === undefined ? this.#endpoint : this.#beginning.handoff.names?.remoteEndpoint;
+		return this.#pending === undefined ? this.#endpoint : this.#pending.handoff.names?.remoteEndpoint;
 	}
 
 	/* Performs what state(3) decides. */
@@ -160,9 +160,9 @@ export class Session implements Task, TwoSided, DeadlineOwner {
 
 	/** For its side only. */
 	ciphertextReady(readable: boolean, writable: boolean): void {
-		const beginning = this.#beginning;
-		if (beginning !== undefined) {
-			beginning.due ||= beginning.wantsWritable ? writable : readable;
+		const pending = this.#pending;
+		if (pending !== undefined) {
+			pending.due ||= pending.wantsWritable ? writable : readable;
 		}
 
 		if (this.#state === 'handshaking') {
@@ -177,22 +177,22 @@ export class Session implements Task, TwoSided, DeadlineOwner {
 
 	#queue(): void {
 		const handshaking = this.#state === 'handshaking';
-		if (this.#queued || (handshaking && this.#beginning?.due !== true)) {
+		if (this.#queued || (handshaking && this.#pending?.due !== true)) {
 			return;
 		}
 
 		this.#queued = true;
 		if (handshaking) {
-			this.#host.reactor.queue(this, this.#beginning?.fairnessKey);
+			this.#context.reactor.queue(this, this.#pending?.fairnessKey);
 		} else {
-			this.#host.reactor.soon(this);
+			this.#context.reactor.soon(this);
 		}
 	}
 
 	/* Request */
 
 	#receiveRequest(): void {
-		const progress = this.#beginning?.receive(this.#plaintext);
+		const progress = this.#pending?.receive(this.#plaintext);
 		switch (progress) {
 			case 'begun':
 				return this.#deadline.arm(REQUEST_TIMEOUT);
@@ -212,11 +212,11 @@ export class Session implements Task, TwoSided, DeadlineOwner {
 
 	#decide(): void {
 		this.#deadline.arm(SETUP_TIMEOUT);
-		const {complete: order, request} = this.#beginning?.handoff ?? {};
-		if (order !== undefined) {
-			this.#happened(this.#beginning?.prepare(this.#host, order) === true ? 'accepted' : 'refused');
+		const {complete, request} = this.#pending?.handoff ?? {};
+		if (complete !== undefined) {
+			this.#happened(this.#pending?.prepare(this.#context, complete) === true ? 'accepted' : 'refused');
 		} else if (request !== undefined) {
-			this.#happened(this.#host.serves(request.role) ? 'available' : 'refused');
+			this.#happened(this.#context.serves(request.role) ? 'available' : 'refused');
 		}
 
 		/*
@@ -253,14 +253,14 @@ export class Session implements Task, TwoSided, DeadlineOwner {
 	}
 
 	#openConnection(ciphertext: Fd): void {
-		const connection = this.#beginning?.open(ciphertext);
+		const connection = this.#pending?.open(ciphertext);
 		if (connection === undefined) {
 			return this.#happened('failure');
 		}
 
-		this.#deadline.arm(handshakeTimeout(this.#beginning?.handoff.request));
+		this.#deadline.arm(handshakeTimeout(this.#pending?.handoff.request));
 		this.#connection = this.#resources.use(connection);
-		this.#resources.use(this.#host.reactor.watch(ciphertext, new CiphertextSide(this)));
+		this.#resources.use(this.#context.reactor.watch(ciphertext, new CiphertextSide(this)));
 		this.#happened('descriptor');
 	}
 
@@ -281,7 +281,7 @@ export class Session implements Task, TwoSided, DeadlineOwner {
 	 * does: its hello waits for its turn, and who says nothing needs no buffers.
 	 */
 	#startHandshake(): void {
-		if (this.#beginning?.fairnessKey === undefined) {
+		if (this.#pending?.fairnessKey === undefined) {
 			this.#handshake();
 		} else {
 			this.#queue();
@@ -290,15 +290,15 @@ export class Session implements Task, TwoSided, DeadlineOwner {
 
 	#handshake(): void {
 		const connection = this.#connection;
-		const beginning = this.#beginning;
+		const pending = this.#pending;
 		const watch = this.#watch;
-		if (connection === undefined || beginning === undefined || watch === undefined) {
+		if (connection === undefined || pending === undefined || watch === undefined) {
 			return this.#happened('failure');
 		}
 
-		const outcome = connection.handshake(beginning.due);
-		beginning.due = outcome === AGAIN || outcome === WANT_LOOKUP;
-		beginning.wantsWritable = outcome === WANT_WRITE;
+		const outcome = connection.handshake(pending.due);
+		pending.due = outcome === AGAIN || outcome === WANT_LOOKUP;
+		pending.wantsWritable = outcome === WANT_WRITE;
 		switch (outcome) {
 			case WANT_READ:
 			case WANT_WRITE:
@@ -308,7 +308,7 @@ export class Session implements Task, TwoSided, DeadlineOwner {
 			case WANT_LOOKUP:
 				return this.#happened('question');
 			case DONE:
-				this.#limit = sessionTimeout(beginning.handoff.request);
+				this.#limit = sessionTimeout(pending.handoff.request);
 				this.#deadline.arm(this.#limit);
 				this.#pump = this.#resources.use(new Pump(connection, this.#plaintext, watch));
 				return this.#happened('handshake-done');
@@ -318,20 +318,20 @@ export class Session implements Task, TwoSided, DeadlineOwner {
 	}
 
 	#sendReport(): void {
-		const beginning = this.#beginning;
-		const request = beginning?.handoff.request;
-		if (this.#connection === undefined || beginning === undefined || request === undefined) {
+		const pending = this.#pending;
+		const request = pending?.handoff.request;
+		if (this.#connection === undefined || pending === undefined || request === undefined) {
 			return;
 		}
 
-		const context = this.#connection.report();
+		const report = this.#connection.report();
 		if (request.sendContext) {
-			this.#pump?.queueReport(printReport(context, this.#host.features));
+			this.#pump?.queueReport(printReport(report, this.#context.features));
 		}
 
 		this.#endpoint = request.remoteEndpoint;
-		this.#beginning = undefined;
-		this.#resources.release(beginning);
+		this.#pending = undefined;
+		this.#resources.release(pending);
 	}
 
 	/* Data */
@@ -374,7 +374,7 @@ export class Session implements Task, TwoSided, DeadlineOwner {
 	expired(): void {
 		this.#guard(() => {
 			if (this.#state === 'awaiting-request') {
-				this.#beginning?.handoff.logNoRequest();
+				this.#pending?.handoff.logNoRequest();
 			} else if (this.#connection !== undefined) {
 				warning(timeoutLine(this.#peer ?? ''));
 			}
@@ -394,12 +394,12 @@ export class Session implements Task, TwoSided, DeadlineOwner {
 
 	#release(): void {
 		this.#resources[Symbol.dispose]();
-		if (this.#beginning === undefined) {
+		if (this.#pending === undefined) {
 			info(disconnectLine(this.#endpoint));
 		} else {
-			this.#beginning.logEnd(this.#host, this.#pump !== undefined);
+			this.#pending.logEnd(this.#context, this.#pump !== undefined);
 		}
 
-		this.#host.ended();
+		this.#context.ended();
 	}
 }

@@ -36,7 +36,7 @@ const cacheTypes = ['smtp', 'lmtp'] as const;
 /** Keeps sessions. Disposal disposes them. */
 export class ClientRoleSessions implements SessionStore, Disposable {
 	readonly digestLists: boolean;
-	readonly #manager: TlsmgrClient;
+	readonly #tlsmgr: TlsmgrClient;
 	readonly #updates: UpdateQueue;
 	readonly #parsed = new DecodedSessionCache(PARSED_LIMIT, decodeSession);
 	readonly #caches = new Map<
@@ -45,9 +45,9 @@ export class ClientRoleSessions implements SessionStore, Disposable {
 	>();
 
 	/** @param manager - borrowed. */
-	constructor(manager: TlsmgrClient, clock: DeadlineClock, {digestLists}: ReleaseFeatures) {
-		this.#manager = manager;
-		this.#updates = new UpdateQueue(manager, clock);
+	constructor(tlsmgr: TlsmgrClient, clock: DeadlineClock, {digestLists}: ReleaseFeatures) {
+		this.#tlsmgr = tlsmgr;
+		this.#updates = new UpdateQueue(tlsmgr, clock);
 		this.digestLists = digestLists;
 	}
 
@@ -55,7 +55,7 @@ export class ClientRoleSessions implements SessionStore, Disposable {
 	async loadCachePolicies(): Promise<void> {
 		await Promise.all(
 			cacheTypes.map(async type => {
-				const policy = await cachePolicy(this.#manager, type);
+				const policy = await cachePolicy(this.#tlsmgr, type);
 				if (policy?.cachable === true) {
 					const {timeout} = policy;
 					this.#caches.set(type, {
@@ -78,7 +78,7 @@ export class ClientRoleSessions implements SessionStore, Disposable {
 	): void {
 		const own = this.#caches.get(cacheType)?.own.take(ownKey);
 		if (own === undefined) {
-			this.#manager.lookup(cacheType, key, bytes =>
+			this.#tlsmgr.lookup(cacheType, key, bytes =>
 				done(bytes === undefined ? undefined : this.#parsed.parse(cacheKey(cacheType, key), bytes)),
 			);
 		} else {

@@ -48,18 +48,18 @@ export class ClientRole {
 	readonly #features: ReleaseFeatures;
 	readonly #sessions: ClientRoleSessions;
 	readonly #enabled: boolean;
-	readonly #applications = new SslContextCache<ClientContext>(APPLICATION_LIMIT);
-	readonly #keyring: CredentialStore;
+	readonly #contexts = new SslContextCache<ClientContext>(APPLICATION_LIMIT);
+	readonly #credentialStore: CredentialStore;
 	readonly #keys = new WeakMap<ClientInit, {readonly params: ClientParams; readonly key: string}>();
 
 	/**
 	 * @param keyring - where files are loaded to; borrowed.
 	 * @param sessions - borrowed: who knows whether sessions are kept.
 	 */
-	constructor(configuration: Configuration, keyring: CredentialStore, sessions: ClientRoleSessions) {
+	constructor(configuration: Configuration, credentialStore: CredentialStore, sessions: ClientRoleSessions) {
 		this.#configuration = configuration;
 		this.#features = configuration.features;
-		this.#keyring = keyring;
+		this.#credentialStore = credentialStore;
 		this.#sessions = sessions;
 		this.#enabled = isEnabled(configuration);
 	}
@@ -72,7 +72,7 @@ export class ClientRole {
 	 */
 	async load(
 		reading: Promise<MasterFile>,
-		watch: (materials: readonly CredentialFiles[]) => void,
+		watch: (credentialFiles: readonly CredentialFiles[]) => void,
 	): Promise<void> {
 		/* Before anything else is asked of OpenSSL, its configuration has to be applied. */
 		const params = clientParams(this.#configuration);
@@ -81,13 +81,13 @@ export class ClientRole {
 		}
 
 		const [master] = await Promise.all([reading, this.#sessions.loadCachePolicies()]);
-		const materials = clientCredentialFiles(this.#configuration, master);
-		watch(materials);
-		for (const {owner, program, files, appendDefault} of materials) {
+		const credentialFiles = clientCredentialFiles(this.#configuration, master);
+		watch(credentialFiles);
+		for (const {owner, program, files, appendDefault} of credentialFiles) {
 			/* A service whose files cannot be read does not affect the others. */
-			const loaded = this.#keyring.load(files, appendDefault);
+			const loaded = this.#credentialStore.load(files, appendDefault);
 			const prefix = program === undefined ? 'tlsproxy_client_' : `${program}_tls_`;
-			const problem = this.#keyring.problemWith(files, appendDefault, prefix);
+			const problem = this.#credentialStore.problemWith(files, appendDefault, prefix);
 			if (problem !== undefined && owner !== undefined) {
 				const effect = loaded
 					? 'no certificate was loaded, and its connections are made without'
@@ -98,7 +98,7 @@ export class ClientRole {
 
 		const init = clientInit(this.#configuration);
 		if (
-			!this.#keyring.load(init, params.tls_append_default_CA !== 0) ||
+			!this.#credentialStore.load(init, params.tls_append_default_CA !== 0) ||
 			this.#make({params, init}) === undefined
 		) {
 			log.warning('TLS client initialization failed');
@@ -128,7 +128,7 @@ export class ClientRole {
 			return undefined;
 		}
 
-		const found = this.#applications.find(this.#keyOf(settings));
+		const found = this.#contexts.find(this.#keyOf(settings));
 		if (found !== undefined) {
 			return found;
 		}
@@ -136,8 +136,8 @@ export class ClientRole {
 		const {params, init} = settings;
 		const appendDefault = params.tls_append_default_CA !== 0;
 		const prefix = parameterPrefix(init.log_param);
-		if (this.#keyring.has(init, appendDefault)) {
-			const problem = this.#keyring.problemWith(init, appendDefault, prefix);
+		if (this.#credentialStore.has(init, appendDefault)) {
+			const problem = this.#credentialStore.problemWith(init, appendDefault, prefix);
 			if (problem !== undefined) {
 				log.warning(`not loaded when this process started: ${problem}`);
 			}
@@ -173,12 +173,12 @@ export class ClientRole {
 		const made = createClientContext(
 			params,
 			init,
-			this.#keyring,
+			this.#credentialStore,
 			this.#features,
 			timeout === undefined ? undefined : {timeout, scope: scope === own ? '' : scope},
 		);
 		if (made !== undefined) {
-			this.#applications.add(this.#keyOf(settings), made);
+			this.#contexts.add(this.#keyOf(settings), made);
 		}
 
 		return made;

@@ -28,8 +28,8 @@ export interface CredentialFiles {
 }
 
 /** The files, with the names that are configured. Directories are not among them: they are read when needed. */
-export function fileNames(materials: readonly CredentialFiles[]): readonly string[] {
-	return materials.flatMap(({files, tables = []}) =>
+export function fileNames(credentialFiles: readonly CredentialFiles[]): readonly string[] {
+	return credentialFiles.flatMap(({files, tables = []}) =>
 		[...[...namedFiles(files), files.CAfile].map(fromBytes), ...tables].filter(name => name !== ''),
 	);
 }
@@ -41,16 +41,18 @@ export function fileNames(materials: readonly CredentialFiles[]): readonly strin
  * @returns what is wrong, in the words of those who load; undefined when nothing is.
  */
 export function loadProblem(
-	materials: readonly CredentialFiles[],
+	credentialFiles: readonly CredentialFiles[],
 	changed: readonly string[],
 ): string | undefined {
-	using keyring = new CredentialStore();
-	for (const material of materials) {
+	using credentialStore = new CredentialStore();
+	for (const material of credentialFiles) {
 		if (!fileNames([material]).some(name => changed.includes(name))) {
 			continue;
 		}
 
-		const {result, warnings} = captureWarnings(() => keyring.load(material.files, material.appendDefault));
+		const {result, warnings} = captureWarnings(() =>
+			credentialStore.load(material.files, material.appendDefault),
+		);
 		if (!result || warnings.length > 0) {
 			return warnings.join('; ').replaceAll(': disabling TLS support', '') || 'they cannot be loaded';
 		}

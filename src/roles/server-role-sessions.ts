@@ -25,19 +25,19 @@ const nothing: ServerSessionPolicy = {cachable: false, timeout: 0 as Seconds};
 /** Keeps sessions of clients. */
 export class ServerRoleSessions implements ServerSessions {
 	readonly perService: boolean;
-	readonly #manager: TlsmgrClient;
+	readonly #tlsmgr: TlsmgrClient;
 	readonly #keys = new TicketKeys();
 	#policy = nothing;
 
 	/** @param manager - borrowed. */
-	constructor(manager: TlsmgrClient, {serviceSessions}: ReleaseFeatures) {
-		this.#manager = manager;
+	constructor(tlsmgr: TlsmgrClient, {serviceSessions}: ReleaseFeatures) {
+		this.#tlsmgr = tlsmgr;
 		this.perService = serviceSessions;
 	}
 
 	/** Learns how sessions are kept. Until then, and when nobody can tell, they are not. */
 	async learn(): Promise<void> {
-		this.#policy = (await cachePolicy(this.#manager, CACHE_TYPE)) ?? nothing;
+		this.#policy = (await cachePolicy(this.#tlsmgr, CACHE_TYPE)) ?? nothing;
 	}
 
 	policyOf(cacheType: string): ServerSessionPolicy {
@@ -45,11 +45,11 @@ export class ServerRoleSessions implements ServerSessions {
 	}
 
 	find(cacheType: string, key: string, done: (session: Uint8Array | undefined) => void): void {
-		this.#manager.lookup(cacheType, key, done);
+		this.#tlsmgr.lookup(cacheType, key, done);
 	}
 
 	keep(cacheType: string, key: string, session: Uint8Array): void {
-		this.#manager.update(cacheType, key, session);
+		this.#tlsmgr.update(cacheType, key, session);
 	}
 
 	ticketKey(
@@ -63,7 +63,7 @@ export class ServerRoleSessions implements ServerSessions {
 			return;
 		}
 
-		this.#manager.ticketKey(name, key => {
+		this.#tlsmgr.ticketKey(name, key => {
 			if (key !== undefined) {
 				this.#keys.add(key);
 			}

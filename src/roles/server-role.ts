@@ -35,10 +35,10 @@ const APPLICATION_LIMIT = 20;
 export class ServerRole {
 	readonly #configuration: Configuration;
 	readonly #features: ReleaseFeatures;
-	readonly #keyring: CredentialStore;
+	readonly #credentialStore: CredentialStore;
 	readonly #sessions: ServerRoleSessions;
-	readonly #demands: ServerRequirements | undefined;
-	readonly #applications = new SslContextCache<ServerContext>(APPLICATION_LIMIT);
+	readonly #requirements: ServerRequirements | undefined;
+	readonly #contexts = new SslContextCache<ServerContext>(APPLICATION_LIMIT);
 	#maps: Tables | undefined;
 	/* The service could have served, whether or not its own settings are any good. */
 	#configured = false;
@@ -49,12 +49,12 @@ export class ServerRole {
 	 * @param sessions - who keeps those of clients; borrowed.
 	 * @throws {ConfigurationError} for a security level that there is none of.
 	 */
-	constructor(configuration: Configuration, keyring: CredentialStore, sessions: ServerRoleSessions) {
+	constructor(configuration: Configuration, credentialStore: CredentialStore, sessions: ServerRoleSessions) {
 		this.#configuration = configuration;
 		this.#features = configuration.features;
-		this.#keyring = keyring;
+		this.#credentialStore = credentialStore;
 		this.#sessions = sessions;
-		this.#demands = serverRequirements(configuration);
+		this.#requirements = serverRequirements(configuration);
 	}
 
 	/**
@@ -62,9 +62,9 @@ export class ServerRole {
 	 *
 	 * @param watch - gets what is going to be read, just before.
 	 */
-	async load(watch: (materials: readonly CredentialFiles[]) => void): Promise<void> {
-		const demands = this.#demands;
-		if (demands === undefined) {
+	async load(watch: (credentialFiles: readonly CredentialFiles[]) => void): Promise<void> {
+		const requirements = this.#requirements;
+		if (requirements === undefined) {
 			/* Later releases say so when somebody asks. */
 			if (!this.#features.warnsOfDisabledServer) {
 				log.warning('TLS server role is disabled with tlsproxy_tls_security_level or tlsproxy_use_tls');
@@ -73,13 +73,13 @@ export class ServerRole {
 			return;
 		}
 
-		if (!hasCertificates(this.#configuration, demands)) {
+		if (!hasCertificates(this.#configuration, requirements)) {
 			log.warning("No server certs available. TLS can't be enabled");
 			return;
 		}
 
 		this.#configured = true;
-		watch(serverCredentialFiles(this.#configuration, demands));
+		watch(serverCredentialFiles(this.#configuration, requirements));
 		const [maps] = await Promise.all([this.#readMaps(), this.#sessions.learn()]);
 		if (maps === undefined) {
 			return;
@@ -87,12 +87,12 @@ export class ServerRole {
 
 		this.#maps = maps;
 		const params = serverParams(this.#configuration);
-		const init = serverInit(this.#configuration, demands);
+		const init = serverInit(this.#configuration, requirements);
 		/* Requests that come with settings may name the same files. */
 		const loaded =
 			!this.#features.serverSettings ||
 			(startLibrary(params.config_file, params.config_name) &&
-				this.#keyring.load(init, params.tls_append_default_CA !== 0));
+				this.#credentialStore.load(init, params.tls_append_default_CA !== 0));
 		this.#own = loaded ? this.#make(params, init) : undefined;
 		if (this.#own === undefined && this.#features.warnsOfServerInit) {
 			log.warning('TLS server initialization failed');
@@ -111,7 +111,7 @@ export class ServerRole {
 	 * @returns undefined when it cannot be served, and the log says why.
 	 */
 	prepare(request: Request, settings: ServerSettings | undefined): ConnectionParameters | undefined {
-		if (this.#demands === undefined || (this.#features.serverSettings && !this.#configured)) {
+		if (this.#requirements === undefined || (this.#features.serverSettings && !this.#configured)) {
 			if (this.#features.warnsOfDisabledServer) {
 				log.warning('TLS server role is disabled by configuration');
 			}
@@ -125,7 +125,7 @@ export class ServerRole {
 		}
 
 		const start = settings?.start ?? {
-			...serverStart(this.#configuration, this.#demands),
+			...serverStart(this.#configuration, this.#requirements),
 			serverid: request.serverId,
 			namaddr: request.remoteEndpoint,
 		};
@@ -148,12 +148,12 @@ export class ServerRole {
 	}
 
 	#applicationFor({params, init}: ServerSettings): ServerContext | undefined {
-		const found = this.#applications.find(this.#keyOf({params, init}));
+		const found = this.#contexts.find(this.#keyOf({params, init}));
 		if (found !== undefined) {
 			return found;
 		}
 
-		if (!this.#keyring.has(init, params.tls_append_default_CA !== 0)) {
+		if (!this.#credentialStore.has(init, params.tls_append_default_CA !== 0)) {
 			/* Administrators search for the first line of stock's warning. */
 			log.warning('request from tlsproxy server with unexpected settings');
 			log.warning(
@@ -173,13 +173,13 @@ export class ServerRole {
 		const made =
 			maps &&
 			createServerContext(params, init, {
-				keyring: this.#keyring,
+				credentialStore: this.#credentialStore,
 				sessions: this.#sessions,
 				maps,
 				features: this.#features,
 			});
 		if (made !== undefined) {
-			this.#applications.add(this.#keyOf({params, init}), made);
+			this.#contexts.add(this.#keyOf({params, init}), made);
 		}
 
 		return made;
@@ -189,15 +189,15 @@ export class ServerRole {
 /** What the server role loads as root. */
 export function serverCredentialFiles(
 	configuration: Configuration,
-	demands: ServerRequirements | undefined = serverRequirements(configuration),
+	requirements: ServerRequirements | undefined = serverRequirements(configuration),
 ): readonly CredentialFiles[] {
-	if (demands === undefined) {
+	if (requirements === undefined) {
 		return [];
 	}
 
 	const appendDefault = serverParams(configuration).tls_append_default_CA !== 0;
 	const tables = tableFiles(configuration.string('tls_server_sni_maps'));
-	return [{owner: undefined, files: serverInit(configuration, demands), appendDefault, tables}];
+	return [{owner: undefined, files: serverInit(configuration, requirements), appendDefault, tables}];
 }
 
 /* What a level means for a server: whether TLS is mandatory, if there is any. */

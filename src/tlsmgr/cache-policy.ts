@@ -12,12 +12,9 @@ import type {CachePolicy} from './message.ts';
 import type {TlsmgrClient} from './tlsmgr-client.ts';
 
 /** How sessions of a type are kept; undefined when nobody can tell, and the log says why. */
-export async function cachePolicy(
-	manager: TlsmgrClient,
-	cacheType: string,
-): Promise<CachePolicy | undefined> {
+export async function cachePolicy(tlsmgr: TlsmgrClient, cacheType: string): Promise<CachePolicy | undefined> {
 	const {promise, resolve} = Promise.withResolvers<CachePolicy | undefined>();
 	/* Promises go on when Node.js has called us; the reactor was called by nobody it knows. */
-	manager.policy(cacheType, policy => setImmediate(resolve, policy));
+	tlsmgr.policy(cacheType, policy => setImmediate(resolve, policy));
 	return await promise;
 }

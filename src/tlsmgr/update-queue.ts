@@ -62,14 +62,14 @@ interface Name {
 
 /** What is on its way to tlsmgr(8). Disposal disposes the sessions that wait, and asks nothing more. */
 export class UpdateQueue implements Disposable {
-	readonly #manager: Pick<TlsmgrClient, 'update' | 'delete'>;
+	readonly #tlsmgr: Pick<TlsmgrClient, 'update' | 'delete'>;
 	readonly #clock: DeadlineClock;
 	readonly #names = new Map<string, Name>();
 	#flushed: (() => void) | undefined;
 
 	/** @param manager - borrowed. */
-	constructor(manager: Pick<TlsmgrClient, 'update' | 'delete'>, clock: DeadlineClock) {
-		this.#manager = manager;
+	constructor(tlsmgr: Pick<TlsmgrClient, 'update' | 'delete'>, clock: DeadlineClock) {
+		this.#tlsmgr = tlsmgr;
 		this.#clock = clock;
 	}
 
@@ -171,7 +171,7 @@ export class UpdateQueue implements Disposable {
 			/* The next session is a first one. */
 			name.pausing = false;
 			name.pause[Symbol.dispose]();
-			this.#manager.delete(name.cacheType, name.cacheId, answered);
+			this.#tlsmgr.delete(name.cacheType, name.cacheId, answered);
 			return;
 		}
 
@@ -182,7 +182,7 @@ export class UpdateQueue implements Disposable {
 		if (bytes === undefined) {
 			answered();
 		} else {
-			this.#manager.update(name.cacheType, name.cacheId, bytes, answered);
+			this.#tlsmgr.update(name.cacheType, name.cacheId, bytes, answered);
 		}
 	}
 

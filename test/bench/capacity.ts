@@ -2,7 +2,7 @@
  * daemon/9,000 sessions in one process: all are established and answer, and so does
  * one more.
  */
-import {establish, roundTrips, wish} from './lib/driver.ts';
+import {establish, options, roundTrips} from './lib/driver.ts';
 import type {Operation} from './lib/measure.ts';
 import {Service} from './lib/rig.ts';
 
@@ -18,7 +18,7 @@ export const capacity: Operation = {
 		say(`${count} sessions`);
 		const held = await establish(service.target(peer), {count, atOnce: 32});
 		for (const session of held) {
-			wish(session, 'E');
+			options(session, 'E');
 		}
 
 		const times = await roundTrips(held, 1);

@@ -5,7 +5,7 @@
  */
 import {fork} from 'node:child_process';
 import {join} from 'node:path';
-import {establish, roundTrips, wish} from './lib/driver.ts';
+import {establish, options, roundTrips} from './lib/driver.ts';
 import {interleaved, type Measure, type Operation, quantile} from './lib/measure.ts';
 import type {Peer} from './lib/peer.ts';
 import {type Service, startBoth} from './lib/rig.ts';
@@ -18,7 +18,7 @@ async function timesOf(service: Service, peer: Peer, count: number): Promise<rea
 	const sessions = await establish(service.target(peer), {count: SESSIONS, atOnce: SESSIONS});
 	try {
 		for (const session of sessions) {
-			wish(session, 'E');
+			options(session, 'E');
 		}
 
 		await roundTrips(sessions, 100);
@@ -84,7 +84,7 @@ export const roundTrip: Operation = {
 				stormy.use(storm(service, other));
 				await new Promise(resolve => setTimeout(resolve, 500));
 				for (const session of sessions) {
-					wish(session, 'E');
+					options(session, 'E');
 				}
 
 				const times = await roundTrips(sessions, Math.max(100, Math.round(count / 10)));

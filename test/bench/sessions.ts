@@ -3,7 +3,7 @@
  * and a round trip cost with so many sessions open.
  */
 import {setTimeout as sleep} from 'node:timers/promises';
-import {establish, type HandOff, handshakes, roundTrips, wish} from './lib/driver.ts';
+import {establish, type HandOff, handshakes, options, roundTrips} from './lib/driver.ts';
 import {type Measure, median, type Operation, quantile} from './lib/measure.ts';
 import type {Peer} from './lib/peer.ts';
 import {memoryOf} from './lib/process.ts';
@@ -42,7 +42,7 @@ async function course(
 		handshake.push(median(costs));
 		const busy = await establish(target, {count: 4, atOnce: 4});
 		for (const session of busy) {
-			wish(session, 'E');
+			options(session, 'E');
 		}
 
 		trip.push(quantile(await roundTrips(busy, Math.round(2000 * scale)), 0.5));

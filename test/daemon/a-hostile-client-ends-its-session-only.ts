@@ -53,8 +53,8 @@ async function run(t: ExecutionContext, hostile: Hostile): Promise<readonly stri
 
 const warns = test.macro<[what: string, hostile: Hostile, warning: string | RegExp]>({
 	async exec(t, _, hostile, warning) {
-		const warnings = await run(t, async (context, client) => {
-			await hostile(context, client);
+		const warnings = await run(t, async (report, client) => {
+			await hostile(report, client);
 			t.is(String(await client.rest()), '');
 		});
 		/* Somebody who does not talk as clients do may also be told what an administrator can do. */
@@ -244,8 +244,8 @@ for (const [what, path, flags] of [
 }
 
 test.serial('a client that passes the other end of a pair, and closes it, ends its own session', async t => {
-	const warnings = await run(t, async (context, client) => {
-		const [mine, theirs] = socketPair(context);
+	const warnings = await run(t, async (report, client) => {
+		const [mine, theirs] = socketPair(report);
 		await client.send(Buffer.concat(both()));
 		t.is(statusOf(await client.list()), 1);
 		client.pass(theirs.fd);
@@ -267,9 +267,9 @@ test.serial('a client that passes its own connection ends its own session', asyn
 });
 
 test.serial('a client that passes a socket that listens ends its own session', async t => {
-	await run(t, async (context, client) => {
+	await run(t, async (report, client) => {
 		const server = createServer().listen(join(store.directory, 'listener'));
-		context.teardown(() => server.close());
+		report.teardown(() => server.close());
 		await client.send(Buffer.concat(briefly()));
 		t.is(statusOf(await client.list()), 1);
 		client.pass((server as unknown as {_handle: {fd: Fd}})._handle.fd);
@@ -284,10 +284,10 @@ test.serial('clients that are gone after any number of bytes leave nothing behin
 		cuts.push(cut);
 	}
 
-	const warnings = await run(t, async (context, first) => {
+	const warnings = await run(t, async (report, first) => {
 		first.socket.destroy();
 		for (const cut of cuts) {
-			const client = await daemon.greeted(context);
+			const client = await daemon.greeted(report);
 			await client.send(bytes.subarray(0, cut));
 			client.socket.destroy();
 		}
@@ -306,11 +306,11 @@ test.serial('clients that are gone after any number of bytes leave nothing behin
 
 test.serial('clients that are gone at any moment of a handshake leave nothing behind', async t => {
 	const port = await echoPeer(t);
-	await run(t, async (context, first) => {
+	await run(t, async (report, first) => {
 		first.socket.destroy();
 		for (let pause = 0; pause < 20; pause++) {
-			const client = await daemon.greeted(context);
-			const fd = connectTo(context, port);
+			const client = await daemon.greeted(report);
+			const fd = connectTo(report, port);
 			await client.send(Buffer.concat(both()));
 			await client.list();
 			client.pass(fd.value);
@@ -330,10 +330,10 @@ test.serial('clients that are gone while data flows leave nothing behind', async
 		socket.resume();
 		socket.once('close', () => clearInterval(timer));
 	});
-	await run(t, async (context, first) => {
+	await run(t, async (report, first) => {
 		first.socket.destroy();
 		for (let pause = 0; pause < 10; pause++) {
-			const {client} = await daemon.handOff(context, port);
+			const {client} = await daemon.handOff(report, port);
 			client.socket.write(Buffer.alloc(1_000_000));
 			await delay(pause);
 			client.socket.destroy();

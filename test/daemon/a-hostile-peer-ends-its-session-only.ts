@@ -8,7 +8,7 @@ import {setTimeout as delay} from 'node:timers/promises';
 import type {TLSSocket} from 'node:tls';
 import test, {type ExecutionContext} from 'ava';
 import type {Seconds} from '../../src/base/units.ts';
-import {Daemon, type HandedOff, type Wish} from '../helpers/daemon.ts';
+import {Daemon, type HandedOff, type HandoffOptions} from '../helpers/daemon.ts';
 import {echoPeer, peerFiles, relay, tcpPeer, tlsPeer} from '../helpers/peer.ts';
 
 const good = peerFiles();
@@ -35,7 +35,7 @@ test.after.always(async () => {
 
 async function bystander(t: ExecutionContext, daemon: Daemon): Promise<Bystander> {
 	const session = await daemon.handOff(t, await echoPeer(t));
-	t.truthy(session.context);
+	t.truthy(session.report);
 	return {daemon, session};
 }
 
@@ -71,12 +71,12 @@ async function compare(t: ExecutionContext, hostile: (daemon: Daemon) => Promise
 	t.deepEqual(await run(t, daemons.ours, hostile), stock);
 }
 
-const inHandshake = test.macro<[how: string, behave: (socket: Socket) => void, wish?: Wish]>({
-	async exec(t, _, behave, wish = {}) {
+const inHandshake = test.macro<[how: string, behave: (socket: Socket) => void, options?: HandoffOptions]>({
+	async exec(t, _, behave, options = {}) {
 		await compare(t, async daemon => {
-			const result = await daemon.handOff(t, await tcpPeer(t, behave), wish);
+			const result = await daemon.handOff(t, await tcpPeer(t, behave), options);
 			t.is(result.status, 1);
-			t.is(result.context, undefined);
+			t.is(result.report, undefined);
 			return result;
 		});
 	},
@@ -109,7 +109,7 @@ test.serial(inHandshake, 'sends a handshake message that is none', socket => {
 	socket.write(Buffer.concat([RECORD_HEAD, Buffer.alloc(0x4000, 7)]));
 });
 
-const briefly: Wish = {request: {handshakeTimeout: 1 as Seconds}};
+const briefly: HandoffOptions = {request: {handshakeTimeout: 1 as Seconds}};
 test.serial(inHandshake, 'stays silent up to the time limit', () => undefined, briefly);
 test.serial(
 	inHandshake,
@@ -125,16 +125,16 @@ test.serial('a peer that stays silent is given the whole handshake time limit', 
 	await bystander(t, ours);
 	const port = await tcpPeer(t, () => undefined);
 	const started = performance.now();
-	const {context} = await ours.handOff(t, port, briefly);
-	t.is(context, undefined);
+	const {report} = await ours.handOff(t, port, briefly);
+	t.is(report, undefined);
 	const waited = performance.now() - started;
 	t.true(waited >= 950, `${waited} ms`);
 });
 
 const afterwards = test.macro<
-	[how: string, behave: (ends: {peer: TLSSocket; raw: Socket}) => void, wish?: Wish]
+	[how: string, behave: (ends: {peer: TLSSocket; raw: Socket}) => void, options?: HandoffOptions]
 >({
-	async exec(t, _, behave, wish = {}) {
+	async exec(t, _, behave, options = {}) {
 		await compare(t, async daemon => {
 			let peer: TLSSocket | undefined;
 			const behind = await tlsPeer(t, good, socket => {
@@ -142,8 +142,8 @@ const afterwards = test.macro<
 				socket.resume();
 			});
 			const {port, ends} = await relay(t, behind);
-			const result = await daemon.handOff(t, port, wish);
-			t.truthy(result.context);
+			const result = await daemon.handOff(t, port, options);
+			t.truthy(result.report);
 			await result.client.send('first');
 			await daemon.sandbox.waitFor(() => (peer?.bytesRead ?? 0) > 0);
 			/* Session tickets are under way behind the handshake. */

@@ -78,8 +78,8 @@ const delaysNobody = test.macro<
 		const honest = await daemon.handOff(t, echo);
 		t.true(await speaks(honest.client));
 		const {pid} = daemon;
-		const {client, context} = await daemon.handOff(t, await floodingPeer(t, version, flood));
-		t.truthy(context);
+		const {client, report} = await daemon.handOff(t, await floodingPeer(t, version, flood));
+		t.truthy(report);
 		const count = await roundTrips(honest.client, client, bytes + THROUGH.length);
 		t.log(`${count} round trips meanwhile`);
 		/* As long as the flood is one call, there is one at most before it and one behind. */
@@ -134,8 +134,8 @@ test.serial(
 		const state = {over: false};
 		const flooding = (async () => {
 			/* It goes on until the time limit of the handshake, and no longer. */
-			const {context} = await daemon.handOff(t, port, {request: {handshakeTimeout: 3 as Seconds}});
-			t.is(context, undefined);
+			const {report} = await daemon.handOff(t, port, {request: {handshakeTimeout: 3 as Seconds}});
+			t.is(report, undefined);
 			state.over = true;
 		})();
 		let count = 0;
@@ -158,8 +158,8 @@ test.serial(
 		});
 		t.teardown(async () => await cached[Symbol.asyncDispose]());
 		const echo = await echoPeer(t);
-		const wish = {init: {log_level: '2'}, start: {log_level: '2'}};
-		const honest = await cached.handOff(t, echo, wish);
+		const options = {init: {log_level: '2'}, start: {log_level: '2'}};
+		const honest = await cached.handOff(t, echo, options);
 		t.true(await speaks(honest.client));
 		const port = await floodingPeer(t, TLS1_3_VERSION, tls => {
 			for (let count = 0; count < 20_000; count++) {
@@ -167,9 +167,9 @@ test.serial(
 			}
 		});
 		const known = (await cached.lines()).length;
-		const flooded = await cached.handOff(t, port, wish);
-		const {client, context} = flooded;
-		t.truthy(context);
+		const flooded = await cached.handOff(t, port, options);
+		const {client, report} = flooded;
+		t.truthy(report);
 		const count = await roundTrips(honest.client, client, THROUGH.length);
 		t.log(`${count} round trips meanwhile`);
 		t.true(count >= 10, `${count} round trips`);

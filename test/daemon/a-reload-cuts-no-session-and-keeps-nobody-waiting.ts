@@ -30,8 +30,8 @@ async function openSessions(
 	const port = await echoPeer(t);
 	const sessions: LocalClient[] = [];
 	for (let number = 0; number < count; number++) {
-		const {client, context} = await daemon.handOff(t, port, {}, service);
-		t.truthy(context);
+		const {client, report} = await daemon.handOff(t, port, {}, service);
+		t.truthy(report);
 		sessions.push(client);
 	}
 

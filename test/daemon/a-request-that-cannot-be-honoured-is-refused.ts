@@ -4,7 +4,7 @@
  */
 import test, {type ExecutionContext} from 'ava';
 import {printList} from '../../src/wire/attribute-list.ts';
-import {Daemon, statusOf, type Wish} from '../helpers/daemon.ts';
+import {Daemon, type HandoffOptions, statusOf} from '../helpers/daemon.ts';
 import {peerFiles, tlsPeer} from '../helpers/peer.ts';
 
 const good = peerFiles();
@@ -21,24 +21,26 @@ test.after.always(async () => {
 /** What the client and the administrator see. */
 interface Seen {
 	readonly status: number;
-	readonly context: boolean;
+	readonly report: boolean;
 	readonly rest: string;
 	readonly lines: readonly string[];
 }
 
-async function see(t: ExecutionContext, daemon: Daemon, wish: Wish): Promise<Seen> {
-	const session = await daemon.handOff(t, await tlsPeer(t, good, () => undefined), wish);
-	const {client, status, context} = session;
+async function see(t: ExecutionContext, daemon: Daemon, options: HandoffOptions): Promise<Seen> {
+	const session = await daemon.handOff(t, await tlsPeer(t, good, () => undefined), options);
+	const {client, status, report} = session;
 	client.socket.end();
 	const rest = String(await client.rest());
-	return {status, context: context !== undefined, rest, lines: await daemon.linesOf(session)};
+	return {status, report: report !== undefined, rest, lines: await daemon.linesOf(session)};
 }
 
-const likeStock = test.macro<[what: string, wish: Wish, expected: {status: number; context?: boolean}]>({
-	async exec(t, _, wish, expected) {
-		const wanted = await see(t, stock, wish);
-		t.like(wanted, {context: false, ...expected});
-		const seen = await see(t, ours, wish);
+const likeStock = test.macro<
+	[what: string, options: HandoffOptions, expected: {status: number; report?: boolean}]
+>({
+	async exec(t, _, options, expected) {
+		const wanted = await see(t, stock, options);
+		t.like(wanted, {report: false, ...expected});
+		const seen = await see(t, ours, options);
 		t.deepEqual(seen, wanted);
 	},
 	title(_, what) {

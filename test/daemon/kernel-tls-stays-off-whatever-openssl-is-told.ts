@@ -45,9 +45,9 @@ test('openssl.cnf and tls_ssl_options turn kernel TLS on: sessions of both roles
 	const port = await echoPeer(t);
 	const params = {tls_ssl_options: '0x8'};
 	for (const version of ['>=TLSv1.3', '<=TLSv1.2']) {
-		const wish = {params, start: {protocols: version}};
-		const {client, context} = await daemon.handOff(t, port, wish, service.name);
-		t.truthy(context, await daemon.sandbox.log());
+		const options = {params, start: {protocols: version}};
+		const {client, report} = await daemon.handOff(t, port, options, service.name);
+		t.truthy(report, await daemon.sandbox.log());
 		t.true(await speaks(client, 'x'.repeat(100_000)));
 		await finish(client);
 	}

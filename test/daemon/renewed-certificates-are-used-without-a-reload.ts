@@ -11,7 +11,7 @@ import {setTimeout as delay} from 'node:timers/promises';
 import {connect as connectTls} from 'node:tls';
 import test, {type ExecutionContext} from 'ava';
 import type {LocalClient} from '../helpers/client.ts';
-import {Daemon, type Wish} from '../helpers/daemon.ts';
+import {Daemon, type HandoffOptions} from '../helpers/daemon.ts';
 import {FrontDoor, serverRole} from '../helpers/front-door.ts';
 import {finish, speaks} from '../helpers/master.ts';
 import {CertificateStore} from '../helpers/openssl.ts';
@@ -76,10 +76,10 @@ async function shown(
 	t: ExecutionContext,
 	daemon: Daemon,
 	port: number,
-	wish: Wish,
+	options: HandoffOptions,
 ): Promise<{readonly client: LocalClient; readonly name: string}> {
-	const {client, context} = await daemon.handOff(t, port, wish);
-	t.truthy(context, await daemon.sandbox.log());
+	const {client, report} = await daemon.handOff(t, port, options);
+	t.truthy(report, await daemon.sandbox.log());
 	let name = '';
 	for (let byte = await client.bytes(1); String(byte) !== '\n'; byte = await client.bytes(1)) {
 		t.is(byte.length, 1);
@@ -94,12 +94,12 @@ async function timeUntilShown(
 	t: ExecutionContext,
 	daemon: Daemon,
 	port: number,
-	wish: Wish,
+	options: HandoffOptions,
 	wanted: string,
 ): Promise<number> {
 	const start = performance.now();
 	for (;;) {
-		const {client, name} = await shown(t, daemon, port, wish);
+		const {client, name} = await shown(t, daemon, port, options);
 		await finish(client);
 		if (name === wanted || performance.now() - start > 60_000) {
 			t.is(name, wanted);
@@ -119,7 +119,7 @@ async function oneIdentity(t: ExecutionContext) {
 		main: {smtp_tls_cert_file: init.cert_file, smtp_tls_key_file: init.key_file},
 	});
 	t.teardown(async () => await daemon[Symbol.asyncDispose]());
-	return {lineages, daemon, port: await curious(t), wish: {init}};
+	return {lineages, daemon, port: await curious(t), options: {init}};
 }
 
 /** Lines about files that have changed, as soon as there are so many. */
@@ -151,18 +151,18 @@ async function workerOf(daemon: Daemon): Promise<number> {
 test.serial(
 	'a certificate that is renewed while 50 sessions are open: new sessions show it, old ones go on',
 	async t => {
-		const {lineages, daemon, port, wish} = await oneIdentity(t);
-		const {cert_file, key_file} = wish.init;
+		const {lineages, daemon, port, options} = await oneIdentity(t);
+		const {cert_file, key_file} = options.init;
 		const sessions: LocalClient[] = [];
 		for (let count = 0; count < 50; count++) {
-			const {client, name} = await shown(t, daemon, port, wish);
+			const {client, name} = await shown(t, daemon, port, options);
 			t.is(name, 'first');
 			sessions.push(client);
 		}
 
 		const {pid} = daemon;
 		lineages.renew('site', pair('second'));
-		const time = await timeUntilShown(t, daemon, port, wish, 'second');
+		const time = await timeUntilShown(t, daemon, port, options, 'second');
 		t.log(`shown after ${Math.round(time)} ms`);
 		t.true((await workers(daemon, 2)).includes(pid));
 		t.is(sessions.length, 50);
@@ -206,9 +206,9 @@ test.serial('one of two identities in one service is renewed', async t => {
 test.serial(
 	'a key that does not match: one error, the old certificate is still shown by the old process, until it does',
 	async t => {
-		const {lineages, daemon, port, wish} = await oneIdentity(t);
-		const {cert_file, key_file} = wish.init;
-		await timeUntilShown(t, daemon, port, wish, 'first');
+		const {lineages, daemon, port, options} = await oneIdentity(t);
+		const {cert_file, key_file} = options.init;
+		await timeUntilShown(t, daemon, port, options, 'first');
 		const pid = await workerOf(daemon);
 		const supervisors = daemon.sandbox.daemonPids('tlsproxy');
 		lineages.renew('site', {cert: store.read('second.cert')});
@@ -224,12 +224,12 @@ test.serial(
 			lines[0],
 		);
 		t.regex(lines[0] ?? '', /key values mismatch/);
-		await timeUntilShown(t, daemon, port, wish, 'first');
+		await timeUntilShown(t, daemon, port, options, 'first');
 		t.is(await workerOf(daemon), pid);
 		t.deepEqual(daemon.sandbox.daemonPids('tlsproxy'), supervisors);
 
 		lineages.renew('site', {key: store.read('second.key')});
-		await timeUntilShown(t, daemon, port, wish, 'second');
+		await timeUntilShown(t, daemon, port, options, 'second');
 		t.not(await workerOf(daemon), pid);
 	},
 );
@@ -241,15 +241,15 @@ const broken = test.macro<[content: () => string, reason: RegExp]>({
 		const chain_files = lineages.path('site', 'cert');
 		await using daemon = await Daemon.start('ours', {main: {smtp_tls_chain_files: chain_files}});
 		const port = await curious(t);
-		const wish = {init: {chain_files}};
-		await timeUntilShown(t, daemon, port, wish, 'first');
+		const options = {init: {chain_files}};
+		await timeUntilShown(t, daemon, port, options, 'first');
 		const pid = await workerOf(daemon);
 		lineages.renew('site', {cert: content()});
 		const [line = '', ...more] = await changes(daemon, 1);
 		t.deepEqual(more, []);
 		t.true(line.startsWith(`error: ${chain_files}: changed, but not used: `), line);
 		t.regex(line, reason);
-		await timeUntilShown(t, daemon, port, wish, 'first');
+		await timeUntilShown(t, daemon, port, options, 'first');
 		t.is(await workerOf(daemon), pid);
 	},
 	title(what = '') {
@@ -275,9 +275,9 @@ test.serial('authorities that are renewed are trusted by new sessions', async t 
 	const port = await curious(t);
 	const level = {init: {CAfile}, start: {tls_level: 7, matchargv: ['hostname']}};
 	const status = async (): Promise<number> => {
-		const {client, context} = await daemon.handOff(t, port, level);
+		const {client, report} = await daemon.handOff(t, port, level);
 		client.socket.destroy();
-		return context?.peer_status ?? 0;
+		return report?.peer_status ?? 0;
 	};
 	const before = await status();
 	const pid = await workerOf(daemon);
@@ -343,9 +343,9 @@ test.serial('a table of server names that is written anew is read anew', async t
 });
 
 test.serial('a file that main.cf does not name any more changes nothing, and is not spoken of', async t => {
-	const {lineages, daemon, port, wish} = await oneIdentity(t);
+	const {lineages, daemon, port, options} = await oneIdentity(t);
 	lineages.renew('other', pair('other'));
-	await timeUntilShown(t, daemon, port, wish, 'first');
+	await timeUntilShown(t, daemon, port, options, 'first');
 	const pid = await workerOf(daemon);
 	const {cert_file, key_file} = lineages.files('other');
 	await daemon.sandbox.postconf('smtp_tls_key_file', key_file);
@@ -354,12 +354,12 @@ test.serial('a file that main.cf does not name any more changes nothing, and is 
 	await delay(4000);
 	t.is(await workerOf(daemon), pid);
 	t.deepEqual(await changes(daemon, 0), []);
-	await timeUntilShown(t, daemon, port, wish, 'first');
+	await timeUntilShown(t, daemon, port, options, 'first');
 });
 
 test.serial('a process with nothing to watch, and one that is not written to, stay', async t => {
-	const {lineages, daemon, port, wish} = await oneIdentity(t);
-	await timeUntilShown(t, daemon, port, wish, 'first');
+	const {lineages, daemon, port, options} = await oneIdentity(t);
+	await timeUntilShown(t, daemon, port, options, 'first');
 	const pid = await workerOf(daemon);
 	writeFileSync(join(lineages.directory, 'live/site/README'), 'not a certificate');
 	t.true(readdirSync(join(lineages.directory, 'live/site')).includes('README'));

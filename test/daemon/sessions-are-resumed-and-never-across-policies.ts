@@ -11,7 +11,7 @@ import {mailVersion} from '../../postfix/lib/instance.ts';
 import type {Seconds} from '../../src/base/units.ts';
 import {releaseFeatures} from '../../src/conf/release.ts';
 import {parseClientHello} from '../helpers/client-hello.ts';
-import {Daemon, type Wish} from '../helpers/daemon.ts';
+import {Daemon, type HandoffOptions} from '../helpers/daemon.ts';
 import {trust} from '../helpers/differential.ts';
 import {makeLab} from '../helpers/lab.ts';
 import {type PeerServer, sServer} from '../helpers/openssl.ts';
@@ -74,24 +74,24 @@ interface Visit {
 }
 
 /** A wish of one and the same client. */
-function asked(wish: Wish): Wish {
+function asked(options: HandoffOptions): HandoffOptions {
 	return {
-		...wish,
-		init: {CAfile: lab.path('root.cert'), log_level: 'cache,summary', ...wish.init},
+		...options,
+		init: {CAfile: lab.path('root.cert'), log_level: 'cache,summary', ...options.init},
 		start: {
 			serverid: 'smtp&site',
 			host: 'mx.example.com',
 			nexthop: 'example.com',
 			namaddr: 'mx.example.com[127.0.0.1]:25',
 			helo: 'client.example.com',
-			...wish.start,
+			...options.start,
 		},
 	};
 }
 
 async function visit(
 	t: ExecutionContext,
-	wish: Wish,
+	options: HandoffOptions,
 	{service = 'tlsproxy', peer = 'modern'}: {readonly service?: string; readonly peer?: string} = {},
 ): Promise<Visit> {
 	const sent: Buffer[] = [];
@@ -101,8 +101,8 @@ async function visit(
 		client.on('data', (bytes: Buffer) => sent.push(bytes));
 		client.pipe(behind).pipe(client);
 	});
-	const session = await daemon.handOff(t, port, asked(wish), service);
-	const {client, context} = session;
+	const session = await daemon.handOff(t, port, asked(options), service);
+	const {client, report} = session;
 	await client.send('hello\n');
 	t.is(String(await client.bytes(6)), 'olleh\n');
 	client.socket.end();
@@ -113,25 +113,25 @@ async function visit(
 		/* A pre-shared key, or a ticket with something in it. */
 		offered: hello?.extensions.some(text => /^41 |^35 present/.test(text)) ?? false,
 		reused: lines.some(line => line.endsWith(': Reusing old session')),
-		peerStatus: context?.peer_status,
+		peerStatus: report?.peer_status,
 		lines: lines.filter(line => /session/.test(line)).map(line => line.replace(/&[\dA-F]{64}/, '&KEY')),
 	};
 }
 
 let serial = 0;
 /** A server that nobody has talked to yet. */
-function fresh(start: Wish['start'] = {}): Wish {
+function fresh(start: HandoffOptions['start'] = {}): HandoffOptions {
 	return {start: {serverid: `smtp&site ${++serial}`, ...start}};
 }
 
 for (const peer of ['modern', 'old']) {
 	test.serial(`${peer}: the second connection of a process resumes, and all after it`, async t => {
-		const wish = fresh();
-		const first = await visit(t, wish, {peer});
+		const options = fresh();
+		const first = await visit(t, options, {peer});
 		t.false(first.reused);
 		t.false(first.offered);
 		for (let count = 0; count < 3; count++) {
-			const next = await visit(t, wish, {peer});
+			const next = await visit(t, options, {peer});
 			t.true(next.reused);
 			t.is(next.peerStatus, first.peerStatus);
 		}
@@ -143,9 +143,9 @@ for (const peer of ['modern', 'old']) {
 		['stock', 'stock'],
 	] as const) {
 		test.serial(`${peer}: what ${from} has stored ${to} resumes`, async t => {
-			const wish = fresh();
-			t.false((await visit(t, wish, {peer, service: from})).reused);
-			t.true((await visit(t, wish, {peer, service: to})).reused);
+			const options = fresh();
+			t.false((await visit(t, options, {peer, service: from})).reused);
+			t.true((await visit(t, options, {peer, service: to})).reused);
 		});
 	}
 
@@ -164,13 +164,13 @@ for (const peer of ['modern', 'old']) {
 }
 
 test.serial('a process that was started afterwards resumes what another has left', async t => {
-	const wish = fresh();
-	t.false((await visit(t, wish)).reused);
+	const options = fresh();
+	t.false((await visit(t, options)).reused);
 	/* A reload would end tlsmgr(8) too, which begins with an empty cache. */
 	const ours = daemon.sandbox.processes().find(({args}) => args.some(arg => arg.endsWith('/lib/main.js')));
 	process.kill(ours?.pid ?? 0, 'SIGKILL');
 	t.true(await daemon.sandbox.waitFor(() => !daemon.lives(ours?.pid ?? 0)));
-	t.true((await visit(t, wish)).reused);
+	t.true((await visit(t, options)).reused);
 });
 
 test.serial('a verdict stays what it was', async t => {
@@ -188,12 +188,12 @@ test.serial('a verdict stays what it was', async t => {
 			29,
 		],
 	] as const) {
-		const wish = fresh(start);
+		const options = fresh(start);
 		for (const reused of [false, true]) {
-			const seen = await visit(t, wish);
+			const seen = await visit(t, options);
 			t.is(seen.reused, reused);
 			t.is(seen.peerStatus, status);
-			t.is((await visit(t, wish, {service: 'stock'})).peerStatus, status, 'stock');
+			t.is((await visit(t, options, {service: 'stock'})).peerStatus, status, 'stock');
 		}
 	}
 });
@@ -201,14 +201,14 @@ test.serial('a verdict stays what it was', async t => {
 /* The lines of both programs about a second connection to what the first one has seen. */
 async function secondLines(
 	t: ExecutionContext,
-	start: Wish['start'],
+	start: HandoffOptions['start'],
 	...peersInTurn: readonly string[]
 ): Promise<Readonly<Record<string, readonly string[]>>> {
 	const seen: Record<string, readonly string[]> = {};
 	for (const service of ['tlsproxy', 'stock']) {
-		const wish = fresh(start);
+		const options = fresh(start);
 		for (const peer of peersInTurn) {
-			const {lines} = await visit(t, wish, {service, peer});
+			const {lines} = await visit(t, options, {service, peer});
 			seen[service] = lines.map(line => line.replace(/smtp&site \d+/, 'SITE'));
 		}
 	}
@@ -247,35 +247,39 @@ for (const [what, behave] of [
 ] as const) {
 	for (const peer of ['modern', 'old']) {
 		test.serial(`${peer}: a session with which a server ${what} is not offered again`, async t => {
-			const wish = fresh();
-			await visit(t, wish, {peer});
-			t.true((await visit(t, wish, {peer})).reused);
+			const options = fresh();
+			await visit(t, options, {peer});
+			t.true((await visit(t, options, {peer})).reused);
 			const port = await tcpPeer(t, behave);
 			const session = await daemon.handOff(t, port, {
 				request: {handshakeTimeout: 1 as Seconds},
-				...asked(wish),
+				...asked(options),
 			});
-			t.is(session.context, undefined);
+			t.is(session.report, undefined);
 			session.client.socket.end();
 			const lines = await daemon.linesOf(session);
 			t.true(lines.some(line => line.startsWith('reloaded session ')));
 			t.true(lines.some(line => /^remove session .* from client cache$/.test(line)));
-			t.false((await visit(t, wish, {peer})).offered);
-			t.true((await visit(t, wish, {peer})).reused);
+			t.false((await visit(t, options, {peer})).offered);
+			t.true((await visit(t, options, {peer})).reused);
 		});
 	}
 }
 
 test.serial('a server without tickets has nothing to resume', async t => {
-	const wish = fresh();
-	await visit(t, wish, {peer: 'noticket'});
-	const second = await visit(t, wish, {peer: 'noticket'});
+	const options = fresh();
+	await visit(t, options, {peer: 'noticket'});
+	const second = await visit(t, options, {peer: 'noticket'});
 	t.false(second.offered);
 });
 
 /* Each of these is another policy, or another identity. */
-const base: NonNullable<Wish['start']> = {tls_level: 7, matchargv: ['hostname'], sni: 'mx.example.com'};
-const others: Readonly<Record<string, Wish>> = {
+const base: NonNullable<HandoffOptions['start']> = {
+	tls_level: 7,
+	matchargv: ['hostname'],
+	sni: 'mx.example.com',
+};
+const others: Readonly<Record<string, HandoffOptions>> = {
 	'another server': {start: {serverid: 'smtp&other'}},
 	'another name for us': {start: {helo: 'other.example.com'}},
 	'other protocols': {start: {protocols: 'TLSv1.3'}},
@@ -340,14 +344,14 @@ test.serial('a server name below verification is told apart within a process', a
 });
 
 test.serial('tlsmgr that is dead costs resumption, and nothing else', async t => {
-	const wish = fresh();
-	await visit(t, wish);
+	const options = fresh();
+	await visit(t, options);
 	for (const pid of daemon.sandbox.daemonPids('tlsmgr')) {
 		process.kill(pid, 'SIGSTOP');
 		t.teardown(() => process.kill(pid, 'SIGKILL'));
 	}
 
-	t.true((await visit(t, wish)).reused, 'the process has some of its own');
+	t.true((await visit(t, options)).reused, 'the process has some of its own');
 	const started = performance.now();
 	t.false((await visit(t, fresh())).reused);
 	t.log(`${Math.round(performance.now() - started)} ms`);

@@ -103,7 +103,7 @@ test.serial(
 				wanted,
 				`${index}: ${JSON.stringify(files)}`,
 			);
-			statuses.push(wanted.context?.peer_status);
+			statuses.push(wanted.report?.peer_status);
 		}
 
 		t.deepEqual(statuses.slice(0, 3), statuses.slice(3));

@@ -135,7 +135,7 @@ for (const item of cases.filter(({id}) => !impossible.includes(id))) {
 			const {pid} = ours;
 			const outcome = await put(t, ours, peers, lab, item);
 			t.is(outcome.status, status);
-			t.is(outcome.context?.peer_status, peerStatus);
+			t.is(outcome.report?.peer_status, peerStatus);
 			t.deepEqual(
 				outcome.lines.filter(line => line.startsWith('warning: ')),
 				warnings,

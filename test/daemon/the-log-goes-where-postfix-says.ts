@@ -38,8 +38,8 @@ async function containerLog(t: ExecutionContext, which: Which): Promise<readonly
 	/* Its services come one after the other, and whoever tries one is in the log. */
 	await delay(1000);
 	const port = await echoPeer(t);
-	const {client, context} = await daemon.handOff(t, port);
-	t.truthy(context, output());
+	const {client, report} = await daemon.handOff(t, port);
+	t.truthy(report, output());
 	t.true(await speaks(client));
 	await finish(client);
 	await sandbox.waitFor(() => output().includes('DISCONNECT'));

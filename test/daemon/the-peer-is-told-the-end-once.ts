@@ -63,7 +63,7 @@ async function session(
 	const path = await relay(t, behind);
 	const daemon = daemons[which];
 	const handed = await daemon.handOff(t, path.port);
-	t.is(handed.context?.cipher_protocol, version);
+	t.is(handed.report?.cipher_protocol, version);
 	path.ends.client?.on('data', (bytes: Buffer) => sent.push(bytes));
 	await handed.client.send('first');
 	t.true(await daemon.sandbox.waitFor(() => (peer?.bytesRead ?? 0) >= 5));

@@ -6,7 +6,7 @@
 import {setTimeout as delay} from 'node:timers/promises';
 import test, {type ExecutionContext} from 'ava';
 import type {LocalClient} from '../helpers/client.ts';
-import {Daemon, type Wish} from '../helpers/daemon.ts';
+import {Daemon, type HandoffOptions} from '../helpers/daemon.ts';
 import {finish, speaks} from '../helpers/master.ts';
 import {CertificateStore} from '../helpers/openssl.ts';
 import {echoPeer} from '../helpers/peer.ts';
@@ -17,7 +17,7 @@ test.after.always(() => store[Symbol.dispose]());
 /* Signatures with a key like this cost us ten times what they cost whoever verifies them. */
 store.make('client', {key: ['-algorithm', 'RSA', '-pkeyopt', 'rsa_keygen_bits:4096']});
 const files = {cert_file: store.path('client.cert'), key_file: store.path('client.key')};
-const wish: Wish = {init: files, start: {log_level: '0'}};
+const options: HandoffOptions = {init: files, start: {log_level: '0'}};
 
 const AT_ONCE = 400;
 
@@ -43,8 +43,8 @@ async function server(t: ExecutionContext): Promise<number> {
 }
 
 async function session(t: ExecutionContext, daemon: Daemon, port: number): Promise<LocalClient> {
-	const {client, context} = await daemon.handOff(t, port, wish);
-	t.truthy(context);
+	const {client, report} = await daemon.handOff(t, port, options);
+	t.truthy(report);
 	return client;
 }
 

@@ -8,7 +8,7 @@ import {readFileSync} from 'node:fs';
 import type {Socket} from 'node:net';
 import test, {type ExecutionContext} from 'ava';
 import {type LocalClient} from '../helpers/client.ts';
-import {Daemon, statusOf, type Wish} from '../helpers/daemon.ts';
+import {Daemon, type HandoffOptions, statusOf} from '../helpers/daemon.ts';
 import {CertificateStore, connectTo, ecdsa} from '../helpers/openssl.ts';
 import {echoPeer, tcpPeer} from '../helpers/peer.ts';
 
@@ -25,11 +25,16 @@ const good = {key: store.read('peer.key'), cert: store.read('peer.cert')};
 /** One way in which a session can go. */
 type Course = (t: ExecutionContext, daemon: Daemon, round: number) => Promise<void>;
 
-async function begin(t: ExecutionContext, daemon: Daemon, port: number, wish: Wish): Promise<LocalClient> {
+async function begin(
+	t: ExecutionContext,
+	daemon: Daemon,
+	port: number,
+	options: HandoffOptions,
+): Promise<LocalClient> {
 	const client = await daemon.connect();
 	await client.list();
 	const fd = connectTo(t, port);
-	await client.send(Buffer.concat(daemon.messages(`[127.0.0.1]:${port}`, wish)));
+	await client.send(Buffer.concat(daemon.messages(`[127.0.0.1]:${port}`, options)));
 	if (statusOf(await client.list()) === 1) {
 		client.pass(fd.value);
 	}
@@ -54,15 +59,15 @@ test('thousands of handshakes, of all kinds, leave nothing behind', async t => {
 		await client.rest();
 	};
 	const serves =
-		(port: number, wish: (round: number) => Wish): Course =>
-		async (context, proxy, round) => {
-			using client = await begin(context, proxy, port, wish(round));
+		(port: number, options: (round: number) => HandoffOptions): Course =>
+		async (report, proxy, round) => {
+			using client = await begin(report, proxy, port, options(round));
 			await exchange(client);
 		};
 	const fails =
-		(port: number, wish: Wish = {}): Course =>
-		async (context, proxy) => {
-			using client = await begin(context, proxy, port, wish);
+		(port: number, options: HandoffOptions = {}): Course =>
+		async (report, proxy) => {
+			using client = await begin(report, proxy, port, options);
 			t.is(String(await client.rest()), '');
 		};
 	const courses: readonly Course[] = [
@@ -78,12 +83,12 @@ test('thousands of handshakes, of all kinds, leave nothing behind', async t => {
 		fails(garbage),
 		fails(gone),
 		fails(echo, {start: {protocols: 'TLSv9'}}),
-		async (context, proxy) => {
-			using client = await begin(context, proxy, echo, {});
+		async (report, proxy) => {
+			using client = await begin(report, proxy, echo, {});
 			await client.send('too early');
 		},
-		async (context, proxy) => {
-			using client = await begin(context, proxy, echo, {});
+		async (report, proxy) => {
+			using client = await begin(report, proxy, echo, {});
 			await client.list();
 		},
 	];

@@ -21,8 +21,8 @@ async function timeToSession(t: ExecutionContext, daemon: Daemon, port: number):
 	const start = performance.now();
 	while (performance.now() - start < 60_000) {
 		await timeToGreeting(daemon);
-		const {client, context} = await daemon.handOff(t, port);
-		if (context !== undefined) {
+		const {client, report} = await daemon.handOff(t, port);
+		if (report !== undefined) {
 			t.true(await speaks(client));
 			await finish(client);
 			return performance.now() - start;
@@ -39,8 +39,8 @@ async function timeToSession(t: ExecutionContext, daemon: Daemon, port: number):
 async function servesFully(t: ExecutionContext, daemon: Daemon, port: number): Promise<void> {
 	const sessions: LocalClient[] = [];
 	for (let count = 0; count < 20; count++) {
-		const {client, context} = await daemon.handOff(t, port);
-		t.truthy(context);
+		const {client, report} = await daemon.handOff(t, port);
+		t.truthy(report);
 		sessions.push(client);
 	}
 

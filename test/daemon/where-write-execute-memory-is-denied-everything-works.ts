@@ -38,12 +38,12 @@ for (const what of ['write-execute by prctl', 'write-execute by seccomp']) {
 
 		/* Verification, the states of a handshake and its bytes come by callbacks. */
 		const debug = {init: {log_level: '4', CAfile: '/nonexistent'}, start: {tls_level: 3}} as const;
-		t.is((await daemon.handOff(t, port, debug, service.name)).context, undefined);
-		const {client, context} = await daemon.handOff(t, port, {init: {log_level: '4'}}, service.name);
-		t.truthy(context);
+		t.is((await daemon.handOff(t, port, debug, service.name)).report, undefined);
+		const {client, report} = await daemon.handOff(t, port, {init: {log_level: '4'}}, service.name);
+		t.truthy(report);
 		t.true(await speaks(client));
 		await finish(client);
-		const {client: again, context: resumed} = await daemon.handOff(t, port, {}, service.name);
+		const {client: again, report: resumed} = await daemon.handOff(t, port, {}, service.name);
 		t.truthy(resumed);
 		await finish(again);
 

@@ -70,7 +70,7 @@ class Model {
 	readonly #flows: Array<{readonly name: string | undefined; readonly items: number[]}> = [];
 
 	add(item: number, name?: string): void {
-		const known = name === undefined ? undefined : this.#flows.find(flow => flow.name === name);
+		const known = name === undefined ? undefined : this.#flows.find(key => key.name === name);
 		if (known === undefined) {
 			this.#flows.push({name, items: [item]});
 		} else {
@@ -79,10 +79,10 @@ class Model {
 	}
 
 	take(): number | undefined {
-		const flow = this.#flows.shift();
-		const item = flow?.items.shift();
-		if (flow !== undefined && flow.items.length > 0) {
-			this.#flows.push(flow);
+		const key = this.#flows.shift();
+		const item = key?.items.shift();
+		if (key !== undefined && key.items.length > 0) {
+			this.#flows.push(key);
 		}
 
 		return item;
@@ -118,7 +118,7 @@ test('FairQueue needs the same time for an item whatever waits', t => {
 	/* Quadratic behaviour would take minutes. */
 	const queue = new FairQueue<number>();
 	for (let item = 0; item < 300_000; item++) {
-		queue.add(item, `flow ${item % 100_000}`);
+		queue.add(item, `key ${item % 100_000}`);
 	}
 
 	const served = drain(queue);

@@ -18,7 +18,7 @@ import {LocalClient, recordedSettings} from './client.ts';
 import {connectTo} from './openssl.ts';
 
 /** How a hand-off differs from that of smtp(8) at level encrypt. */
-export interface Wish {
+export interface HandoffOptions {
 	readonly request?: Partial<Request>;
 	readonly params?: Partial<ClientParams>;
 	readonly init?: Partial<ClientInit>;
@@ -33,7 +33,7 @@ export interface HandedOff {
 	readonly linesBefore: number;
 	readonly status: number;
 	/** Undefined when the daemon closed the stream instead. */
-	readonly context: HandshakeReport | undefined;
+	readonly report: HandshakeReport | undefined;
 }
 
 /** Which program. */
@@ -89,7 +89,10 @@ export class Daemon implements AsyncDisposable {
 	}
 
 	/** Bytes of a request and of its settings. */
-	messages(endpoint: string, wish: Wish = {}): readonly [request: Uint8Array, settings: Uint8Array] {
+	messages(
+		endpoint: string,
+		options: HandoffOptions = {},
+	): readonly [request: Uint8Array, settings: Uint8Array] {
 		const request: Request = {
 			remoteEndpoint: endpoint,
 			role: 'client',
@@ -99,51 +102,56 @@ export class Daemon implements AsyncDisposable {
 			handshakeTimeout: 100 as Seconds,
 			sessionTimeout: 300 as Seconds,
 			serverId: 'smtp:test.example',
-			...wish.request,
+			...options.request,
 		};
 		return [
 			printRequest(request, this.features),
-			printClientSettings(this.settings(endpoint, wish), this.features),
+			printClientSettings(this.settings(endpoint, options), this.features),
 		];
 	}
 
-	settings(endpoint: string, wish: Wish = {}): ClientSettings {
+	settings(endpoint: string, options: HandoffOptions = {}): ClientSettings {
 		const {params, init, start} = recordedSettings(this.features);
 		return {
-			params: {...params, ...wish.params},
-			init: {...init, log_param: 'smtp_tls_loglevel', log_level: '1', ...wish.init},
+			params: {...params, ...options.params},
+			init: {...init, log_param: 'smtp_tls_loglevel', log_level: '1', ...options.init},
 			start: {
 				...start,
 				nexthop: 'test.example',
 				host: 'test.example',
 				namaddr: `test.example${endpoint}`,
-				...wish.start,
+				...options.start,
 			},
 		};
 	}
 
 	/** Hands off a new connection to a port of this host, as smtp(8) does. */
-	async handOff(t: ExecutionContext, port: number, wish: Wish = {}, service?: string): Promise<HandedOff> {
+	async handOff(
+		t: ExecutionContext,
+		port: number,
+		options: HandoffOptions = {},
+		service?: string,
+	): Promise<HandedOff> {
 		const linesBefore = (await this.lines()).length;
-		return {linesBefore, ...(await this.transfer(t, port, wish, service))};
+		return {linesBefore, ...(await this.transfer(t, port, options, service))};
 	}
 
 	/** The same without a look at the log, which takes long when it is long. */
 	async transfer(
 		t: ExecutionContext,
 		port: number,
-		wish: Wish = {},
+		options: HandoffOptions = {},
 		service?: string,
 	): Promise<Omit<HandedOff, 'linesBefore'>> {
 		const client = await this.greeted(t, service);
 		const fd = connectTo(t, port);
 		const endpoint = `[127.0.0.1]:${port}`;
-		for (const message of this.messages(endpoint, wish)) {
+		for (const message of this.messages(endpoint, options)) {
 			await client.send(message);
 		}
 
 		const status = statusOf(await client.list());
-		let context: HandshakeReport | undefined;
+		let report: HandshakeReport | undefined;
 		if (status === 1) {
 			client.pass(fd.value);
 		}
@@ -151,13 +159,13 @@ export class Daemon implements AsyncDisposable {
 		/* A server that serves one client after the other waits for its end. */
 		fd[Symbol.dispose]();
 		if (status === 1) {
-			if (wish.request?.sendContext !== false) {
+			if (options.request?.sendContext !== false) {
 				const list = await client.list();
-				context = list === undefined ? undefined : parseReport(list, this.features);
+				report = list === undefined ? undefined : parseReport(list, this.features);
 			}
 		}
 
-		return {client, endpoint, status, context};
+		return {client, endpoint, status, report};
 	}
 
 	/** The process that serves. */

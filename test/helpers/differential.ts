@@ -8,7 +8,7 @@ import type {ExecutionContext} from 'ava';
 import type {ClientInit, ClientParams, ClientStart} from '../../src/wire/client-settings.ts';
 import type {HandshakeReport} from '../../src/wire/handshake-report.ts';
 import {type ClientHello, parseClientHello} from './client-hello.ts';
-import type {Daemon, Wish} from './daemon.ts';
+import type {Daemon, HandoffOptions} from './daemon.ts';
 import {type CertificateStore, type PeerServer, sServer} from './openssl.ts';
 import {tcpPeer} from './peer.ts';
 
@@ -52,7 +52,7 @@ const levels = {
 /** What can be seen of a case. */
 export interface Outcome {
 	readonly status: number;
-	readonly context: HandshakeReport | undefined;
+	readonly report: HandshakeReport | undefined;
 	/** What came behind the context. */
 	readonly rest: string;
 	readonly lines: readonly string[];
@@ -111,10 +111,10 @@ export async function put(
 		client.once('close', () => behind.destroy());
 	});
 	const known = (await daemon.lines()).length;
-	const {client, endpoint, status, context} = await daemon.handOff(t, port, wishOf(daemon, item, lab));
+	const {client, endpoint, status, report} = await daemon.handOff(t, port, optionsOf(daemon, item, lab));
 	/* When that comes back, what the server sends behind the handshake has come too. */
-	await client.send(context === undefined ? '' : 'hello\n');
-	const answer = context === undefined ? '' : String(await client.bytes(6));
+	await client.send(report === undefined ? '' : 'hello\n');
+	const answer = report === undefined ? '' : String(await client.bytes(6));
 	client.socket.end();
 	const rest = answer + String(await client.rest());
 	const end = `DISCONNECT ${endpoint}`;
@@ -132,7 +132,7 @@ export async function put(
 	const lines = seen.map(line => mask(line, endpoint, lab, ownName));
 	return {
 		status,
-		context,
+		report,
 		rest,
 		...comparable(lines),
 		hello: parseClientHello(Buffer.concat(sent)),
@@ -143,7 +143,7 @@ export async function put(
 }
 
 /** What the request of a case says. */
-export function wishOf({features}: Daemon, item: Case, lab: CertificateStore): Wish {
+export function optionsOf({features}: Daemon, item: Case, lab: CertificateStore): HandoffOptions {
 	return {
 		params: item.params ?? {},
 		init: initOf(item, lab),

@@ -147,8 +147,8 @@ export class Service {
 
 	/** Hands off a connection to a server that sends back what it gets. */
 	async session(t: ExecutionContext, port: number): Promise<LocalClient> {
-		const {client, context} = await this.daemon.handOff(t, port, {}, this.name);
-		t.truthy(context, 'no session');
+		const {client, report} = await this.daemon.handOff(t, port, {}, this.name);
+		t.truthy(report, 'no session');
 		return client;
 	}
 }

@@ -8,13 +8,13 @@ import type {ExecutionContext} from 'ava';
 import type {Seconds} from '../../src/base/units.ts';
 import type {HandshakeReport} from '../../src/wire/handshake-report.ts';
 import type {Daemon} from './daemon.ts';
-import {type Case, comparable, type Lines, wishOf} from './differential.ts';
+import {type Case, comparable, type Lines, optionsOf} from './differential.ts';
 import type {CertificateStore} from './openssl.ts';
 import {handOver} from './server-differential.ts';
 
 /** One side of a meeting. */
 export interface Story extends Pick<Lines, 'lines'> {
-	readonly context: HandshakeReport | undefined;
+	readonly report: HandshakeReport | undefined;
 	/** What has arrived. */
 	readonly data: string;
 }
@@ -37,7 +37,7 @@ export async function meet(
 	const {port} = listener.address() as {readonly port: number};
 	const accepting = once(listener, 'connection') as Promise<[Socket]>;
 	const local = await server.greeted(t, item.service);
-	const calling = client.handOff(t, port, wishOf(client, {...item, server: 'none'}, lab));
+	const calling = client.handOff(t, port, optionsOf(client, {...item, server: 'none'}, lab));
 	const [remote] = await accepting;
 	const endpoint = `[127.0.0.1]:${remote.remotePort}`;
 	const served = await handOver(
@@ -58,7 +58,7 @@ export async function meet(
 	const called = await calling;
 	/* Behind the answer there is nothing left of the handshake. */
 	let [question, answer] = ['', ''];
-	if (called.context !== undefined && served.context !== undefined) {
+	if (called.report !== undefined && served.report !== undefined) {
 		await called.client.send('hello\n');
 		question = String(await local.bytes(6));
 		await local.send('220 hello\n');
@@ -69,12 +69,12 @@ export async function meet(
 	await Promise.all([called.client.rest(), local.rest()]);
 	return {
 		client: {
-			context: called.context,
+			report: called.report,
 			data: answer,
 			lines: await linesOf(client, known.client, called.endpoint, lab),
 		},
 		server: {
-			context: served.context && {...served.context, namaddr: served.context.namaddr.replace(endpoint, PEER)},
+			report: served.report && {...served.report, namaddr: served.report.namaddr.replace(endpoint, PEER)},
 			data: question,
 			lines: await linesOf(server, known.server, endpoint, lab),
 		},

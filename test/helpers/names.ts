@@ -121,7 +121,7 @@ export class NameLab implements Disposable {
 		service?: string,
 	): Promise<Omit<NamedOutcome, 'lines'>> {
 		server.expect(item.certificate);
-		const wish = {
+		const options = {
 			init: {
 				CAfile: this.authorities,
 				verifydepth: 9,
@@ -136,7 +136,7 @@ export class NameLab implements Disposable {
 				...item.start,
 			},
 		};
-		const {client, status, context} = await daemon.transfer(t, server.port, wish, service);
+		const {client, status, report} = await daemon.transfer(t, server.port, options, service);
 		client.socket.end();
 		await client.rest();
 		client[Symbol.dispose]();
@@ -145,7 +145,7 @@ export class NameLab implements Disposable {
 			status,
 			serverName: name?.slice('0 '.length),
 			helloSent: server.hello.length > 0,
-			peerStatus: context?.peer_status,
+			peerStatus: report?.peer_status,
 		};
 	}
 

@@ -291,30 +291,30 @@ export function applicationFor(
 	params: Partial<ClientParams> = {},
 	sessions?: SessionPolicy,
 ): ClientContext {
-	const application = createClientContext(
+	const context = createClientContext(
 		{...defaultParams, ...params},
 		{...defaultInit, ...init},
 		new CredentialStore(),
 		postfix37,
 		sessions,
 	);
-	if (application === undefined) {
+	if (context === undefined) {
 		throw new Error('no application');
 	}
 
-	t.teardown(() => application[Symbol.dispose]());
-	return application;
+	t.teardown(() => context[Symbol.dispose]());
+	return context;
 }
 
 /** A connection before its handshake; it goes when the test ends. */
 export function connectionTo(
 	t: ExecutionContext,
 	port: number,
-	application: ClientContext,
+	context: ClientContext,
 	start: Partial<ClientStart> = {},
 ): Connection {
 	const fd = connectTo(t, port);
-	const connection = openClientConnection(application, {...defaultStart, ...start}, fd.value);
+	const connection = openClientConnection(context, {...defaultStart, ...start}, fd.value);
 	if (connection === undefined) {
 		throw new Error('no connection');
 	}

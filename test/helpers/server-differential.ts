@@ -40,7 +40,7 @@ export interface ServerCase {
 /** What can be seen of one visit of a client. */
 export interface Visit extends Lines {
 	readonly status: number;
-	readonly context: HandshakeReport | undefined;
+	readonly report: HandshakeReport | undefined;
 	/** What the client says of the server, and of what was agreed. */
 	readonly client: readonly string[];
 	/** What has arrived on either side. */
@@ -121,7 +121,7 @@ export async function visitService(
 		serverId,
 		...item.request,
 	};
-	const {status, context} = await handOver(daemon, client, remote, request, {
+	const {status, report} = await handOver(daemon, client, remote, request, {
 		own: withFiles(item.settings ?? {}, lab),
 		start: item.start,
 	});
@@ -138,7 +138,7 @@ export async function visitService(
 	const lines = (await daemon.linesUpTo(end, known)).map(line => mask(line, endpoint, lab));
 	return {
 		status,
-		context: context && {...context, namaddr: context.namaddr.replace(endpoint, '[PEER]')},
+		report: report && {...report, namaddr: report.namaddr.replace(endpoint, '[PEER]')},
 		data: [fromClient + rest, output.includes('220 hello')],
 		client: output
 			.split('\n')
@@ -160,15 +160,17 @@ export async function handOver(
 	client: LocalClient,
 	remote: Socket,
 	request: Request,
-	wish: {
+	options: {
 		readonly own?: Readonly<Record<string, string>> | undefined;
 		readonly start?: Partial<ServerStart> | undefined;
 	} = {},
-): Promise<{readonly status: number; readonly context: HandshakeReport | undefined}> {
+): Promise<{readonly status: number; readonly report: HandshakeReport | undefined}> {
 	await client.send(printRequest(request, daemon.features));
 	if (daemon.features.serverSettings) {
-		const {start, ...settings} = await settingsOf(daemon, wish.own ?? {}, request);
-		await client.send(printServerSettings({...settings, start: {...start, ...wish.start}}, daemon.features));
+		const {start, ...settings} = await settingsOf(daemon, options.own ?? {}, request);
+		await client.send(
+			printServerSettings({...settings, start: {...start, ...options.start}}, daemon.features),
+		);
 	}
 
 	const status = statusOf(await client.list());
@@ -178,7 +180,7 @@ export async function handOver(
 
 	remote.destroy();
 	const list = status === 1 && request.sendContext ? await client.list() : undefined;
-	return {status, context: list === undefined ? undefined : parseReport(list, daemon.features)};
+	return {status, report: list === undefined ? undefined : parseReport(list, daemon.features)};
 }
 
 /* Settings as a client has them whose parameters are those of the service. */

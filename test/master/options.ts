@@ -10,7 +10,7 @@ const defaults = {
 	overrides: [],
 	verbose: 0,
 	stderrToo: false,
-	words: new Map(),
+	serviceArguments: new Map(),
 };
 
 const gives = test.macro({
@@ -51,10 +51,10 @@ test(gives, ['-o', 'a=b', '-oc=d', '-o', ' e = f=g '], {
 	],
 });
 test(gives, ['-o', 'stress='], {overrides: [['stress', '']]});
-test(gives, ['metrics=no'], {words: new Map([['metrics', 'no']])});
+test(gives, ['metrics=no'], {serviceArguments: new Map([['metrics', 'no']])});
 test(gives, ['-v', '--', 'metrics=no', 'limit=', 'metrics = yes '], {
 	verbose: 1,
-	words: new Map([
+	serviceArguments: new Map([
 		['metrics', 'yes'],
 		['limit', ''],
 	]),

@@ -14,13 +14,13 @@ import {
 } from '../../src/master/parent-process.ts';
 import {socketPair} from '../helpers/descriptors.ts';
 
-test('ancestryFrom reads GENERATION as octal', t => {
+test('parentProcessFrom reads GENERATION as octal', t => {
 	t.is(parentProcessFrom({GENERATION: '17'}).generation, 15);
 	t.is(parentProcessFrom({GENERATION: '00'}).generation, 0);
 	t.is(parentProcessFrom({GENERATION: '37777777777'}).generation, 0xff_ff_ff_ff);
 });
 
-test('ancestryFrom reads every generation that master(8) can count', t => {
+test('parentProcessFrom reads every generation that master(8) can count', t => {
 	fc.assert(
 		fc.property(fc.integer({min: 0, max: 0xff_ff_ff_ff}), generation => {
 			t.is(parentProcessFrom({GENERATION: generation.toString(8)}).generation, generation);
@@ -28,12 +28,12 @@ test('ancestryFrom reads every generation that master(8) can count', t => {
 	);
 });
 
-test('ancestryFrom takes a process without GENERATION for the first', t => {
+test('parentProcessFrom takes a process without GENERATION for the first', t => {
 	t.is(parentProcessFrom({}).generation, 0);
 });
 
 for (const bad of ['', '8', '1x', ' 1', '-1', '0x1', '1.0']) {
-	test(`ancestryFrom panics on GENERATION "${bad}"`, t => {
+	test(`parentProcessFrom panics on GENERATION "${bad}"`, t => {
 		t.throws(() => parentProcessFrom({GENERATION: bad}), {
 			instanceOf: Panic,
 			message: `bad generation: ${bad}`,
@@ -41,16 +41,16 @@ for (const bad of ['', '8', '1x', ' 1', '-1', '0x1', '1.0']) {
 	});
 }
 
-test('ancestryFrom knows the supervisor by its pid and the pipes to and from it', t => {
+test('parentProcessFrom knows the supervisor by its pid and the pipes to and from it', t => {
 	const environment = {GENERATION: '1', TLSPROXY_SUPERVISOR: '4711 9 7'};
 	t.deepEqual<object, object>(parentProcessFrom(environment), {
 		pid: 4711,
 		generation: 1,
-		supervisor: {words: 9, orders: 7},
+		supervisor: {toSupervisor: 9, fromSupervisor: 7},
 	});
 });
 
-test('ancestryFrom takes the process itself for the one that master(8) knows when there is no supervisor', t => {
+test('parentProcessFrom takes the process itself for the one that master(8) knows when there is no supervisor', t => {
 	t.deepEqual<object, object>(parentProcessFrom({GENERATION: '1'}), {
 		pid: process.pid,
 		generation: 1,
@@ -94,11 +94,11 @@ test('farewell to nobody, and to one who is gone, does no harm', t => {
 });
 
 /* They are those of master(8) only in a process of its. Node.js takes care of some by itself: undo that. */
-test('keepDescriptors keeps descriptors 3 to 6 and the pipes to the supervisor from other programs, and no others', t => {
+test('setInheritedCloseOnExec keeps descriptors 3 to 6 and the pipes to the supervisor from other programs, and no others', t => {
 	const program = `
 		import {readFileSync} from 'node:fs';
 		import koffi from 'koffi';
-		import {keepDescriptors} from ${JSON.stringify(new URL('../../src/master/parent-process.ts', import.meta.url).href)};
+		import {setInheritedCloseOnExec} from ${JSON.stringify(new URL('../../src/master/parent-process.ts', import.meta.url).href)};
 		const fcntl = koffi.load('libc.so.6').func('int fcntl(int fd, int cmd, ...)');
 		const all = [3, 4, 5, 6, 7, 8, 9];
 		for (const fd of all) {
@@ -106,7 +106,7 @@ test('keepDescriptors keeps descriptors 3 to 6 and the pipes to the supervisor f
 		}
 		const kept = () => all.filter(fd => /^flags:\\s*0*2[0-7]{6}$/m.test(readFileSync('/proc/self/fdinfo/' + fd, 'utf8')));
 		const before = kept();
-		keepDescriptors({pid: 1, generation: 1, supervisor: {words: 9, orders: 7}});
+		setInheritedCloseOnExec({pid: 1, generation: 1, supervisor: {toSupervisor: 9, fromSupervisor: 7}});
 		console.log(JSON.stringify([before, kept()]));
 	`;
 	const {stdout, stderr} = spawnSync(process.execPath, ['--input-type=module', '--eval', program], {

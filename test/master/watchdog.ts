@@ -36,7 +36,7 @@ test('a running event loop restarts either timer before it expires, whatever the
 
 const modules = {
 	watchdog: join(import.meta.dirname, '..', '..', 'src', 'master', 'watchdog.ts'),
-	libc: join(import.meta.dirname, '..', '..', 'src', 'ffi', 'libc.ts'),
+	libc: join(import.meta.dirname, '..', '..', 'src', 'ffi', 'libc', 'libc.ts'),
 };
 
 /* A process with a watchdog of ten seconds, which is in effect when this returns; then the process runs some code. */

@@ -30,10 +30,14 @@ function concurrency(limits: Partial<HandshakeLimits>): {
 	return {counter, clock};
 }
 
-function admitted(t: ExecutionContext, counter: HandshakeLimiter, flow: string | undefined): Disposable {
-	const handshake = counter.admit(flow, `[${flow}]:1`);
+function admitted(
+	t: ExecutionContext,
+	counter: HandshakeLimiter,
+	fairnessKey: string | undefined,
+): Disposable {
+	const handshake = counter.admit(fairnessKey, `[${fairnessKey}]:1`);
 	if (handshake === undefined) {
-		t.fail(`${flow} is refused`);
+		t.fail(`${fairnessKey} is refused`);
 		throw new Error('refused');
 	}
 
@@ -65,8 +69,8 @@ test.serial('admit refuses a client beyond its limit, and no other', t => {
 test.serial('admit refuses everybody beyond the total limit', t => {
 	const log = collectLog();
 	const {counter} = concurrency({perClient: 2, total: 3});
-	for (const flow of ['192.0.2.1', '192.0.2.2', '192.0.2.3']) {
-		admitted(t, counter, flow);
+	for (const fairnessKey of ['192.0.2.1', '192.0.2.2', '192.0.2.3']) {
+		admitted(t, counter, fairnessKey);
 	}
 
 	t.is(counter.admit('192.0.2.4', '[192.0.2.4]:40001'), undefined);

@@ -17,18 +17,18 @@ test('a session whose descriptor cannot be watched ends, with a warning, and nob
 	const [mine, theirs] = socketPair(t);
 	const clock = new DeadlineClock();
 	let ended = 0;
-	const host = {
+	const context = {
 		features: releaseFeatures('3.7.11'),
 		reactor: {
-			watchForInput() {
+			watchInput() {
 				throw new Panic('epoll_ctl: No space left on device');
 			},
 		},
 		clock,
-		concurrency: new HandshakeLimiter({perClient: 0, total: 0}, clock),
+		handshakeLimiter: new HandshakeLimiter({perClient: 0, total: 0}, clock),
 		ended: () => ended++,
 	} as unknown as SessionContext;
-	t.notThrows(() => Session.open(host, mine.move()));
+	t.notThrows(() => Session.open(context, mine.move()));
 	t.is(readStream(theirs.fd), END);
 	t.is(ended, 1);
 	t.deepEqual(log, ['warning: session unknown: epoll_ctl: No space left on device']);

@@ -140,7 +140,7 @@ test('every sequence of events that fails once ends closed', t => {
 });
 
 test('no sequence of events opens the plaintext side before a descriptor, a handshake and the report', t => {
-	const order: readonly Action[] = [
+	const complete: readonly Action[] = [
 		'send-status-1',
 		'look-up',
 		'start-handshake',
@@ -160,7 +160,7 @@ test('no sequence of events opens the plaintext side before a descriptor, a hand
 					!(action === 'look-up' && all[index - 1] === 'start-handshake') &&
 					!(action === 'start-handshake' && all[index - 2] === 'start-handshake'),
 			);
-			t.deepEqual(way, order.slice(0, way.length));
+			t.deepEqual(way, complete.slice(0, way.length));
 		}),
 	);
 });

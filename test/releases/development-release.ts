@@ -111,8 +111,8 @@ for (const [name, service, status] of [
 	test.serial(`a client with the certificate ${name} is ${verdict} by ${service}`, async t => {
 		const chain = lab.read(`${name}.chain`) === '' ? '' : ` -cert_chain %${name}.chain`;
 		const client = `-cert %${name}.cert -key %${name}.key${chain}`;
-		const {context, lines} = await visitOf(t, {id: name, client}, service);
-		t.is(context?.peer_status, status);
+		const {report, lines} = await visitOf(t, {id: name, client}, service);
+		t.is(report?.peer_status, status);
 		t.true(established(lines)[0]?.startsWith(status === CERTIFICATE ? 'Untrusted ' : 'Trusted '));
 	});
 }
@@ -173,8 +173,8 @@ test.serial('a name that has no chain is the name all the same', async t => {
 });
 
 test.serial('a name that has a chain gets it', async t => {
-	const {context, lines} = await visitOf(t, {id: 'one', client: '-tls1_3 -servername one.example.org'});
-	t.is(context?.srvr_signature, 'ED25519');
+	const {report, lines} = await visitOf(t, {id: 'one', client: '-tls1_3 -servername one.example.org'});
+	t.is(report?.srvr_signature, 'ED25519');
 	t.true(established(lines)[0]?.includes(' from [PEER] to one.example.org: '));
 });
 

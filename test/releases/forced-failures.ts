@@ -64,7 +64,7 @@ for (const policy of policies) {
 			const told = expected.lines.some(line => line.endsWith(`: external policy failure (${type})`));
 			t.is(told, known && policy.id !== 'encrypt');
 			if (known) {
-				t.is(expected.context?.peer_status, CERTIFICATE);
+				t.is(expected.report?.peer_status, CERTIFICATE);
 			}
 		});
 	}
@@ -85,7 +85,7 @@ test.serial('a failure that is asked for once is not remembered', async t => {
 	const forced: Case = {...item, start: {forced_failure_type: 'sts-policy-invalid'}};
 	const statuses: unknown[] = [];
 	for (const one of [forced, item, forced, item]) {
-		statuses.push((await put(t, keeping, peers, lab, one)).context?.peer_status);
+		statuses.push((await put(t, keeping, peers, lab, one)).report?.peer_status);
 	}
 
 	const first = known ? CERTIFICATE : statuses[1];

@@ -56,7 +56,7 @@ for (const service of ['tlsproxy', ...Object.keys(services)]) {
 		const item = {id: service, client: '', settings: services[service] ?? {}};
 		const expected = await visitService(t, both.stock, lab, item, service);
 		t.deepEqual(await visitService(t, both.ours, lab, item, service), expected);
-		t.is(expected.context?.key_exchange === HYBRID, hybrid, expected.context?.key_exchange);
+		t.is(expected.report?.key_exchange === HYBRID, hybrid, expected.report?.key_exchange);
 		saysSo(t, expected.lines, hybrid);
 	});
 }
@@ -74,8 +74,8 @@ for (const [id, words, hybrid] of [
 		const item: Case = {id, level: 'encrypt', server: 'good', arguments: words};
 		const expected = await put(t, both.stock, peers, lab, item);
 		t.deepEqual(await put(t, both.ours, peers, lab, item), expected);
-		t.is(expected.context?.key_exchange === HYBRID, hybrid, expected.context?.key_exchange);
-		if (expected.context !== undefined) {
+		t.is(expected.report?.key_exchange === HYBRID, hybrid, expected.report?.key_exchange);
+		if (expected.report !== undefined) {
 			saysSo(t, expected.lines, hybrid);
 		}
 	});
@@ -88,8 +88,8 @@ for (const [title, client, server] of [
 	test.serial(`${title} meet: ${byDefault ? HYBRID : 'an older group'}`, async t => {
 		const item = {id: 'meeting', level: 'encrypt', service: 'tlsproxy', init: {CAfile: ''}} as const;
 		const stories = await meet(t, client(), server(), lab, item);
-		for (const {context, lines} of [stories.client, stories.server]) {
-			t.is(context?.key_exchange === HYBRID, byDefault, context?.key_exchange);
+		for (const {report, lines} of [stories.client, stories.server]) {
+			t.is(report?.key_exchange === HYBRID, byDefault, report?.key_exchange);
 			saysSo(t, lines, byDefault);
 		}
 	});

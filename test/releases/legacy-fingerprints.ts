@@ -55,7 +55,7 @@ for (const server of ['good', 'goodec', 'ed'] as const) {
 		const expected = await put(t, both.stock, peers, lab, item);
 		t.deepEqual(await put(t, both.ours, peers, lab, item), expected);
 		if (server === 'good') {
-			t.is(expected.context?.peer_pubkey_fingerprint, fingerprintOf('good', legacyFingerprints));
+			t.is(expected.report?.peer_pubkey_fingerprint, fingerprintOf('good', legacyFingerprints));
 		}
 	});
 }
@@ -64,7 +64,7 @@ test.serial('a client with a certificate: as with stock', async t => {
 	const item = {id: 'client', client: '-cert %client.cert -key %client.key'};
 	const visits = await visit(t, both.stock, lab, item);
 	t.deepEqual(await visit(t, both.ours, lab, item), visits);
-	t.is(visits[0]?.context?.peer_pubkey_fingerprint, fingerprintOf('client', legacyFingerprints));
+	t.is(visits[0]?.report?.peer_pubkey_fingerprint, fingerprintOf('client', legacyFingerprints));
 });
 
 if (features.digestLists) {
@@ -91,7 +91,7 @@ if (features.digestLists) {
 			const MATCHED = 8;
 			const expected = await put(t, both.stock, peers, lab, item);
 			t.deepEqual(await put(t, both.ours, peers, lab, item), expected);
-			t.is((expected.context?.peer_status ?? 0) & MATCHED, bare ? MATCHED : 0);
+			t.is((expected.report?.peer_status ?? 0) & MATCHED, bare ? MATCHED : 0);
 		});
 	}
 }

@@ -178,7 +178,7 @@ if (hasRawKeys) {
 					t.deepEqual(seen, expected, `${who}, ${time} time`);
 				}
 
-				t.deepEqual([expected.client.context?.peer_status, expected.server.context?.peer_status], statuses);
+				t.deepEqual([expected.client.report?.peer_status, expected.server.report?.peer_status], statuses);
 			}
 		});
 	}
@@ -205,10 +205,10 @@ if (hasRawKeys) {
 		for (const service of Object.keys(services)) {
 			test.serial(`${id}, a server that ${service}: as with stock`, async t => {
 				const item = {id: service, client, settings: services[service] ?? {}};
-				const {context, ...outcome} = await visitService(t, stock.server, lab, item, service);
-				t.deepEqual(await visitService(t, ours.server, lab, item, service), {context, ...outcome});
+				const {report, ...outcome} = await visitService(t, stock.server, lab, item, service);
+				t.deepEqual(await visitService(t, ours.server, lab, item, service), {report, ...outcome});
 				const raw = client.startsWith('-enable') && service !== 'asks-certificates';
-				t.is(context?.peer_status, raw ? RAW : CERTIFICATE | TRUSTED);
+				t.is(report?.peer_status, raw ? RAW : CERTIFICATE | TRUSTED);
 			});
 		}
 	}
@@ -217,7 +217,7 @@ if (hasRawKeys) {
 		const item = {id: 'plain', level: 'may', service: 'tlsproxy', ...willing} as const;
 		const expected = await meet(t, stock.client, stock.server, lab, item);
 		t.deepEqual(await meet(t, ours.client, ours.server, lab, item), expected);
-		const status = expected.client.context?.peer_status ?? 0;
+		const status = expected.client.report?.peer_status ?? 0;
 		t.is(status & (RAW | CERTIFICATE | TRUSTED), CERTIFICATE | TRUSTED);
 	});
 }

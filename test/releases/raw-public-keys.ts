@@ -164,7 +164,7 @@ if (hasRawKeys) {
 		test.serial(`${item.id}: ${item.level}, server ${item.server}`, async t => {
 			const expected = await put(t, both.stock, peers, lab, item);
 			t.deepEqual(await put(t, both.ours, peers, lab, item), expected);
-			t.is(expected.context?.peer_status, status);
+			t.is(expected.report?.peer_status, status);
 		});
 	}
 } else {

@@ -31,11 +31,11 @@ function directoryFor(t: ExecutionContext): string {
 function watch(t: ExecutionContext, ...files: readonly string[]): Array<readonly string[]> {
 	const told: Array<readonly string[]> = [];
 	const reactor = new Reactor(close);
-	const renewal = new CredentialWatch();
-	renewal.watch(files);
-	renewal.start(reactor, new DeadlineClock(), changed => told.push(changed.toSorted()));
+	const credentialWatch = new CredentialWatch();
+	credentialWatch.watch(files);
+	credentialWatch.start(reactor, new DeadlineClock(), changed => told.push(changed.toSorted()));
 	t.teardown(() => {
-		renewal[Symbol.dispose]();
+		credentialWatch[Symbol.dispose]();
 		reactor[Symbol.dispose]();
 	});
 	return told;
@@ -163,24 +163,24 @@ test('Renewal tells of what happens before it is started', async t => {
 	const directory = directoryFor(t);
 	const file = join(directory, 'cert.pem');
 	const reactor = new Reactor(close);
-	const renewal = new CredentialWatch();
-	renewal.watch([file]);
+	const credentialWatch = new CredentialWatch();
+	credentialWatch.watch([file]);
 	writeFileSync(file, 'new');
 	const told: Array<readonly string[]> = [];
-	renewal.start(reactor, new DeadlineClock(), changed => told.push(changed));
+	credentialWatch.start(reactor, new DeadlineClock(), changed => told.push(changed));
 	await settled(told, 1);
-	renewal[Symbol.dispose]();
+	credentialWatch[Symbol.dispose]();
 	reactor[Symbol.dispose]();
 	t.deepEqual(told, [[file]]);
 });
 
 test('Renewal of no files has nothing open', t => {
 	const log = collectLog();
-	const renewal = new CredentialWatch();
-	renewal.watch([]);
+	const credentialWatch = new CredentialWatch();
+	credentialWatch.watch([]);
 	const reactor = new Reactor(close);
-	renewal.start(reactor, new DeadlineClock(), () => t.fail());
-	renewal[Symbol.dispose]();
+	credentialWatch.start(reactor, new DeadlineClock(), () => t.fail());
+	credentialWatch[Symbol.dispose]();
 	reactor[Symbol.dispose]();
 	t.deepEqual(log, []);
 });

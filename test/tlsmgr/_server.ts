@@ -38,9 +38,9 @@ export function managerAt(
 	{release = '3.7.11', idle = 5000} = {},
 ): TlsmgrClient {
 	const {greeting} = releaseFeatures(release);
-	const manager = new TlsmgrClient(reactor, clock, {path, greeting, idle: idle as Milliseconds});
-	t.teardown(() => manager[Symbol.dispose]());
-	return manager;
+	const tlsmgr = new TlsmgrClient(reactor, clock, {path, greeting, idle: idle as Milliseconds});
+	t.teardown(() => tlsmgr[Symbol.dispose]());
+	return tlsmgr;
 }
 
 /** The answer, as soon as Node.js has its turn: it does not know that the reactor was called. */
@@ -51,8 +51,8 @@ export async function answer<Value>(ask: (done: (value: Value) => void) => void)
 }
 
 /** The session of a name, as text. */
-export async function lookup(manager: TlsmgrClient, id: string): Promise<string | undefined> {
-	const session = await answer<Uint8Array | undefined>(done => manager.lookup('smtp', id, done));
+export async function lookup(tlsmgr: TlsmgrClient, id: string): Promise<string | undefined> {
+	const session = await answer<Uint8Array | undefined>(done => tlsmgr.lookup('smtp', id, done));
 	return session === undefined ? undefined : String(session);
 }
 

@@ -10,8 +10,8 @@ import type {TicketKey} from '../../src/wire/ticket-key.ts';
 import {collectLog} from '../helpers/openssl.ts';
 import {answer, answering, found, greeting, lookup, managerAt, movableClock, scripted} from './_server.ts';
 
-async function update(manager: TlsmgrClient, id: string, session: string | Buffer): Promise<boolean> {
-	return await answer(done => manager.update('smtp', id, Buffer.from(session), done));
+async function update(tlsmgr: TlsmgrClient, id: string, session: string | Buffer): Promise<boolean> {
+	return await answer(done => tlsmgr.update('smtp', id, Buffer.from(session), done));
 }
 
 test.serial('the real tlsmgr is understood, whatever it is asked', async t => {
@@ -25,43 +25,43 @@ test.serial('the real tlsmgr is understood, whatever it is asked', async t => {
 		},
 	});
 	await sandbox.start();
-	const manager = managerAt(t, join(sandbox.queueDirectory, 'private', 'tlsmgr'));
-	t.deepEqual(await answer(done => manager.policy('smtp', done)), {cachable: true, timeout: 1234});
-	t.like(await answer(done => manager.policy('lmtp', done)), {cachable: false});
-	t.is(await answer(done => manager.policy('none', done)), undefined);
+	const tlsmgr = managerAt(t, join(sandbox.queueDirectory, 'private', 'tlsmgr'));
+	t.deepEqual(await answer(done => tlsmgr.policy('smtp', done)), {cachable: true, timeout: 1234});
+	t.like(await answer(done => tlsmgr.policy('lmtp', done)), {cachable: false});
+	t.is(await answer(done => tlsmgr.policy('none', done)), undefined);
 
-	t.is(await lookup(manager, 'a'), undefined);
-	t.true(await update(manager, 'a', 'session of a'));
-	t.is(await lookup(manager, 'a'), 'session of a');
-	t.is(await lookup(manager, 'b'), undefined);
-	t.false(await answer(done => manager.update('lmtp', 'a', Buffer.from('x'), done)));
-	t.true(await answer(done => manager.delete('smtp', 'a', done)));
-	t.false(await answer(done => manager.delete('smtp', 'a', done)));
-	t.is(await lookup(manager, 'a'), undefined);
+	t.is(await lookup(tlsmgr, 'a'), undefined);
+	t.true(await update(tlsmgr, 'a', 'session of a'));
+	t.is(await lookup(tlsmgr, 'a'), 'session of a');
+	t.is(await lookup(tlsmgr, 'b'), undefined);
+	t.false(await answer(done => tlsmgr.update('lmtp', 'a', Buffer.from('x'), done)));
+	t.true(await answer(done => tlsmgr.delete('smtp', 'a', done)));
+	t.false(await answer(done => tlsmgr.delete('smtp', 'a', done)));
+	t.is(await lookup(tlsmgr, 'a'), undefined);
 
-	const key = await answer<TicketKey | undefined>(done => manager.ticketKey(undefined, done));
+	const key = await answer<TicketKey | undefined>(done => tlsmgr.ticketKey(undefined, done));
 	t.true((key?.expires ?? 0) > Date.now() / 1000);
-	t.deepEqual(await answer(done => manager.ticketKey(key?.name, done)), key);
-	t.is(await answer(done => manager.ticketKey(Buffer.alloc(16), done)), undefined);
+	t.deepEqual(await answer(done => tlsmgr.ticketKey(key?.name, done)), key);
+	t.is(await answer(done => tlsmgr.ticketKey(Buffer.alloc(16), done)), undefined);
 
 	/* Many at once: more than there are connections. */
 	const names = Array.from({length: 200}, (_, index) => `name ${index}`);
-	const stored = await Promise.all(names.map(async name => await update(manager, name, `of ${name}`)));
+	const stored = await Promise.all(names.map(async name => await update(tlsmgr, name, `of ${name}`)));
 	t.true(stored.every(Boolean));
 	t.deepEqual(
-		await Promise.all(names.map(async name => await lookup(manager, name))),
+		await Promise.all(names.map(async name => await lookup(tlsmgr, name))),
 		names.map(name => `of ${name}`),
 	);
 
 	/* One that could not be read back costs the connection when it is looked up. */
-	t.true(await update(manager, 'largest', Buffer.alloc(SESSION_LIMIT, 'x')));
-	t.is((await lookup(manager, 'largest'))?.length, SESSION_LIMIT);
-	t.false(await update(manager, 'larger', Buffer.alloc(SESSION_LIMIT + 1, 'x')));
-	t.is(await lookup(manager, 'larger'), undefined);
+	t.true(await update(tlsmgr, 'largest', Buffer.alloc(SESSION_LIMIT, 'x')));
+	t.is((await lookup(tlsmgr, 'largest'))?.length, SESSION_LIMIT);
+	t.false(await update(tlsmgr, 'larger', Buffer.alloc(SESSION_LIMIT + 1, 'x')));
+	t.is(await lookup(tlsmgr, 'larger'), undefined);
 
 	await sandbox.reload();
-	t.true(await update(manager, 'a', 'after a reload'));
-	t.is(await lookup(manager, 'a'), 'after a reload');
+	t.true(await update(tlsmgr, 'a', 'after a reload'));
+	t.is(await lookup(tlsmgr, 'a'), 'after a reload');
 	t.deepEqual(log, []);
 });
 
@@ -70,13 +70,13 @@ const fails = test.macro<[what: string, run: (socket: Socket) => void, why: stri
 	async exec(t, _, run, why) {
 		const log = collectLog();
 		const path = await scripted(t, run);
-		const manager = managerAt(t, path);
+		const tlsmgr = managerAt(t, path);
 		const ids = ['a', 'b', 'c'];
 		t.deepEqual(
-			await Promise.all(ids.map(async id => await lookup(manager, id))),
+			await Promise.all(ids.map(async id => await lookup(tlsmgr, id))),
 			ids.map(() => undefined),
 		);
-		t.is(await lookup(manager, 'd'), undefined);
+		t.is(await lookup(tlsmgr, 'd'), undefined);
 		t.deepEqual(log, [`warning: problem talking to server ${path}: ${why}`]);
 	},
 	title(_, what) {
@@ -126,8 +126,8 @@ test.serial('what no hand-off waits for has more time than a lookup', async t =>
 		['cachable', '1'],
 		['timeout', '60'],
 	]);
-	const manager = managerAt(t, await scripted(t, answering(reply, 1600)));
-	t.deepEqual(await answer(done => manager.policy('smtp', done)), {cachable: true, timeout: 60});
+	const tlsmgr = managerAt(t, await scripted(t, answering(reply, 1600)));
+	t.deepEqual(await answer(done => tlsmgr.policy('smtp', done)), {cachable: true, timeout: 60});
 	t.deepEqual(log, []);
 });
 
@@ -147,7 +147,7 @@ test.serial('a server that says that there is none is not left alone', async t =
 		['status', '4294967295'],
 		['session', 'QQ=='],
 	]);
-	const manager = managerAt(
+	const tlsmgr = managerAt(
 		t,
 		await scripted(t, socket => {
 			socket.write(greeting);
@@ -157,19 +157,19 @@ test.serial('a server that says that there is none is not left alone', async t =
 			});
 		}),
 	);
-	t.is(await lookup(manager, 'a'), undefined);
-	t.is(await lookup(manager, 'b'), 'kept');
+	t.is(await lookup(tlsmgr, 'a'), undefined);
+	t.is(await lookup(tlsmgr, 'b'), 'kept');
 	t.deepEqual(log, []);
 });
 
 test.serial('after each failure the server is left alone for longer, up to a minute', t => {
 	const log = collectLog();
 	const move = movableClock(t);
-	const manager = managerAt(t, '/nowhere/tlsmgr');
+	const tlsmgr = managerAt(t, '/nowhere/tlsmgr');
 	const tries = (): boolean => {
 		const before = log.length;
 		let given: boolean | undefined;
-		manager.update('smtp', 'a', Buffer.from('x'), stored => {
+		tlsmgr.update('smtp', 'a', Buffer.from('x'), stored => {
 			given = stored;
 		});
 		t.false(given, 'at once');
@@ -200,19 +200,19 @@ test.serial('a server that comes back is found, and forgiven', async t => {
 			socket.end();
 		}
 	});
-	const manager = managerAt(t, path);
+	const tlsmgr = managerAt(t, path);
 	const failure = async (pause: number): Promise<void> => {
 		good = false;
-		t.is(await lookup(manager, 'a'), undefined);
+		t.is(await lookup(tlsmgr, 'a'), undefined);
 		move(pause);
 		good = true;
 	};
 	await failure(1000);
 	await failure(2000);
-	t.is(await lookup(manager, 'a'), 'kept');
+	t.is(await lookup(tlsmgr, 'a'), 'kept');
 	/* As short as after the first. */
 	await failure(1000);
-	t.is(await lookup(manager, 'a'), 'kept');
+	t.is(await lookup(tlsmgr, 'a'), 'kept');
 	t.is(log.length, 3);
 });
 
@@ -220,11 +220,11 @@ test.serial('what is too much is dropped, with one warning per minute', async t 
 	const log = collectLog();
 	const move = movableClock(t);
 	const path = await scripted(t, () => undefined);
-	const manager = managerAt(t, path);
+	const tlsmgr = managerAt(t, path);
 	let answered = 0;
 	const ask = (count: number): void => {
 		for (let index = 0; index < count; index++) {
-			manager.update('smtp', 'a', Buffer.from('x'), () => answered++);
+			tlsmgr.update('smtp', 'a', Buffer.from('x'), () => answered++);
 		}
 	};
 	ask(1000);
@@ -236,7 +236,7 @@ test.serial('what is too much is dropped, with one warning per minute', async t 
 	move(60_000);
 	ask(5);
 	t.deepEqual(log, [line, line]);
-	manager[Symbol.dispose]();
+	tlsmgr[Symbol.dispose]();
 	t.is(answered, 1010);
 });
 
@@ -245,23 +245,23 @@ test.serial('an answer is given once', async t => {
 	const move = movableClock(t);
 	let good = false;
 	const path = await scripted(t, socket => (good ? answering(found)(socket) : socket.end()));
-	const manager = managerAt(t, path);
+	const tlsmgr = managerAt(t, path);
 	let answered = 0;
 	for (let index = 0; index < 5; index++) {
-		manager.lookup('smtp', 'a', () => answered++);
+		tlsmgr.lookup('smtp', 'a', () => answered++);
 	}
 
-	t.is(await lookup(manager, 'a'), undefined);
+	t.is(await lookup(tlsmgr, 'a'), undefined);
 	t.is(answered, 5);
 	good = true;
 	move(1000);
-	t.is(await lookup(manager, 'a'), 'kept');
-	t.is(await lookup(manager, 'a'), 'kept');
+	t.is(await lookup(tlsmgr, 'a'), 'kept');
+	t.is(await lookup(tlsmgr, 'a'), 'kept');
 	t.is(answered, 5);
 });
 
-async function lookupTwice(manager: TlsmgrClient): Promise<Uint8Array | undefined> {
-	return await answer(done => manager.lookup('smtp', 'a', () => manager.lookup('smtp', 'b', done)));
+async function lookupTwice(tlsmgr: TlsmgrClient): Promise<Uint8Array | undefined> {
+	return await answer(done => tlsmgr.lookup('smtp', 'a', () => tlsmgr.lookup('smtp', 'b', done)));
 }
 
 test.serial('whoever gets an answer may ask again, also when it is a failure', async t => {
@@ -291,12 +291,12 @@ test.serial('disposal answers what is open, closes all, and is final', async t =
 		socket.on('close', () => ++closings === 2 && resolve());
 		socket.resume();
 	});
-	const manager = managerAt(t, path);
-	const answers = Promise.all(['a', 'b', 'c'].map(async id => await lookup(manager, id)));
-	manager[Symbol.dispose]();
+	const tlsmgr = managerAt(t, path);
+	const answers = Promise.all(['a', 'b', 'c'].map(async id => await lookup(tlsmgr, id)));
+	tlsmgr[Symbol.dispose]();
 	t.deepEqual(await answers, [undefined, undefined, undefined]);
 	await closed;
-	t.is(await lookup(manager, 'd'), undefined);
+	t.is(await lookup(tlsmgr, 'd'), undefined);
 	t.is(connections, 2);
 	t.deepEqual(log, []);
 });
@@ -307,10 +307,10 @@ test.serial('disposal by whoever gets an answer makes no further connection', as
 		connections++;
 		answering(found)(socket);
 	});
-	const manager = managerAt(t, path);
+	const tlsmgr = managerAt(t, path);
 	await answer(done =>
-		manager.lookup('smtp', 'a', session => {
-			manager[Symbol.dispose]();
+		tlsmgr.lookup('smtp', 'a', session => {
+			tlsmgr[Symbol.dispose]();
 			done(session);
 		}),
 	);

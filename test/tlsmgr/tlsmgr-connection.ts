@@ -34,10 +34,10 @@ test.serial('greeting and replies can be cut anywhere', async t => {
 	await fc.assert(
 		fc.asyncProperty(fc.array(fc.nat(40)), async positions => {
 			cuts = positions;
-			const manager = managerAt(t, path);
-			t.is(await lookup(manager, 'a'), 'kept');
-			t.is(await lookup(manager, 'b'), 'kept');
-			manager[Symbol.dispose]();
+			const tlsmgr = managerAt(t, path);
+			t.is(await lookup(tlsmgr, 'a'), 'kept');
+			t.is(await lookup(tlsmgr, 'b'), 'kept');
+			tlsmgr[Symbol.dispose]();
 		}),
 		{numRuns: 50},
 	);
@@ -67,9 +67,9 @@ test.serial('one request at a time is sent on a connection, of which there are t
 			}, 2);
 		});
 	});
-	const manager = managerAt(t, path);
+	const tlsmgr = managerAt(t, path);
 	const all = await Promise.all(
-		Array.from({length: 50}, async (_, index) => await lookup(manager, String(index))),
+		Array.from({length: 50}, async (_, index) => await lookup(tlsmgr, String(index))),
 	);
 	t.deepEqual(new Set(all), new Set(['kept']));
 	t.is(overlapping, 0);
@@ -117,9 +117,9 @@ for (const answers of [0, 1]) {
 				}
 			});
 		});
-		const manager = managerAt(t, path);
-		t.is(await lookup(manager, 'a'), 'kept');
-		t.is(await lookup(manager, 'b'), 'kept');
+		const tlsmgr = managerAt(t, path);
+		t.is(await lookup(tlsmgr, 'a'), 'kept');
+		t.is(await lookup(tlsmgr, 'b'), 'kept');
 		t.is(connections, 2);
 		t.deepEqual(log, []);
 	});
@@ -146,10 +146,10 @@ test.serial('a connection is closed when there was nothing to ask for a while, a
 		answering(found)(socket);
 		socket.on('close', () => resolve());
 	});
-	const manager = managerAt(t, path, {idle: 10});
-	t.is(await lookup(manager, 'a'), 'kept');
+	const tlsmgr = managerAt(t, path, {idle: 10});
+	t.is(await lookup(tlsmgr, 'a'), 'kept');
 	await closed;
-	t.is(await lookup(manager, 'b'), 'kept');
+	t.is(await lookup(tlsmgr, 'b'), 'kept');
 	t.is(connections, 2);
 	t.deepEqual(log, []);
 });
@@ -157,8 +157,8 @@ test.serial('a connection is closed when there was nothing to ask for a while, a
 /* A lookup has not much more time than that, and on a busy machine less. An update has more. */
 test.serial('a connection is not closed while a reply is waited for', async t => {
 	const log = collectLog();
-	const manager = managerAt(t, await scripted(t, answering(done, 600)), {idle: 10});
-	t.true(await answer(told => manager.update('smtp', 'a', Buffer.from('x'), told)));
+	const tlsmgr = managerAt(t, await scripted(t, answering(done, 600)), {idle: 10});
+	t.true(await answer(told => tlsmgr.update('smtp', 'a', Buffer.from('x'), told)));
 	t.deepEqual(log, []);
 });
 
@@ -170,8 +170,8 @@ test.serial('a connection is not closed while a greeting is waited for', async t
 		socket.on('data', () => socket.write(done));
 		setTimeout(() => socket.write(greeting), 600);
 	});
-	const manager = managerAt(t, path, {idle: 10});
-	t.true(await answer(told => manager.update('smtp', 'a', Buffer.from('x'), told)));
+	const tlsmgr = managerAt(t, path, {idle: 10});
+	t.true(await answer(told => tlsmgr.update('smtp', 'a', Buffer.from('x'), told)));
 	t.is(connections, 1);
 	t.deepEqual(log, []);
 });
@@ -185,11 +185,11 @@ test.serial('a connection that nobody needs any more is not replaced', async t =
 			answering(found)(socket);
 		}
 	});
-	const manager = managerAt(t, path);
-	const both = await Promise.all([lookup(manager, 'a'), lookup(manager, 'b')]);
+	const tlsmgr = managerAt(t, path);
+	const both = await Promise.all([lookup(tlsmgr, 'a'), lookup(tlsmgr, 'b')]);
 	t.deepEqual(both, ['kept', 'kept']);
 	sockets[1]?.end();
-	t.is(await lookup(manager, 'c'), 'kept');
+	t.is(await lookup(tlsmgr, 'c'), 'kept');
 	t.is(sockets.length, 2);
 	t.deepEqual(log, []);
 });
@@ -205,8 +205,8 @@ test.serial('a connection that cannot be watched is a failure like others', asyn
 	} as unknown as Reactor;
 	const before = openDescriptors();
 	const options = {path, greeting: true, idle: 5000 as Milliseconds};
-	using manager = new TlsmgrClient(reactor, new DeadlineClock(), options);
-	t.is(await lookup(manager, 'a'), undefined);
+	using tlsmgr = new TlsmgrClient(reactor, new DeadlineClock(), options);
+	t.is(await lookup(tlsmgr, 'a'), undefined);
 	t.deepEqual(openDescriptors(), before);
 	t.deepEqual(log, [`warning: problem talking to server ${path}: epoll_ctl: No space left on device`]);
 });

@@ -96,10 +96,10 @@ for (const {title, features, recorded, bytes} of sessions) {
 		t.deepEqual(Buffer.from(printStatus(recorded.name.endsWith('role-disabled') ? 0 : 1)), status);
 	});
 
-	const {context} = recorded.from_proxy;
-	if (context) {
+	const {context: report} = recorded.from_proxy;
+	if (report) {
 		test(`parseContext and printContext: ${title}`, t => {
-			const wire = bytes(recorded.from_proxy.file, context);
+			const wire = bytes(recorded.from_proxy.file, report);
 			t.deepEqual(Buffer.from(printReport(parseReport(listOf(wire), features), features)), wire);
 		});
 	}

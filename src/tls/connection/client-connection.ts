@@ -158,14 +158,14 @@ export class ClientConnection extends Connection {
  * Source: tls_client_start(), postfix src/tls/tls_client.c.
  */
 export function openClientConnection(
-	application: ClientContext,
+	context: ClientContext,
 	start: ClientStart,
 	fd: Fd,
-	keeper?: SessionStore,
+	store?: SessionStore,
 ): ClientConnection | undefined {
 	const {namaddr} = start;
-	const {features, params} = application;
-	const logMask = connectionLogMask(application.logMask, start, features);
+	const {features, params} = context;
+	const logMask = connectionLogMask(context.logMask, start, features);
 	if ((logMask & TLS_LOG_VERBOSE) !== 0) {
 		info(`setting up TLS connection to ${namaddr}`);
 	}
@@ -176,12 +176,12 @@ export function openClientConnection(
 		return undefined;
 	}
 
-	const digest = start.mdalg === application.init.mdalg ? application.digest : fingerprintDigest(start.mdalg);
+	const digest = start.mdalg === context.init.mdalg ? context.digest : fingerprintDigest(start.mdalg);
 	if (digest === undefined) {
 		return undefined;
 	}
 
-	const made = SSL_new(application.ctx);
+	const made = SSL_new(context.ctx);
 	if (made === null) {
 		warning("Could not allocate 'TLScontext->con' with SSL_new()");
 		printErrors();
@@ -191,7 +191,7 @@ export function openClientConnection(
 	using ssl = new Owned(made, SSL_free);
 	using resources = new Resources();
 	const name = lowercase(namaddr);
-	const ciphers = setCiphers(application, made, params, start, logMask);
+	const ciphers = setCiphers(context, made, params, start, logMask);
 	if (ciphers === undefined) {
 		return undefined;
 	}
@@ -226,19 +226,19 @@ export function openClientConnection(
 		SSL_set_security_level(made, 1);
 	}
 
-	const notes = prepareVerifyState(application, made, start, {...policy, reporter, name, logMask});
+	const verifyState = prepareVerifyState(context, made, start, {...policy, reporter, name, logMask});
 
 	if (!attach(made, fd, logMask, name)) {
 		return undefined;
 	}
 
-	const noting = resources.use(registerVerifyState(made, notes));
+	const verifyRegistration = resources.use(registerVerifyState(made, verifyState));
 	const parts = {ciphers, disabled: disabled >>> 0, sni, ...policy};
 	const resumption =
 		/* That a failure is forced is not in the name of a session. */
-		keeper === undefined || application.sessionPolicy === undefined || notes.forcedFailure !== ''
+		store === undefined || context.sessionPolicy === undefined || verifyState.forcedFailure !== ''
 			? undefined
-			: resumptionOf(application, start, {...parts, ...application.sessionPolicy}, keeper, logMask);
+			: resumptionOf(context, start, {...parts, ...context.sessionPolicy}, store, logMask);
 	if (resumption !== undefined) {
 		resources.use(storeNewSessions(made, resumption));
 	}
@@ -250,30 +250,30 @@ export function openClientConnection(
 			ssl: made,
 			features,
 			start,
-			verifyState: notes,
+			verifyState,
 			level: policy.level,
 			fingerprinting: {digest, bareKeys},
 			wildcardMatchesMultipleLabels: params.tls_wildcard_matches_multiple_labels !== 0,
 		},
 		resumption,
 		resources,
-		noting,
+		verifyRegistration,
 	);
 }
 
 function resumptionOf(
-	application: ClientContext,
+	context: ClientContext,
 	start: ClientStart,
 	parts: Omit<SessionKeyParts, 'library' | 'digestLists'>,
-	keeper: SessionStore,
+	store: SessionStore,
 	logMask: number,
 ): Resumption {
-	const {serial} = application;
-	const cacheType = application.init.cache_type;
+	const {serial} = context;
+	const cacheType = context.init.cache_type;
 	const key = sessionKey(start, {
 		...parts,
 		library: OpenSSL_version_num(),
-		digestLists: keeper.digestLists,
+		digestLists: store.digestLists,
 	});
 	if ((logMask & TLS_LOG_CACHE) !== 0) {
 		info(`looking for session ${key} in ${cacheType} cache`);
@@ -285,8 +285,8 @@ function resumptionOf(
 		/* Stock tells neither identities nor, below verification, server names apart. */
 		localCacheKey: cacheKey(String(serial), parts.sni, key),
 		logMask,
-		firstOnly: application.features.firstTicketOnly,
-		store: keeper,
+		firstOnly: context.features.firstTicketOnly,
+		store,
 	};
 }
 
@@ -296,7 +296,7 @@ function resumptionOf(
  * call crosses into JavaScript: whether the chain is trusted comes out the same.
  */
 function prepareVerifyState(
-	application: ClientContext,
+	context: ClientContext,
 	ssl: Ssl,
 	start: ClientStart,
 	{
@@ -309,7 +309,7 @@ function prepareVerifyState(
 ): VerifyState {
 	const forcedFailure = start.forced_failure_type ?? '';
 	const mustFail = unapplied || forcedFailure !== '';
-	const {features} = application;
+	const {features} = context;
 	const explains = features.legacyVerification ? explainsDistrust(start) : mustMatch(start.tls_level);
 	const logMask = asked | (explains ? TLS_LOG_UNTRUSTED : 0);
 	if (mustFail || features.legacyVerification || (logMask & (TLS_LOG_UNTRUSTED | TLS_LOG_VERBOSE)) !== 0) {
@@ -320,7 +320,7 @@ function prepareVerifyState(
 		namaddr: name,
 		peer: 'server',
 		logMask,
-		verifyDepth: application.init.verifydepth,
+		verifyDepth: context.init.verifydepth,
 		mustFail,
 		forcedFailure,
 		reporter,
@@ -329,7 +329,7 @@ function prepareVerifyState(
 			/* What is verified is logged step by step, if asked for. */
 			names === undefined || mustFail || (logMask & TLS_LOG_VERBOSE) !== 0
 				? undefined
-				: {cache: application.verifiedChains, names},
+				: {cache: context.verifiedChains, names},
 		peername: undefined,
 		error: undefined,
 	};

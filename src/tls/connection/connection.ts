@@ -79,7 +79,7 @@ export abstract class Connection implements Disposable {
 	/* What goes before the SSL; undefined when nothing is left. */
 	#resources: Resources | undefined;
 	/* Up to the end of the handshake, and of what has come with it. */
-	#inbox: HandshakeInput | undefined;
+	#input: HandshakeInput | undefined;
 	/* Bytes from the descriptor, as of the last time that somebody asked. */
 	#received: number | bigint = 0;
 	#disposed = false;
@@ -91,7 +91,7 @@ export abstract class Connection implements Disposable {
 	constructor(ssl: Owned<Ssl>, resources: Resources) {
 		SSL_clear_mode(ssl.value, SSL_MODE_AUTO_RETRY);
 		SSL_set_options(ssl.value, SSL_OP_NO_RENEGOTIATION);
-		this.#inbox = HandshakeInput.open(ssl.value);
+		this.#input = HandshakeInput.open(ssl.value);
 		/* Last: what throws before leaves them to their owner. */
 		this.#ssl = ssl.move();
 		this.#resources = resources.move();
@@ -157,16 +157,16 @@ export abstract class Connection implements Disposable {
 	 * @param mayRead - whether the descriptor was readable since the last step said {@link WANT_READ}.
 	 */
 	handshake(mayRead = true): number {
-		const filled = mayRead && (this.#inbox?.fill() ?? false);
+		const filled = mayRead && (this.#input?.fill() ?? false);
 		ERR_clear_error();
 		const result = this.handshakeStep(this.#ssl.value);
 		if (result === 1) {
-			this.#leaveInbox();
+			this.#endInput();
 			return DONE;
 		}
 
 		const outcome = this.#outcome(result);
-		return outcome === WANT_READ && filled && this.#inbox?.fill() === true ? AGAIN : outcome;
+		return outcome === WANT_READ && filled && this.#input?.fill() === true ? AGAIN : outcome;
 	}
 
 	/** Decrypts up to `size` bytes to an address in C memory; {@link AGAIN}: there was a message, but no data. */
@@ -178,9 +178,9 @@ export abstract class Connection implements Disposable {
 			return result;
 		}
 
-		if (this.#inbox !== undefined) {
+		if (this.#input !== undefined) {
 			const outcome = this.#outcome(result);
-			this.#leaveInbox();
+			this.#endInput();
 			return outcome === WANT_READ ? this.#again() : outcome;
 		}
 
@@ -237,10 +237,10 @@ export abstract class Connection implements Disposable {
 		return some;
 	}
 
-	#leaveInbox(): void {
-		if (this.#inbox?.pending === false) {
-			this.#inbox.close();
-			this.#inbox = undefined;
+	#endInput(): void {
+		if (this.#input?.pending === false) {
+			this.#input.close();
+			this.#input = undefined;
 		}
 	}
 

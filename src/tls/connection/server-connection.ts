@@ -109,26 +109,25 @@ export class ServerConnection extends Connection {
  * Source: tls_server_start(), postfix src/tls/tls_server.c.
  */
 export function openServerConnection(
-	application: ServerContext,
+	context: ServerContext,
 	start: ServerChoice,
 	fd: Fd,
 ): ServerConnection | undefined {
 	const {namaddr} = start;
-	const {features, init, names, params, terms} = application.facts;
+	const {features, init, names, params, terms} = context.facts;
 	const required = start.requirecert !== 0;
-	const logMask =
-		connectionLogMask(application.logMask, start, features) | (required ? TLS_LOG_UNTRUSTED : 0);
+	const logMask = connectionLogMask(context.logMask, start, features) | (required ? TLS_LOG_UNTRUSTED : 0);
 	if ((logMask & TLS_LOG_VERBOSE) !== 0) {
 		info(`setting up TLS connection from ${namaddr}`);
 	}
 
-	const digest = start.mdalg === init.mdalg ? application.digest : fingerprintDigest(start.mdalg);
+	const digest = start.mdalg === init.mdalg ? context.digest : fingerprintDigest(start.mdalg);
 	if (digest === undefined) {
 		return undefined;
 	}
 
 	ERR_clear_error();
-	const made = SSL_new(application.ctx);
+	const made = SSL_new(context.ctx);
 	if (made === null) {
 		warning("Could not allocate 'TLScontext->con' with SSL_new()");
 		printErrors();
@@ -137,7 +136,7 @@ export function openServerConnection(
 
 	using ssl = new Owned(made, SSL_free);
 	using resources = new Resources();
-	if (setCiphers(application, made, params, start, logMask) === undefined) {
+	if (setCiphers(context, made, params, start, logMask) === undefined) {
 		return undefined;
 	}
 
@@ -159,7 +158,7 @@ export function openServerConnection(
 		return undefined;
 	}
 
-	const notes: VerifyState = {
+	const verifyState: VerifyState = {
 		namaddr: lowercase(namaddr),
 		peer: 'client',
 		logMask,
@@ -172,17 +171,17 @@ export function openServerConnection(
 		peername: undefined,
 		error: undefined,
 	};
-	const resumption = new ServerResumption(terms, {...notes, serverid: start.serverid});
-	const sni = names && new SniRequest(names, notes.namaddr);
+	const resumption = new ServerResumption(terms, {...verifyState, serverid: start.serverid});
+	const sni = names && new SniRequest(names, verifyState.namaddr);
 	const registrations = [
-		resources.use(registerVerifyState(made, notes)),
+		resources.use(registerVerifyState(made, verifyState)),
 		resources.use(serveResumption(made, resumption)),
 		...(sni === undefined ? [] : [resources.use(selectCertificate(made, sni))]),
 	];
 	const bareKeys = features.legacyFingerprints && params.tls_legacy_public_key_fingerprints === 1;
 	return new ServerConnection(
 		ssl,
-		{ssl: made, features, verifyState: notes, fingerprinting: {digest, bareKeys}, tickets: resumption, sni},
+		{ssl: made, features, verifyState, fingerprinting: {digest, bareKeys}, tickets: resumption, sni},
 		resumption,
 		resources,
 		registrations,

@@ -56,7 +56,7 @@ function listOf(grades: CipherGrades, grade: string, exclusions: string): Cipher
  * @returns the cipher list; undefined when it cannot be set.
  */
 export function setCiphers(
-	application: SslContext,
+	context: SslContext,
 	ssl: Ssl,
 	grades: CipherGrades,
 	{cipher_grade, cipher_exclusions, namaddr}: CipherChoice,
@@ -75,7 +75,7 @@ export function setCiphers(
 	}
 
 	ERR_clear_error();
-	if (!application.hasCipherList(ciphers.list) && SSL_set_cipher_list(ssl, ciphers.list) !== 1) {
+	if (!context.hasCipherList(ciphers.list) && SSL_set_cipher_list(ssl, ciphers.list) !== 1) {
 		warning(`${name}: error setting cipher grade: "${cipher_grade}"`);
 		printErrors();
 		return undefined;

@@ -89,7 +89,7 @@ export class ClientContext extends SslContext {
 export function createClientContext(
 	params: ClientParams,
 	init: ClientInit,
-	keyring: CredentialStore,
+	credentialStore: CredentialStore,
 	features: ReleaseFeatures,
 	sessions?: SessionPolicy,
 ): ClientContext | undefined {
@@ -124,8 +124,8 @@ export function createClientContext(
 		contextOptions(params.tls_disable_workarounds, params.tls_ssl_options, features.noRenegotiation),
 	);
 	if (
-		!keyring.applyAuthorities(made, init, params.tls_append_default_CA !== 0) ||
-		!keyring.applyIdentity(made, init)
+		!credentialStore.applyAuthorities(made, init, params.tls_append_default_CA !== 0) ||
+		!credentialStore.applyIdentity(made, init)
 	) {
 		return undefined;
 	}

@@ -69,7 +69,7 @@ interface ServerFacts {
 /** What an application is made with, besides its properties. */
 interface ServerMeans {
 	/** Has what was loaded before the jail. */
-	readonly keyring: CredentialStore;
+	readonly credentialStore: CredentialStore;
 	/** Who keeps sessions. */
 	readonly sessions: ServerSessions;
 	/** Chains by server name. */
@@ -115,7 +115,7 @@ export class ServerContext extends SslContext {
 export function createServerContext(
 	params: ServerParams,
 	init: ServerInit,
-	{keyring, sessions, maps, features}: ServerMeans,
+	{credentialStore, sessions, maps, features}: ServerMeans,
 ): ServerContext | undefined {
 	const mask = logMask(init.log_param, init.log_level, features);
 	if ((mask & TLS_LOG_VERBOSE) !== 0) {
@@ -163,8 +163,8 @@ export function createServerContext(
 	}
 
 	if (
-		!keyring.applyAuthorities(ctx.value, init, params.tls_append_default_CA !== 0) ||
-		!keyring.applyIdentity(ctx.value, init)
+		!credentialStore.applyAuthorities(ctx.value, init, params.tls_append_default_CA !== 0) ||
+		!credentialStore.applyIdentity(ctx.value, init)
 	) {
 		return undefined;
 	}

@@ -154,11 +154,11 @@ export class SslContextCache<A extends SslContext> implements Disposable {
 	}
 
 	/** Takes an application over, in place of one of the same key; the least recently used one goes when there are too many. */
-	add(key: string, application: A): void {
+	add(key: string, context: A): void {
 		this.#entries.get(key)?.[Symbol.dispose]();
 		this.#entries.delete(key);
-		this.#entries.set(key, application);
-		this.#latest = application;
+		this.#entries.set(key, context);
+		this.#latest = context;
 		for (const [oldest, entry] of this.#entries) {
 			if (this.#entries.size <= this.#limit) {
 				break;

@@ -53,38 +53,38 @@ import {
  *
  * Source: tls_client_post_connect(), postfix src/tls/tls_client.c.
  */
-export function buildClientReport(about: ClientHandshakeFacts): HandshakeReport {
-	const {features, level, verifyState: notes, ssl} = about;
-	const {logMask} = notes;
+export function buildClientReport(facts: ClientHandshakeFacts): HandshakeReport {
+	const {features, level, verifyState, ssl} = facts;
+	const {logMask} = verifyState;
 	const reused = SSL_session_reused(ssl) === 1;
 	if (reused && (logMask & TLS_LOG_CACHE) !== 0) {
-		info(`${notes.namaddr}: Reusing old session`);
+		info(`${verifyState.namaddr}: Reusing old session`);
 	}
 
 	const certificate = SSL_get0_peer_certificate(ssl);
 	const rawKey = certificate === null && features.rawPublicKeys ? peerRawKey(ssl) : null;
-	const names = namesOf(certificate, rawKey, about.fingerprinting, notes.namaddr);
+	const names = namesOf(certificate, rawKey, facts.fingerprinting, verifyState.namaddr);
 	if (rawKey !== null && (logMask & CREDENTIALS) !== 0) {
-		info(`${about.start.namaddr}: raw public key fingerprint=${names.peer_pubkey_fingerprint}`);
+		info(`${facts.start.namaddr}: raw public key fingerprint=${names.peer_pubkey_fingerprint}`);
 	}
 
 	const own =
 		features.legacyVerification && certificate !== null
-			? legacyVerdict(about, certificate, names.peer_CN)
+			? legacyVerdict(facts, certificate, names.peer_CN)
 			: undefined;
-	const verdict = own ?? verdictOn(about, certificate, rawKey);
+	const verdict = own ?? verdictOn(facts, certificate, rawKey);
 	if (own === undefined && verdict.matched && (logMask & CREDENTIALS) !== 0) {
-		logMatch(about, certificate);
+		logMatch(facts, certificate);
 	}
 
 	const peer_CN =
-		own?.name ?? (names.peer_CN === '' && own === undefined ? nameOf(about, certificate) : names.peer_CN);
+		own?.name ?? (names.peer_CN === '' && own === undefined ? nameOf(facts, certificate) : names.peer_CN);
 	if (certificate !== null || rawKey !== null) {
-		explain(about, own?.trusted ?? verdict.matched, reused, rawKey !== null);
+		explain(facts, own?.trusted ?? verdict.matched, reused, rawKey !== null);
 	}
 
 	if (certificate !== null && (logMask & CREDENTIALS) !== 0) {
-		const namaddr = features.credentialLines ? notes.namaddr : about.start.namaddr;
+		const namaddr = features.credentialLines ? verifyState.namaddr : facts.start.namaddr;
 		info(`${namaddr}: ${credentialLine({...names, peer_CN}, features)}`);
 	}
 
@@ -101,8 +101,8 @@ export function buildClientReport(about: ClientHandshakeFacts): HandshakeReport 
 			(verdict.trusted && verdict.matched && level !== TLS_LEV_HALF_DANE ? TLS_CERT_FLAG_SECURED : 0),
 		...negotiated(ssl, certificate === null ? rawKey : X509_get0_pubkey(certificate), 'client', features),
 		/* In lower case, as the C program keeps it. */
-		namaddr: notes.namaddr,
-		rpt_reported: notes.reporter?.isSettled(reused) === true ? 1 : 0,
+		namaddr: verifyState.namaddr,
+		rpt_reported: verifyState.reporter?.isSettled(reused) === true ? 1 : 0,
 		trace_size_limit: 0,
 	};
 	if ((logMask & TLS_LOG_SUMMARY) !== 0) {
@@ -120,11 +120,11 @@ const CREDENTIALS = TLS_LOG_CERTMATCH | TLS_LOG_VERBOSE | TLS_LOG_PEERCERT;
  * where the policy could not be applied it must not count whatever it is.
  */
 function verdictOn(
-	{features, level, verifyState: notes, ssl}: ClientHandshakeFacts,
+	{features, level, verifyState, ssl}: ClientHandshakeFacts,
 	certificate: X509 | null,
 	rawKey: EvpPkey | null,
 ): {readonly trusted: boolean; readonly matched: boolean} {
-	if ((certificate === null && rawKey === null) || notes.mustFail) {
+	if ((certificate === null && rawKey === null) || verifyState.mustFail) {
 		return {trusted: false, matched: false};
 	}
 
@@ -142,12 +142,12 @@ function verdictOn(
 
 /* Problems are told when a session is new, before it is kept: later there is only a hint. */
 function explain(
-	{features, verifyState: notes, start}: ClientHandshakeFacts,
+	{features, verifyState, start}: ClientHandshakeFacts,
 	good: boolean,
 	reused: boolean,
 	raw: boolean,
 ): void {
-	if (good || (notes.logMask & TLS_LOG_UNTRUSTED) === 0) {
+	if (good || (verifyState.logMask & TLS_LOG_UNTRUSTED) === 0) {
 		return;
 	}
 
@@ -155,7 +155,7 @@ function explain(
 		const what = features.credentialLines && !raw ? 'peer credential' : 'certificate';
 		info(`${start.namaddr}: re-using session with untrusted ${what}, look for details earlier in the log`);
 	} else {
-		logVerifyError(notes);
+		logVerifyError(verifyState);
 	}
 }
 
@@ -170,10 +170,10 @@ function credentialLine(
 }
 
 /* How a peer has proved itself. Source: tls_dane_log(), postfix src/tls/tls_dane.c. */
-function logMatch({level, verifyState: notes, ssl}: ClientHandshakeFacts, certificate: X509 | null): void {
-	const peername = nameOf({verifyState: notes, ssl}, certificate);
+function logMatch({level, verifyState, ssl}: ClientHandshakeFacts, certificate: X509 | null): void {
+	const peername = nameOf({verifyState, ssl}, certificate);
 	if (peername !== '') {
-		info(`${notes.namaddr}: matched peername: ${peername}`);
+		info(`${verifyState.namaddr}: matched peername: ${peername}`);
 	}
 
 	const match = daneMatch(ssl);
@@ -184,25 +184,27 @@ function logMatch({level, verifyState: notes, ssl}: ClientHandshakeFacts, certif
 	const FINGERPRINT = 3;
 	const DANE_TA = 2;
 	if (level === FINGERPRINT) {
-		info(`${notes.namaddr}: Matched fingerprint: ${Buffer.from(match.data).toString('hex').toUpperCase()}`);
+		info(
+			`${verifyState.namaddr}: Matched fingerprint: ${Buffer.from(match.data).toString('hex').toUpperCase()}`,
+		);
 	} else if (!isDaneLevel(level)) {
-		info(`${notes.namaddr}: Matched trust anchor at depth ${match.depth}`);
+		info(`${verifyState.namaddr}: Matched trust anchor at depth ${match.depth}`);
 	} else if (certificate === null) {
-		info(`${notes.namaddr}: Matched DANE raw public key: ${recordText(match)}`);
+		info(`${verifyState.namaddr}: Matched DANE raw public key: ${recordText(match)}`);
 	} else {
 		const what = match.bareKey
 			? 'TA public key verified certificate'
 			: match.usage === DANE_TA
 				? 'TA certificate'
 				: 'EE certificate';
-		info(`${notes.namaddr}: Matched DANE ${what} at depth ${match.depth}: ${recordText(match)}`);
+		info(`${verifyState.namaddr}: Matched DANE ${what} at depth ${match.depth}: ${recordText(match)}`);
 	}
 }
 
 /* A certificate without a common name is called by the name that has matched. */
 function nameOf(
-	{verifyState: notes, ssl}: Pick<ClientHandshakeFacts, 'ssl' | 'verifyState'>,
+	{verifyState, ssl}: Pick<ClientHandshakeFacts, 'ssl' | 'verifyState'>,
 	certificate: X509 | null,
 ): string {
-	return certificate === null ? '' : (notes.peername ?? SSL_get0_peername(ssl) ?? '');
+	return certificate === null ? '' : (verifyState.peername ?? SSL_get0_peername(ssl) ?? '');
 }

@@ -56,9 +56,9 @@ export function buildServerReport({
 	sni,
 	ssl,
 	tickets,
-	verifyState: notes,
+	verifyState,
 }: ServerHandshakeFacts): HandshakeReport {
-	const {logMask, namaddr} = notes;
+	const {logMask, namaddr} = verifyState;
 	const reused = SSL_session_reused(ssl) === 1;
 	if (reused && (logMask & TLS_LOG_CACHE) !== 0) {
 		const ticketed = tickets.opened || (tickets.issued && !features.openedTicketsOnly);
@@ -91,7 +91,7 @@ export function buildServerReport({
 		if (reused) {
 			info(`${namaddr}: re-using session with untrusted certificate, look for details earlier in the log`);
 		} else {
-			logVerifyError(notes);
+			logVerifyError(verifyState);
 		}
 	}
 

@@ -102,21 +102,21 @@ export interface LegacyVerdict {
 
 /** Looks at the certificate of a complete handshake. Source: verify_extract_print(), verify_extract_name(). */
 export function legacyVerdict(
-	about: ClientHandshakeFacts,
+	facts: ClientHandshakeFacts,
 	certificate: X509,
 	commonName: string,
 ): LegacyVerdict {
-	const {level, verifyState: notes, ssl} = about;
-	logAnchor(about);
-	const byDigest = matchesDigest(about, certificate);
-	const trusted = byDigest || (!notes.mustFail && SSL_get_verify_result(ssl) === X509_V_OK);
+	const {level, verifyState, ssl} = facts;
+	logAnchor(facts);
+	const byDigest = matchesDigest(facts, certificate);
+	const trusted = byDigest || (!verifyState.mustFail && SSL_get_verify_result(ssl) === X509_V_OK);
 	const mustMatchName = !byDigest && trusted && level >= TLS_LEV_HALF_DANE;
-	const tellAll = (notes.logMask & TLS_LOG_CERTMATCH) !== 0;
+	const tellAll = (verifyState.logMask & TLS_LOG_CERTMATCH) !== 0;
 	if (!mustMatchName && !tellAll) {
 		return {trusted, matched: byDigest, hasDnsNames: false, name: undefined};
 	}
 
-	const found = compareNames(about, certificate, commonName, tellAll);
+	const found = compareNames(facts, certificate, commonName, tellAll);
 	return {
 		trusted,
 		matched: byDigest || (mustMatchName && found.matched),
@@ -127,7 +127,7 @@ export function legacyVerdict(
 
 /* Whether the certificate itself, or its key, is one that the client knows. Source: tls_dane_match(). */
 function matchesDigest(
-	{fingerprinting, verifyState: notes, start}: ClientHandshakeFacts,
+	{fingerprinting, verifyState, start}: ClientHandshakeFacts,
 	certificate: X509,
 ): boolean {
 	const hasKey = X509_get0_pubkey(certificate) !== null;
@@ -148,8 +148,8 @@ function matchesDigest(
 		] as const;
 		for (const [what, known, fingerprint, word] of kinds) {
 			if (known.some(text => text.toUpperCase() === fingerprint)) {
-				if ((notes.logMask & (TLS_LOG_VERBOSE | TLS_LOG_CERTMATCH)) !== 0) {
-					info(`${notes.namaddr}: depth=0 matched end entity ${what} ${mdalg} ${word}${fingerprint}`);
+				if ((verifyState.logMask & (TLS_LOG_VERBOSE | TLS_LOG_CERTMATCH)) !== 0) {
+					info(`${verifyState.namaddr}: depth=0 matched end entity ${what} ${mdalg} ${word}${fingerprint}`);
 				}
 
 				return true;
@@ -161,9 +161,9 @@ function matchesDigest(
 }
 
 /* By which anchor the chain is trusted. */
-function logAnchor({verifyState: notes, ssl}: ClientHandshakeFacts): void {
+function logAnchor({verifyState, ssl}: ClientHandshakeFacts): void {
 	if (
-		(notes.logMask & (TLS_LOG_VERBOSE | TLS_LOG_CERTMATCH)) === 0 ||
+		(verifyState.logMask & (TLS_LOG_VERBOSE | TLS_LOG_CERTMATCH)) === 0 ||
 		SSL_get_verify_result(ssl) !== X509_V_OK
 	) {
 		return;
@@ -181,26 +181,28 @@ function logAnchor({verifyState: notes, ssl}: ClientHandshakeFacts): void {
 			.toString('hex')
 			.toUpperCase()
 			.replaceAll(/..(?=.)/g, '$&:');
-		info(`${notes.namaddr}: depth=${match.depth} matched trust anchor ${what} ${algorithm} ${word}${hex}`);
+		info(
+			`${verifyState.namaddr}: depth=${match.depth} matched trust anchor ${what} ${algorithm} ${word}${hex}`,
+		);
 	}
 
 	const what = match.selector === 1 ? 'chain is trust-anchor signed' : 'trust-anchor certificate';
-	info(`${notes.namaddr}: depth=${Math.max(match.depth - 1, 0)} ${what}`);
+	info(`${verifyState.namaddr}: depth=${Math.max(match.depth - 1, 0)} ${what}`);
 }
 
 function compareNames(
-	about: ClientHandshakeFacts,
+	facts: ClientHandshakeFacts,
 	certificate: X509,
 	commonName: string,
 	tellAll: boolean,
 ): {readonly matched: boolean; readonly hasDnsNames: boolean; readonly name: string | undefined} {
-	const {verifyState: notes, start, wildcardMatchesMultipleLabels: anyDepth} = about;
-	const verbose = tellAll || (notes.logMask & TLS_LOG_VERBOSE) !== 0;
+	const {verifyState, start, wildcardMatchesMultipleLabels: anyDepth} = facts;
+	const verbose = tellAll || (verifyState.logMask & TLS_LOG_VERBOSE) !== 0;
 	const dnsNames = dnsNamesOf(certificate);
 	let name: string | undefined;
 	let matched = false;
 	for (const raw of dnsNames) {
-		const dnsName = usable(raw, notes.namaddr);
+		const dnsName = usable(raw, verifyState.namaddr);
 		if (dnsName !== undefined && dnsName !== '') {
 			const matches = matchesName(dnsName, start, anyDepth);
 			if ((matches && !matched) || name === '') {
@@ -221,7 +223,7 @@ function compareNames(
 
 	if (dnsNames.length > 0) {
 		if (verbose) {
-			info(`${notes.namaddr} CommonName ${commonName}`);
+			info(`${verifyState.namaddr} CommonName ${commonName}`);
 		}
 
 		return {matched, hasDnsNames: true, name};

@@ -96,12 +96,12 @@ function isVerbose({mustFail, features, logMask}: VerifyState): boolean {
 }
 
 /** Takes notes for a connection until the result is disposed. */
-export function registerVerifyState(ssl: Ssl, notes: VerifyState): Disposable {
-	verifyStates.set(ssl, notes);
-	verboseVerifiers += isVerbose(notes) ? 1 : 0;
+export function registerVerifyState(ssl: Ssl, verifyState: VerifyState): Disposable {
+	verifyStates.set(ssl, verifyState);
+	verboseVerifiers += isVerbose(verifyState) ? 1 : 0;
 	return new Finalizer(() => {
 		verifyStates.delete(ssl);
-		verboseVerifiers -= isVerbose(notes) ? 1 : 0;
+		verboseVerifiers -= isVerbose(verifyState) ? 1 : 0;
 	});
 }
 
@@ -129,24 +129,24 @@ export const verifyServerCertificates: ChainCallback = registerChainCallback(ctx
  */
 export const cachedVerify: ChainCallback = registerChainCallback(ctx => {
 	const ssl = connectionOf(ctx);
-	const notes = verifyStates.get(ssl);
-	const name = notes?.chainCacheQuery && verdictName(ssl, notes.chainCacheQuery, ctx);
-	if (notes?.chainCacheQuery === undefined || name === undefined) {
+	const verifyState = verifyStates.get(ssl);
+	const name = verifyState?.chainCacheQuery && verdictName(ssl, verifyState.chainCacheQuery, ctx);
+	if (verifyState?.chainCacheQuery === undefined || name === undefined) {
 		return X509_verify_cert(ctx);
 	}
 
-	const {cache: verdicts} = notes.chainCacheQuery;
+	const {cache: verdicts} = verifyState.chainCacheQuery;
 	const now = Date.now();
 	const known = verdicts.find(name, now);
 	if (known !== undefined) {
-		notes.peername = known.peername;
+		verifyState.peername = known.peername;
 		X509_STORE_CTX_set_error(ctx, X509_V_OK);
 		return 1;
 	}
 
 	const result = X509_verify_cert(ctx);
 	/* The callback for single certificates lets OpenSSL go on behind an error. */
-	if (result === 1 && X509_STORE_CTX_get_error(ctx) === X509_V_OK && notes.error === undefined) {
+	if (result === 1 && X509_STORE_CTX_get_error(ctx) === X509_V_OK && verifyState.error === undefined) {
 		const expires = now + validityOfVerified(ctx) * 1000;
 		verdicts.keep(name, {peername: verifiedName(ctx) ?? undefined}, now, expires);
 	}
@@ -171,46 +171,51 @@ function recordError(ok: number, ctx: X509StoreCtx): number {
 		return 1;
 	}
 
-	const notes = verifyStates.get(connectionOf(ctx));
-	if (notes === undefined) {
+	const verifyState = verifyStates.get(connectionOf(ctx));
+	if (verifyState === undefined) {
 		return 1;
 	}
 
 	const depth = X509_STORE_CTX_get_error_depth(ctx);
 	const certificate = X509_STORE_CTX_get_current_cert(ctx);
-	if (notes.mustFail) {
+	if (verifyState.mustFail) {
 		if (depth === 0) {
 			X509_STORE_CTX_set_error(ctx, X509_V_ERR_UNSPECIFIED);
-			notes.error = {code: X509_V_ERR_UNSPECIFIED, depth, issuer: ''};
+			verifyState.error = {code: X509_V_ERR_UNSPECIFIED, depth, issuer: ''};
 		}
 
 		return 1;
 	}
 
-	const tooLong = notes.features.legacyVerification && depth > notes.verifyDepth;
+	const tooLong = verifyState.features.legacyVerification && depth > verifyState.verifyDepth;
 	if (tooLong) {
 		X509_STORE_CTX_set_error(ctx, X509_V_ERR_CERT_CHAIN_TOO_LONG);
 	}
 
 	const good = tooLong ? 0 : ok;
 	if (good === 0) {
-		noteError(notes, ctx, depth, certificate);
+		noteError(verifyState, ctx, depth, certificate);
 	}
 
-	if ((notes.logMask & TLS_LOG_VERBOSE) !== 0) {
-		info(`${notes.namaddr}: ${progress(notes.features, ctx, depth, good, certificate)}`);
+	if ((verifyState.logMask & TLS_LOG_VERBOSE) !== 0) {
+		info(`${verifyState.namaddr}: ${progress(verifyState.features, ctx, depth, good, certificate)}`);
 	}
 
 	return 1;
 }
 
 /* The error nearest to the leaf counts; of several at one depth, the first. */
-function noteError(notes: VerifyState, ctx: X509StoreCtx, depth: number, certificate: X509 | null): void {
-	const code = codeOf(notes, ctx, depth, certificate);
-	const {error} = notes;
+function noteError(
+	verifyState: VerifyState,
+	ctx: X509StoreCtx,
+	depth: number,
+	certificate: X509 | null,
+): void {
+	const code = codeOf(verifyState, ctx, depth, certificate);
+	const {error} = verifyState;
 	if (error !== undefined) {
 		/* That the name alone is wrong shall be seen in the result: any other error counts more. */
-		const {mismatchIsTrusted} = notes.features;
+		const {mismatchIsTrusted} = verifyState.features;
 		if (
 			(mismatchIsTrusted && code === X509_V_ERR_HOSTNAME_MISMATCH) ||
 			(error.depth <= depth && !(mismatchIsTrusted && error.code === X509_V_ERR_HOSTNAME_MISMATCH))
@@ -224,7 +229,7 @@ function noteError(notes: VerifyState, ctx: X509StoreCtx, depth: number, certifi
 	}
 
 	const issuer = certificate === null ? null : X509_get_issuer_name(certificate);
-	notes.error = {code, depth, issuer: issuer === null ? '<unknown>' : oneline(issuer)};
+	verifyState.error = {code, depth, issuer: issuer === null ? '<unknown>' : oneline(issuer)};
 }
 
 /* Trust anchors are records of DANE for OpenSSL only, not for the reader of the log. */
@@ -274,19 +279,19 @@ const ERROR_IN_CERT_NOT_AFTER = 14;
  *
  * Source: tls_log_verify_error(), postfix src/tls/tls_verify.c.
  */
-export function logVerifyError(notes: VerifyState): void {
-	if (notes.error === undefined) {
+export function logVerifyError(verifyState: VerifyState): void {
+	if (verifyState.error === undefined) {
 		return;
 	}
 
-	const {reporter} = notes;
-	const {code, depth, issuer} = notes.error;
-	const purpose = depth > 0 ? 'CA' : notes.peer;
-	const failure = `certificate verification failed for ${notes.namaddr}`;
+	const {reporter} = verifyState;
+	const {code, depth, issuer} = verifyState.error;
+	const purpose = depth > 0 ? 'CA' : verifyState.peer;
+	const failure = `certificate verification failed for ${verifyState.namaddr}`;
 	const reason = (): string => X509_verify_cert_error_string(code).replaceAll(' ', '_');
-	if (notes.forcedFailure !== '') {
-		info(`${failure}: external policy failure (${notes.forcedFailure})`);
-		reporter?.report(forcedFailure(notes.forcedFailure));
+	if (verifyState.forcedFailure !== '') {
+		info(`${failure}: external policy failure (${verifyState.forcedFailure})`);
+		reporter?.report(forcedFailure(verifyState.forcedFailure));
 		return;
 	}
 

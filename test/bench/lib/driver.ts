@@ -188,7 +188,7 @@ export async function exchanges(target: Target, load: Load): Promise<void> {
 			handOff.close();
 			over();
 		};
-		wish(handOff, 'E');
+		options(handOff, 'E');
 		writeStream(handOff.fd, filler, 1);
 	});
 }
@@ -239,7 +239,7 @@ async function handOffs(
 }
 
 /** Tells the server of an established hand-off what it is for: peer-process.ts. */
-export function wish(handOff: HandOff, mode: 'E' | 'K' | 'S', count = 0): void {
+export function options(handOff: HandOff, mode: 'E' | 'K' | 'S', count = 0): void {
 	const bytes = Buffer.alloc(9);
 	bytes.write(mode, 'latin1');
 	bytes.writeBigUInt64LE(BigInt(count), 1);
@@ -299,10 +299,10 @@ export async function transfer(session: HandOff, way: 'to-peer' | 'to-client', c
 				unsent -= size;
 			}
 		};
-		wish(session, 'K', count);
+		options(session, 'K', count);
 		session.writable();
 	} else {
-		wish(session, 'S', count);
+		options(session, 'S', count);
 	}
 
 	await promise;

@@ -70,7 +70,7 @@ class Client {
 	readonly #ssl: Pointer;
 	#watch: Disposable | undefined;
 	#secure = false;
-	#wish = '';
+	#options = '';
 	#left = 0;
 	#open = true;
 
@@ -116,7 +116,7 @@ class Client {
 				return;
 			}
 
-			if (!(this.#wish === 'S' && this.#left > 0 ? this.#send() : this.#receive())) {
+			if (!(this.#options === 'S' && this.#left > 0 ? this.#send() : this.#receive())) {
 				return;
 			}
 		}
@@ -134,19 +134,19 @@ class Client {
 			return false;
 		}
 
-		if (this.#wish === 'E') {
+		if (this.#options === 'E') {
 			SSL_write(this.#ssl, buffer.address, count);
-		} else if (this.#wish === 'K') {
+		} else if (this.#options === 'K') {
 			this.#left -= count;
 			if (this.#left <= 0) {
 				SSL_write(this.#ssl, source.address, 1);
 			}
 		} else {
-			this.#wish = String.fromCodePoint(buffer.bytes[0] ?? 0);
+			this.#options = String.fromCodePoint(buffer.bytes[0] ?? 0);
 			const more = count - WISH_SIZE;
-			this.#left = Number(buffer.view.getBigUint64(1, true)) - (this.#wish === 'K' ? more : 0);
+			this.#left = Number(buffer.view.getBigUint64(1, true)) - (this.#options === 'K' ? more : 0);
 			/* What follows the wish can come with it. */
-			if (this.#wish === 'E' && more > 0) {
+			if (this.#options === 'E' && more > 0) {
 				SSL_write(this.#ssl, buffer.address + BigInt(WISH_SIZE), more);
 			}
 		}

@@ -9,7 +9,7 @@ import {setTimeout as sleep} from 'node:timers/promises';
 import {makeCertificates} from '../../../postfix/lib/certificates.ts';
 import type {ProcessEntry} from '../../../postfix/lib/processes.ts';
 import type {SandboxOptions} from '../../../postfix/lib/sandbox.ts';
-import {Daemon, type Which, type Wish} from '../../helpers/daemon.ts';
+import {Daemon, type HandoffOptions, type Which} from '../../helpers/daemon.ts';
 import {handshakes, type Load, type Target} from './driver.ts';
 import {Peer} from './peer.ts';
 import {cpuSeconds, processesOf} from './process.ts';
@@ -102,11 +102,11 @@ export class Service implements AsyncDisposable {
 	}
 
 	/** Where hand-offs to a server go: level secure, with verification, as smtp(8) asks for it. */
-	target(peer: Peer, wish: Wish = {}): Target {
+	target(peer: Peer, options: HandoffOptions = {}): Target {
 		const endpoint = `[127.0.0.1]:${peer.port}`;
 		const messages = this.daemon.messages(endpoint, {
-			request: {sessionTimeout: 3600 as never, ...wish.request},
-			init: {CAfile: this.#caFile, ...wish.init},
+			request: {sessionTimeout: 3600 as never, ...options.request},
+			init: {CAfile: this.#caFile, ...options.init},
 			start: {
 				tls_level: 8,
 				nexthop: HOST,
@@ -115,7 +115,7 @@ export class Service implements AsyncDisposable {
 				namaddr: `${HOST}${endpoint}`,
 				serverid: `smtp&${endpoint}`,
 				matchargv: ['nexthop', 'dot-nexthop'],
-				...wish.start,
+				...options.start,
 			},
 		});
 		return {path: join(this.daemon.sandbox.queueDirectory, 'private', 'tlsproxy'), port: peer.port, messages};

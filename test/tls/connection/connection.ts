@@ -240,7 +240,7 @@ test.serial(
 
 test.serial('connections of one application differ in their cipher lists and protocols', async t => {
 	const log = collectLog();
-	const application = applicationFor(t);
+	const context = applicationFor(t);
 	const outcome: Array<readonly [string, string]> = [];
 	for (const start of [
 		{protocols: 'TLSv1.2'},
@@ -250,7 +250,7 @@ test.serial('connections of one application differ in their cipher lists and pro
 	]) {
 		/* One server each: it serves one connection at a time. */
 		const {port} = await server(t);
-		const connection = connectionTo(t, port, application, start);
+		const connection = connectionTo(t, port, context, start);
 		t.is(await finish(() => connection.handshake()), DONE);
 		outcome.push(agreed(connection));
 	}
@@ -367,8 +367,8 @@ test.serial(names, {sni: 'other.example.net', tls_level: 1}, 'other.example.net'
 test.serial('the log tells what is set up when it is verbose', t => {
 	const log = collectLog();
 	const [mine] = socketPair(t);
-	const application = applicationFor(t, {log_level: 'verbose, ssl-debug'});
-	openClientConnection(application, {...defaultStart, sni: 'hostname', cipher_exclusions: 'RC4'}, mine.fd)?.[
+	const context = applicationFor(t, {log_level: 'verbose, ssl-debug'});
+	openClientConnection(context, {...defaultStart, sni: 'hostname', cipher_exclusions: 'RC4'}, mine.fd)?.[
 		Symbol.dispose
 	]();
 	t.deepEqual(log, [

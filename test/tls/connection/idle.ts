@@ -45,8 +45,8 @@ const allocated: () => number = (() => {
 })();
 
 /** A connection whose peer has sent all that it will. */
-async function idle(t: ExecutionContext, port: number, application: ReturnType<typeof applicationFor>) {
-	const connection = await connectedTo(t, port, application);
+async function idle(t: ExecutionContext, port: number, context: ReturnType<typeof applicationFor>) {
+	const connection = await connectedTo(t, port, context);
 	connection.report();
 	let messages = 0;
 	while (messages < 2) {
@@ -63,14 +63,14 @@ test.serial(
 	async t => {
 		collectLog();
 		const port = await silentServer(t);
-		const application = applicationFor(t);
+		const context = applicationFor(t);
 		for (let index = 0; index < 5; index++) {
-			await idle(t, port, application);
+			await idle(t, port, context);
 		}
 
 		const before = allocated();
 		for (let index = 0; index < COUNT; index++) {
-			await idle(t, port, application);
+			await idle(t, port, context);
 		}
 
 		const each = (allocated() - before) / COUNT;

@@ -22,10 +22,10 @@ import {
 	sServer,
 } from '../../helpers/openssl.ts';
 
-const store = new CertificateStore();
-test.after.always(() => store[Symbol.dispose]());
-store.make('root', {extensions: ['basicConstraints=critical,CA:true']});
-store.make('leaf', {
+const certificates = new CertificateStore();
+test.after.always(() => certificates[Symbol.dispose]());
+certificates.make('root', {extensions: ['basicConstraints=critical,CA:true']});
+certificates.make('leaf', {
 	issuer: 'root',
 	extensions: ['subjectAltName=DNS:mx.example.com,DNS:other.example.com'],
 });
@@ -33,13 +33,13 @@ store.make('leaf', {
 for (const separator of [' ', '\n', '&', '\0', ',', ':']) {
 	test.serial(`ciphers: grade and exclusions with ${JSON.stringify(separator)}`, t => {
 		const log = collectLog();
-		const application = applicationFor(t);
+		const context = applicationFor(t);
 		/* Lists are remembered for the settings of an application. */
 		const grades = {...defaultParams};
 		const ask = (cipher_grade: string, cipher_exclusions: string): string | undefined => {
-			const ssl = nonNull(SSL_new(application.ctx), 'SSL_new');
+			const ssl = nonNull(SSL_new(context.ctx), 'SSL_new');
 			try {
-				return setCiphers(application, ssl, grades, {cipher_grade, cipher_exclusions, namaddr: 'mx'}, 0);
+				return setCiphers(context, ssl, grades, {cipher_grade, cipher_exclusions, namaddr: 'mx'}, 0);
 			} finally {
 				SSL_free(ssl);
 			}
@@ -58,7 +58,7 @@ for (const separator of [' ', '\n', '&', '\0', ',', ':']) {
 /** Under which names the sessions of a connection are kept. */
 async function resumptionOf(
 	t: ExecutionContext,
-	application: ReturnType<typeof applicationFor>,
+	context: ReturnType<typeof applicationFor>,
 	start: Partial<ClientStart>,
 ): Promise<Resumption> {
 	const server = createServer().listen(0, '127.0.0.1');
@@ -69,19 +69,19 @@ async function resumptionOf(
 	const address = server.address();
 	const port = typeof address === 'object' ? (address?.port ?? 0) : 0;
 	let found: Resumption | undefined;
-	const keeper: SessionStore = {
+	const certificates: SessionStore = {
 		digestLists: false,
 		find(resumption, done) {
 			found = resumption;
 			done(undefined);
 		},
-		store(_, session) {
+		certificates(_, session) {
 			session[Symbol.dispose]();
 		},
 		remove: () => undefined,
 	};
 	const fd = connectTo(t, port);
-	const connection = openClientConnection(application, {...defaultStart, ...start}, fd.value, keeper);
+	const connection = openClientConnection(context, {...defaultStart, ...start}, fd.value, store);
 	t.teardown(() => connection?.[Symbol.dispose]());
 	connection?.lookUp(() => undefined);
 	if (found === undefined) {
@@ -94,7 +94,7 @@ async function resumptionOf(
 test.serial('sessions: server name and server id', async t => {
 	collectLog();
 	const sessions = {timeout: 100 as Seconds, scope: ''};
-	const applications = [applicationFor(t, {}, {}, sessions), applicationFor(t, {}, {}, sessions)] as const;
+	const contexts = [applicationFor(t, {}, {}, sessions), applicationFor(t, {}, {}, sessions)] as const;
 	const starts: ReadonlyArray<Partial<ClientStart>> = [' ', '\n', '&', ''].flatMap(separator => [
 		{sni: 'a.example', serverid: `b.example${separator}c`},
 		{sni: 'a.example', serverid: `b.example${separator}${separator}c`},
@@ -102,21 +102,21 @@ test.serial('sessions: server name and server id', async t => {
 		{sni: '', serverid: `a.example${separator}b.example${separator}c`},
 	]);
 	const keys: string[] = [];
-	for (const application of applications) {
+	for (const context of contexts) {
 		for (const start of starts) {
-			keys.push((await resumptionOf(t, application, start)).localCacheKey);
+			keys.push((await resumptionOf(t, context, start)).localCacheKey);
 		}
 	}
 
 	/* An empty separator, doubled, is the same request again. */
-	t.is(new Set(keys).size, keys.length - applications.length);
+	t.is(new Set(keys).size, keys.length - contexts.length);
 });
 
 test.serial('verified chains: security level, names and certificates', async t => {
 	collectLog();
-	const application = applicationFor(t, {CAfile: store.path('root.cert')});
+	const context = applicationFor(t, {CAfile: store.path('root.cert')});
 	const asked: string[] = [];
-	const {verifiedChains: verdicts} = application;
+	const {verifiedChains: verdicts} = context;
 	const find = verdicts.find.bind(verdicts);
 	verdicts.find = (name, now) => {
 		asked.push(name);
@@ -133,7 +133,7 @@ test.serial('verified chains: security level, names and certificates', async t =
 		['1', '2', ''],
 	];
 	for (const matchargv of names) {
-		const connection = await connectedTo(t, port, application, {tls_level: 7, matchargv});
+		const connection = await connectedTo(t, port, context, {tls_level: 7, matchargv});
 		connection.shutdown();
 	}
 

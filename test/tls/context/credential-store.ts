@@ -54,10 +54,10 @@ const both: CredentialFileNames = {
 
 test.serial('what was loaded serves after the files are gone, whatever the other settings are', async t => {
 	const log = collectLog();
-	const keyring = new CredentialStore();
-	t.teardown(() => keyring[Symbol.dispose]());
-	t.true(keyring.load(both, false));
-	t.true(keyring.has(both, false));
+	const credentialStore = new CredentialStore();
+	t.teardown(() => credentialStore[Symbol.dispose]());
+	t.true(credentialStore.load(both, false));
+	t.true(credentialStore.has(both, false));
 	for (const name of ['rsa.key', 'ec.key', 'rsa.cert', 'ec.cert', 'root.cert']) {
 		renameSync(store.path(name), store.path(`${name}.away`));
 		t.teardown(() => renameSync(store.path(`${name}.away`), store.path(name)));
@@ -67,18 +67,18 @@ test.serial('what was loaded serves after the files are gone, whatever the other
 		['RSA-PSS+SHA256', 'rsa.client'],
 		['ECDSA+SHA256', 'ec.client'],
 	] as const) {
-		const application = createClientContext(
+		const context = createClientContext(
 			defaultParams,
 			{...defaultInit, ...both, log_level: '0'},
-			keyring,
+			credentialStore,
 			postfix37,
 		);
-		if (application === undefined) {
+		if (context === undefined) {
 			t.fail('no application');
 			return;
 		}
 
-		t.teardown(() => application[Symbol.dispose]());
+		t.teardown(() => context[Symbol.dispose]());
 		const words = ['-cert', store.path('server.cert'), '-key', store.path('server.key')];
 		const peer = await sServer(
 			t,
@@ -92,7 +92,7 @@ test.serial('what was loaded serves after the files are gone, whatever the other
 			algorithm === 'ECDSA+SHA256' ? algorithm : `${algorithm}:ECDSA+SHA256`,
 			'-rev',
 		);
-		const connection = connectionTo(t, peer.port, application, {
+		const connection = connectionTo(t, peer.port, context, {
 			tls_level: 7,
 			matchargv: ['server.example.com'],
 		});
@@ -111,37 +111,40 @@ test.serial('what was loaded serves after the files are gone, whatever the other
 
 test.serial('files that cannot be loaded are tried again for each request, and no others', t => {
 	const log = collectLog();
-	const keyring = new CredentialStore();
-	t.teardown(() => keyring[Symbol.dispose]());
+	const credentialStore = new CredentialStore();
+	t.teardown(() => credentialStore[Symbol.dispose]());
 	const broken = {...none, cert_file: store.path('rsa.cert'), key_file: store.path('ec.key')};
-	t.false(keyring.load(broken, false));
-	t.true(keyring.has(broken, false));
+	t.false(credentialStore.load(broken, false));
+	t.true(credentialStore.has(broken, false));
 	const reason = `warning: RSA private key in ${broken.key_file} does not match public key in ${broken.cert_file}: disabling TLS support`;
 	t.deepEqual(log, [reason]);
 	t.is(
-		keyring.problemWith(broken, false, 'smtp_tls_'),
+		credentialStore.problemWith(broken, false, 'smtp_tls_'),
 		`smtp_tls_cert_file = ${broken.cert_file}; smtp_tls_key_file = ${broken.key_file}`,
 	);
 	log.length = 0;
-	t.is(createClientContext(defaultParams, {...defaultInit, ...broken}, keyring, postfix37), undefined);
+	t.is(
+		createClientContext(defaultParams, {...defaultInit, ...broken}, credentialStore, postfix37),
+		undefined,
+	);
 	t.deepEqual(log, [reason]);
-	const application = createClientContext(defaultParams, defaultInit, keyring, postfix37);
-	t.truthy(application);
-	application?.[Symbol.dispose]();
+	const context = createClientContext(defaultParams, defaultInit, credentialStore, postfix37);
+	t.truthy(context);
+	context?.[Symbol.dispose]();
 });
 
 test.serial('a list of chain files of which one is absent loads without a certificate', t => {
 	const log = collectLog();
-	const keyring = new CredentialStore();
-	t.teardown(() => keyring[Symbol.dispose]());
+	const credentialStore = new CredentialStore();
+	t.teardown(() => credentialStore[Symbol.dispose]());
 	const absent = {...none, chain_files: `${store.path('rsa.key')},\t${store.path('absent')}`};
-	t.true(keyring.load(absent, false));
+	t.true(credentialStore.load(absent, false));
 	t.is(
-		keyring.problemWith(absent, false, ''),
+		credentialStore.problemWith(absent, false, ''),
 		`chain_files = ${store.path('rsa.key')}, ${store.path('absent')}`,
 	);
 	const ctx = nonNull(SSL_CTX_new(TLS_client_method()), 'SSL_CTX_new');
-	t.true(keyring.applyIdentity(ctx, absent));
+	t.true(credentialStore.applyIdentity(ctx, absent));
 	t.false(hasIdentity(ctx));
 	SSL_CTX_free(ctx);
 	const reason = `warning: error opening chain file: ${store.path('absent')}: No such file or directory`;
@@ -150,15 +153,18 @@ test.serial('a list of chain files of which one is absent loads without a certif
 
 test.serial('authorities that cannot be loaded are tried again for each request', t => {
 	const log = collectLog();
-	const keyring = new CredentialStore();
-	t.teardown(() => keyring[Symbol.dispose]());
+	const credentialStore = new CredentialStore();
+	t.teardown(() => credentialStore[Symbol.dispose]());
 	const broken = {...none, CAfile: store.path('absent')};
-	t.false(keyring.load(broken, false));
-	t.is(keyring.problemWith(broken, false, 'lmtp_tls_'), `lmtp_tls_CAfile = ${broken.CAfile}`);
+	t.false(credentialStore.load(broken, false));
+	t.is(credentialStore.problemWith(broken, false, 'lmtp_tls_'), `lmtp_tls_CAfile = ${broken.CAfile}`);
 	const reason = log.slice();
 	t.regex(reason.join('\n'), /^cannot load Certification Authority data, CAfile=".*absent"/);
 	log.length = 0;
-	t.is(createClientContext(defaultParams, {...defaultInit, ...broken}, keyring, postfix37), undefined);
+	t.is(
+		createClientContext(defaultParams, {...defaultInit, ...broken}, credentialStore, postfix37),
+		undefined,
+	);
 	t.deepEqual(log, reason);
 });
 
@@ -213,22 +219,25 @@ test('no text that moves from one setting to another makes the same key', t => {
 
 test.serial('has tells what was loaded from what was not', t => {
 	collectLog();
-	const keyring = new CredentialStore();
-	t.teardown(() => keyring[Symbol.dispose]());
-	t.true(keyring.has(none, false), 'nothing is named');
-	t.false(keyring.has(both, false));
-	keyring.load({...none, CAfile: both.CAfile}, false);
-	t.true(keyring.has({...none, CAfile: both.CAfile}, false));
-	t.false(keyring.has({...none, CAfile: both.CAfile}, true), 'with those of the system it is another set');
-	t.false(keyring.has(both, false), 'its identity is not there');
+	const credentialStore = new CredentialStore();
+	t.teardown(() => credentialStore[Symbol.dispose]());
+	t.true(credentialStore.has(none, false), 'nothing is named');
+	t.false(credentialStore.has(both, false));
+	credentialStore.load({...none, CAfile: both.CAfile}, false);
+	t.true(credentialStore.has({...none, CAfile: both.CAfile}, false));
+	t.false(
+		credentialStore.has({...none, CAfile: both.CAfile}, true),
+		'with those of the system it is another set',
+	);
+	t.false(credentialStore.has(both, false), 'its identity is not there');
 });
 
 test.serial('files that were not loaded before are read', t => {
 	collectLog();
-	const keyring = new CredentialStore();
-	t.teardown(() => keyring[Symbol.dispose]());
+	const credentialStore = new CredentialStore();
+	t.teardown(() => credentialStore[Symbol.dispose]());
 	const ctx = nonNull(SSL_CTX_new(TLS_client_method()), 'SSL_CTX_new');
-	t.true(keyring.applyIdentity(ctx, both));
+	t.true(credentialStore.applyIdentity(ctx, both));
 	t.is(SSL_CTX_check_private_key(ctx), 1);
 	SSL_CTX_free(ctx);
 });

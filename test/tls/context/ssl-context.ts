@@ -25,7 +25,7 @@ store.make('server', {});
 const released = {instanceOf: Panic, message: 'use of a released handle'};
 
 /** An application that only the test owns. */
-function application(): ClientContext {
+function context(): ClientContext {
 	const made = createClientContext(defaultParams, defaultInit, new CredentialStore(), postfix37);
 	if (made === undefined) {
 		throw new Error('no application');
@@ -99,14 +99,14 @@ test.serial(
 );
 
 test.serial('Application is unusable when it was disposed', t => {
-	const made = application();
+	const made = context();
 	made[Symbol.dispose]();
 	made[Symbol.dispose]();
 	t.throws(() => made.ctx, released);
 });
 
 test.serial('hold keeps a disposed application until the last holder lets go, once', t => {
-	const made = application();
+	const made = context();
 	const [first, second] = [made.retain(), made.retain()];
 	made[Symbol.dispose]();
 	first[Symbol.dispose]();
@@ -117,7 +117,7 @@ test.serial('hold keeps a disposed application until the last holder lets go, on
 });
 
 test.serial('hold that has ended leaves the application alone', t => {
-	const made = application();
+	const made = context();
 	made.retain()[Symbol.dispose]();
 	t.notThrows(() => made.ctx);
 	made[Symbol.dispose]();
@@ -139,7 +139,7 @@ test.serial('hasCipherList does not keep a list without a cipher', t => {
 
 test.serial('ApplicationCache finds what was added, by its key', t => {
 	using cache = new SslContextCache<ClientContext>(3);
-	const [one, other] = [application(), application()];
+	const [one, other] = [context(), context()];
 	t.is(cache.find('one'), undefined);
 	cache.add('one', one);
 	cache.add('other', other);
@@ -151,7 +151,7 @@ test.serial('ApplicationCache finds what was added, by its key', t => {
 
 test.serial('ApplicationCache never holds more than its limit, and disposes of what goes', t => {
 	using cache = new SslContextCache<ClientContext>(3);
-	const all = Array.from({length: 10}, application);
+	const all = Array.from({length: 10}, context);
 	for (const [index, made] of all.entries()) {
 		cache.add(`key ${index}`, made);
 		t.is(cache.size, Math.min(index + 1, 3));
@@ -171,17 +171,17 @@ test.serial('ApplicationCache never holds more than its limit, and disposes of w
 test.serial('ApplicationCache lets go of the one that was not used for the longest time', t => {
 	using cache = new SslContextCache<ClientContext>(3);
 	for (const key of ['a', 'b', 'c']) {
-		cache.add(key, application());
+		cache.add(key, context());
 	}
 
 	cache.find('a');
-	cache.add('d', application());
+	cache.add('d', context());
 	t.deepEqual(
 		['a', 'b', 'c', 'd'].map(key => cache.find(key) !== undefined),
 		[true, false, true, true],
 	);
 	/* The look-ups have made d the most recent, before it c, before that a. */
-	cache.add('e', application());
+	cache.add('e', context());
 	t.deepEqual(
 		['a', 'c', 'd', 'e'].map(key => cache.find(key) !== undefined),
 		[false, true, true, true],
@@ -190,19 +190,19 @@ test.serial('ApplicationCache lets go of the one that was not used for the longe
 
 test.serial('ApplicationCache disposes of what it replaces, and makes the new one the most recent', t => {
 	using cache = new SslContextCache<ClientContext>(2);
-	const [old, fresh] = [application(), application()];
+	const [old, fresh] = [context(), context()];
 	cache.add('key', old);
-	cache.add('other', application());
+	cache.add('other', context());
 	cache.add('key', fresh);
 	t.throws(() => old.ctx, released);
 	t.is(cache.size, 2);
-	cache.add('third', application());
+	cache.add('third', context());
 	t.is(cache.find('key'), fresh);
 	t.is(cache.find('other'), undefined);
 });
 
 test.serial('ApplicationCache disposes of everything with itself', t => {
-	const all = [application(), application()];
+	const all = [context(), context()];
 	const cache = new SslContextCache<ClientContext>(5);
 	for (const [index, made] of all.entries()) {
 		cache.add(`key ${index}`, made);
@@ -226,10 +226,10 @@ test.serial('a connection survives the eviction of its application', async t => 
 		'-rev',
 	);
 	using cache = new SslContextCache<ClientContext>(1);
-	const made = application();
+	const made = context();
 	cache.add('first', made);
 	const connection = connectionTo(t, server.port, made);
-	cache.add('second', application());
+	cache.add('second', context());
 	t.throws(() => made.ctx, released);
 	t.is(await finish(() => connection.handshake()), DONE);
 	t.is(await finish(() => connection.write(Buffer.from('abc\n'), 4)), 4);
@@ -237,10 +237,10 @@ test.serial('a connection survives the eviction of its application', async t => 
 
 test.serial('an application that is held until its descriptor comes survives its eviction', t => {
 	using cache = new SslContextCache<ClientContext>(1);
-	const made = application();
+	const made = context();
 	cache.add('first', made);
 	using _ = made.retain();
-	cache.add('second', application());
+	cache.add('second', context());
 	SSL_free(nonNull(SSL_new(made.ctx), 'SSL_new'));
 	t.pass();
 });

@@ -66,7 +66,7 @@ async function sceneFor(t: ExecutionContext, protocol: string): Promise<Scene> {
 	collectLog();
 	const files = ['-cert', store.path('leaf.cert'), '-key', store.path('leaf.key'), '-cert_chain', chain];
 	const {port} = await sServer(t, '-rev', `-${protocol}`, ...files);
-	const application = applicationFor(
+	const context = applicationFor(
 		t,
 		{CAfile: store.path('root.cert')},
 		{},
@@ -76,20 +76,20 @@ async function sceneFor(t: ExecutionContext, protocol: string): Promise<Scene> {
 	t.teardown(() => shelf[Symbol.dispose]());
 	return {
 		shelf,
-		visit: async goodbye => await visit(t, port, application, shelf, goodbye),
+		visit: async goodbye => await visit(t, port, context, shelf, goodbye),
 	};
 }
 
 async function visit(
 	t: ExecutionContext,
 	port: number,
-	application: ClientContext,
+	context: ClientContext,
 	shelf: Shelf,
 	goodbye: boolean,
 ): Promise<{readonly reused: boolean; readonly report: HandshakeReport}> {
 	using fd = connectTo(t, port);
 	const start = {...defaultStart, tls_level: 7, matchargv: ['hostname'], sni: 'mx.example.com'};
-	using connection = openClientConnection(application, start, fd.value, shelf);
+	using connection = openClientConnection(context, start, fd.value, shelf);
 	if (connection === undefined) {
 		throw new Error('no connection');
 	}

@@ -45,7 +45,7 @@ function honest(t: ExecutionContext): Promise<PeerServer> {
 }
 
 interface Witness {
-	readonly application: ClientContext;
+	readonly context: ClientContext;
 	/** What was looked for, and whether it was found. */
 	readonly found: boolean[];
 	/** Verdicts that were kept. */
@@ -54,8 +54,8 @@ interface Witness {
 
 /** An application that trusts the root, with a look at what it remembers. */
 function witness(t: ExecutionContext, init: Parameters<typeof applicationFor>[1] = {}): Witness {
-	const application = applicationFor(t, {CAfile: store.path('root.cert'), ...init});
-	const {verifiedChains: verdicts} = application;
+	const context = applicationFor(t, {CAfile: store.path('root.cert'), ...init});
+	const {verifiedChains: verdicts} = context;
 	const found: boolean[] = [];
 	const kept: VerifiedChain[] = [];
 	const [find, keep] = [verdicts.find.bind(verdicts), verdicts.keep.bind(verdicts)];
@@ -68,25 +68,25 @@ function witness(t: ExecutionContext, init: Parameters<typeof applicationFor>[1]
 		kept.push(verdict);
 		keep(name, verdict, now, expires);
 	};
-	return {application, found, kept};
+	return {context, found, kept};
 }
 
 /** What a handshake comes to. */
 async function visit(
 	t: ExecutionContext,
 	{port}: PeerServer,
-	{application}: Witness,
+	{context}: Witness,
 	start: Partial<ClientStart> = {},
 ): Promise<HandshakeReport> {
-	const connection = await connectedTo(t, port, application, {
+	const connection = await connectedTo(t, port, context, {
 		tls_level: SECURE,
 		matchargv: ['hostname'],
 		...start,
 	});
-	const context = connection.report();
+	const report = connection.report();
 	/* openssl(1) serves one after the other. */
 	connection.shutdown();
-	return context;
+	return report;
 }
 
 const verdictOf = ({peer_status: status}: HandshakeReport): string =>
