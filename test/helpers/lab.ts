@@ -3,8 +3,20 @@
  * of them for mx.example.com, issued by an intermediate of one root, unless the
  * name says something else.
  */
-import {chmodSync} from 'node:fs';
-import {CertificateStore, ed25519, rsa, type Wanted} from './openssl.ts';
+import {createHash} from 'node:crypto';
+import {
+	chmodSync,
+	cpSync,
+	existsSync,
+	mkdirSync,
+	mkdtempSync,
+	readFileSync,
+	renameSync,
+	rmSync,
+} from 'node:fs';
+import {homedir} from 'node:os';
+import {dirname, join} from 'node:path';
+import {CertificateStore, ed25519, openssl, rsa, type Wanted} from './openssl.ts';
 
 const ec = (curve: string) => ['-algorithm', 'EC', '-pkeyopt', `ec_paramgen_curve:${curve}`];
 const CA = 'basicConstraints=critical,CA:TRUE';
@@ -159,8 +171,56 @@ const clients: Readonly<Record<string, Leaf>> = {
 	clientweak: {...client, key: ['-algorithm', 'RSA', '-pkeyopt', 'rsa_keygen_bits:1024']},
 };
 
-/** Makes them: NAME.cert, NAME.key and NAME.chain of each, readable by all. */
+/**
+ * A private copy of all certificates: NAME.cert, NAME.key, NAME.chain and NAME.pem of each, readable by all.
+ *
+ * Making them takes openssl(1) twenty seconds. They do not depend on the test, so they are made once per release
+ * of openssl(1) and definition, in the user's cache.
+ */
 export function makeLab(): CertificateStore {
+	const cached = join(cacheDirectory(), 'certificates', definitionDigest());
+	if (!existsSync(cached)) {
+		using made = makeCertificates();
+		mkdirSync(dirname(cached), {recursive: true});
+		/* Several test files may get here at once: the first rename wins, and a partial copy is never seen. */
+		const copy = mkdtempSync(`${cached}.`);
+		cpSync(made.directory, copy, {recursive: true});
+		try {
+			renameSync(copy, cached);
+		} catch (reason) {
+			rmSync(copy, {recursive: true});
+			if (!existsSync(cached)) {
+				throw reason;
+			}
+		}
+	}
+
+	const lab = new CertificateStore();
+	cpSync(cached, lab.directory, {recursive: true});
+	for (const name of ['client', 'clientec', 'good']) {
+		chmodSync(lab.path(`${name}.key`), 0o644);
+	}
+
+	chmodSync(lab.directory, 0o755);
+	return lab;
+}
+
+/* Outside the checkout, where installations of other releases are cached, too. */
+function cacheDirectory(): string {
+	return join(process.env['XDG_CACHE_HOME'] ?? join(homedir(), '.cache'), 'postfix-tlsproxy');
+}
+
+/* Everything that the certificates are made from. */
+function definitionDigest(): string {
+	const hash = createHash('sha256').update(openssl('version', '-a'));
+	for (const source of ['lab.ts', 'openssl.ts']) {
+		hash.update(readFileSync(join(import.meta.dirname, source)));
+	}
+
+	return hash.digest('hex').slice(0, 16);
+}
+
+function makeCertificates(): CertificateStore {
 	const lab = new CertificateStore();
 	for (const [name, wanted] of Object.entries(authorities)) {
 		lab.make(name, wanted);
@@ -174,12 +234,6 @@ export function makeLab(): CertificateStore {
 		lab.write(`${name}.pem`, lab.read(`${name}.key`), lab.read(`${name}.cert`), ...links);
 	}
 
-	for (const name of ['client', 'clientec']) {
-		chmodSync(lab.path(`${name}.key`), 0o644);
-	}
-
-	chmodSync(lab.path('good.key'), 0o644);
-	chmodSync(lab.directory, 0o755);
 	return lab;
 }
 

@@ -68,7 +68,7 @@ for (const [name, launcher] of Object.entries(launchers)) {
 
 	test(`${name}: what it has become has an alarm before it, and no io_uring`, t => {
 		const script = `
-			import {alarm, errno, syscall} from ${JSON.stringify(join(project, 'src', 'ffi', 'libc.ts'))};
+			import {alarm, errno, syscall} from ${JSON.stringify(join(project, 'src', 'ffi', 'libc', 'libc.ts'))};
 			const ring = syscall(425, 1n, 0n, 0n);
 			const error = errno();
 			console.log(JSON.stringify([ring, error, alarm(0)]));`;

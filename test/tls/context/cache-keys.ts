@@ -69,19 +69,19 @@ async function resumptionOf(
 	const address = server.address();
 	const port = typeof address === 'object' ? (address?.port ?? 0) : 0;
 	let found: Resumption | undefined;
-	const certificates: SessionStore = {
+	const sessions: SessionStore = {
 		digestLists: false,
 		find(resumption, done) {
 			found = resumption;
 			done(undefined);
 		},
-		certificates(_, session) {
+		store(_, session) {
 			session[Symbol.dispose]();
 		},
 		remove: () => undefined,
 	};
 	const fd = connectTo(t, port);
-	const connection = openClientConnection(context, {...defaultStart, ...start}, fd.value, store);
+	const connection = openClientConnection(context, {...defaultStart, ...start}, fd.value, sessions);
 	t.teardown(() => connection?.[Symbol.dispose]());
 	connection?.lookUp(() => undefined);
 	if (found === undefined) {
@@ -114,7 +114,7 @@ test.serial('sessions: server name and server id', async t => {
 
 test.serial('verified chains: security level, names and certificates', async t => {
 	collectLog();
-	const context = applicationFor(t, {CAfile: store.path('root.cert')});
+	const context = applicationFor(t, {CAfile: certificates.path('root.cert')});
 	const asked: string[] = [];
 	const {verifiedChains: verdicts} = context;
 	const find = verdicts.find.bind(verdicts);
@@ -122,7 +122,13 @@ test.serial('verified chains: security level, names and certificates', async t =
 		asked.push(name);
 		return find(name, now);
 	};
-	const {port} = await sServer(t, '-cert', store.path('leaf.cert'), '-key', store.path('leaf.key'));
+	const {port} = await sServer(
+		t,
+		'-cert',
+		certificates.path('leaf.cert'),
+		'-key',
+		certificates.path('leaf.key'),
+	);
 	const names = [
 		['mx.example.com'],
 		['mx.example.com', 'other.example.com'],
@@ -142,7 +148,7 @@ test.serial('verified chains: security level, names and certificates', async t =
 });
 
 test.serial('certificates: digest and form of the key', t => {
-	const der = Buffer.from(store.read('leaf.cert').replaceAll(/-----[^-]+-----|\s/g, ''), 'base64');
+	const der = Buffer.from(certificates.read('leaf.cert').replaceAll(/-----[^-]+-----|\s/g, ''), 'base64');
 	const certificate = decodeCertificate(der)?.object;
 	if (certificate === undefined) {
 		t.fail('no certificate');
