@@ -16,6 +16,7 @@
 /*--*/
 
 import {cacheKey} from '../base/cache-key.ts';
+import {Lru} from '../base/lru.ts';
 import {splitList} from '../base/text.ts';
 import type {Configuration} from '../conf/configuration.ts';
 import type {ReleaseFeatures} from '../conf/release.ts';
@@ -25,7 +26,6 @@ import type {ConnectionParameters} from '../tls/connection/open-connection.ts';
 import {type ClientContext, createClientContext} from '../tls/context/client-context.ts';
 import type {CredentialStore} from '../tls/context/credential-store.ts';
 import {authorityKey, identityKey, namedSettings, parameterPrefix} from '../tls/context/named-files.ts';
-import {SslContextCache} from '../tls/context/ssl-context.ts';
 import {startLibrary} from '../tls/library.ts';
 import {policyError} from '../tls/verify/policy.ts';
 import {
@@ -39,8 +39,8 @@ import type {ClientRoleSessions} from './client-role-sessions.ts';
 import type {CredentialFiles} from './credential-files.ts';
 import {clientInit, clientParams, credentialFileNames} from './main-cf-settings.ts';
 
-/** Applications that are kept. More than any site has of policies; the rest is made again when needed. */
-const APPLICATION_LIMIT = 100;
+/** Number of cached contexts: more than a site has policies. One that was dropped is made again when needed. */
+const CONTEXT_LIMIT = 100;
 
 /** The client role of one process. */
 export class ClientRole {
@@ -48,7 +48,7 @@ export class ClientRole {
 	readonly #features: ReleaseFeatures;
 	readonly #sessions: ClientRoleSessions;
 	readonly #enabled: boolean;
-	readonly #contexts = new SslContextCache<ClientContext>(APPLICATION_LIMIT);
+	readonly #contexts = new Lru<string, ClientContext>(CONTEXT_LIMIT, context => context[Symbol.dispose]());
 	readonly #credentialStore: CredentialStore;
 	readonly #keys = new WeakMap<ClientInit, {readonly params: ClientParams; readonly key: string}>();
 
@@ -128,7 +128,7 @@ export class ClientRole {
 			return undefined;
 		}
 
-		const found = this.#contexts.find(this.#keyOf(settings));
+		const found = this.#contexts.get(this.#keyOf(settings));
 		if (found !== undefined) {
 			return found;
 		}
@@ -178,7 +178,7 @@ export class ClientRole {
 			timeout === undefined ? undefined : {timeout, scope: scope === own ? '' : scope},
 		);
 		if (made !== undefined) {
-			this.#contexts.add(this.#keyOf(settings), made);
+			this.#contexts.set(this.#keyOf(settings), made);
 		}
 
 		return made;

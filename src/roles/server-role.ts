@@ -12,6 +12,7 @@
 /*--*/
 
 import {ConfigurationError} from '../base/errors.ts';
+import {Lru} from '../base/lru.ts';
 import type {Configuration} from '../conf/configuration.ts';
 import type {ReleaseFeatures} from '../conf/release.ts';
 import {Tables, tableFiles} from '../conf/tables.ts';
@@ -20,7 +21,6 @@ import type {ConnectionParameters} from '../tls/connection/open-connection.ts';
 import type {CredentialStore} from '../tls/context/credential-store.ts';
 import {namedSettings, parameterPrefix} from '../tls/context/named-files.ts';
 import {createServerContext, type ServerContext, type ServerParams} from '../tls/context/server-context.ts';
-import {SslContextCache} from '../tls/context/ssl-context.ts';
 import {startLibrary} from '../tls/library.ts';
 import type {Request} from '../wire/request.ts';
 import {type ServerInit, type ServerSettings, serverSettingsKey} from '../wire/server-settings.ts';
@@ -28,8 +28,8 @@ import type {CredentialFiles} from './credential-files.ts';
 import {type ServerRequirements, serverInit, serverParams, serverStart} from './main-cf-settings.ts';
 import type {ServerRoleSessions} from './server-role-sessions.ts';
 
-/** Applications that are kept. */
-const APPLICATION_LIMIT = 20;
+/** Number of cached contexts. */
+const CONTEXT_LIMIT = 20;
 
 /** The server role of one process. */
 export class ServerRole {
@@ -38,7 +38,7 @@ export class ServerRole {
 	readonly #credentialStore: CredentialStore;
 	readonly #sessions: ServerRoleSessions;
 	readonly #requirements: ServerRequirements | undefined;
-	readonly #contexts = new SslContextCache<ServerContext>(APPLICATION_LIMIT);
+	readonly #contexts = new Lru<string, ServerContext>(CONTEXT_LIMIT, context => context[Symbol.dispose]());
 	#maps: Tables | undefined;
 	/* The service could have served, whether or not its own settings are any good. */
 	#configured = false;
@@ -148,7 +148,7 @@ export class ServerRole {
 	}
 
 	#applicationFor({params, init}: ServerSettings): ServerContext | undefined {
-		const found = this.#contexts.find(this.#keyOf({params, init}));
+		const found = this.#contexts.get(this.#keyOf({params, init}));
 		if (found !== undefined) {
 			return found;
 		}
@@ -179,7 +179,7 @@ export class ServerRole {
 				features: this.#features,
 			});
 		if (made !== undefined) {
-			this.#contexts.add(this.#keyOf({params, init}), made);
+			this.#contexts.set(this.#keyOf({params, init}), made);
 		}
 
 		return made;

@@ -114,7 +114,7 @@ export function openServerConnection(
 	fd: Fd,
 ): ServerConnection | undefined {
 	const {namaddr} = start;
-	const {features, init, names, params, terms} = context.facts;
+	const {features, init, params, sniChains, terms} = context.settings;
 	const required = start.requirecert !== 0;
 	const logMask = connectionLogMask(context.logMask, start, features) | (required ? TLS_LOG_UNTRUSTED : 0);
 	if ((logMask & TLS_LOG_VERBOSE) !== 0) {
@@ -172,7 +172,7 @@ export function openServerConnection(
 		error: undefined,
 	};
 	const resumption = new ServerResumption(terms, {...verifyState, serverid: start.serverid});
-	const sni = names && new SniRequest(names, verifyState.namaddr);
+	const sni = sniChains && new SniRequest(sniChains, verifyState.namaddr);
 	const registrations = [
 		resources.use(registerVerifyState(made, verifyState)),
 		resources.use(serveResumption(made, resumption)),

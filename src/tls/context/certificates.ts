@@ -2,14 +2,14 @@
 /* NAME
 /*	certificates 3
 /* SUMMARY
-/*	own certificates and keys, and trusted certificates, of a context
+/*	loads the certificates, keys and trusted certificates of an SSL_CTX
 /* DESCRIPTION
-/*	Loads what the settings name into an SSL_CTX. chain_files, when
-/*	given, replaces the three older pairs of certificate and key file.
-/*	A pair whose two names are equal is read like a chain file, with
-/*	the key anywhere in it.
+/*	The settings name the files. chain_files, when not empty, replaces
+/*	the three older pairs of certificate and key file. A pair with two
+/*	equal names is read like a chain file in which the key may stand
+/*	anywhere.
 /* DIAGNOSTICS
-/*	false: the reason has been logged, and the context is of no use.
+/*	false: the reason has been logged, and the SSL_CTX is unusable.
 /* SEE ALSO
 /*	postfix src/tls/tls_certkey.c
 /*--*/
@@ -60,7 +60,7 @@ import {filesOfChain, type IdentityFiles, pairs} from './named-files.ts';
 /**
  * Loads trusted certificates.
  *
- * @param appendDefault - also trust what the system trusts; without effect when both names are empty.
+ * @param appendDefault - also trust the authorities of the system; without effect when both names are empty.
  * Source: tls_set_ca_certificate_info(), postfix src/tls/tls_certkey.c.
  */
 export function loadAuthorities(
@@ -94,7 +94,7 @@ export function loadAuthorities(
 	return true;
 }
 
-/** Loads the identity, if there is one. Source: tls_set_my_certificate_key_info(), postfix src/tls/tls_certkey.c. */
+/** Loads the identity, if one is configured. Source: tls_set_my_certificate_key_info(), postfix src/tls/tls_certkey.c. */
 export function loadIdentity(ctx: SslCtx, files: IdentityFiles): boolean {
 	if (files.chain_files !== '') {
 		return loadChain(ctx, filesOfChain(files), 'chain', files.chain_files);
@@ -130,7 +130,7 @@ function loadPair(ctx: SslCtx, label: string, certificate: string, key: string):
 	return false;
 }
 
-/* Keys of the traditional PEM labels; undefined stands for PKCS#8. Source: openssl/evp.h. */
+/* Key types of the traditional PEM labels; undefined stands for PKCS#8. Source: openssl/evp.h. */
 const keyLabels: ReadonlyMap<string, number | undefined> = new Map([
 	['PRIVATE KEY', undefined],
 	['RSA PRIVATE KEY', EVP_PKEY_RSA],
@@ -139,20 +139,20 @@ const keyLabels: ReadonlyMap<string, number | undefined> = new Map([
 ]);
 const certificateLabels: ReadonlySet<string> = new Set(['CERTIFICATE', 'X509 CERTIFICATE']);
 
-/* A chain that is being collected: its key, and the certificates that belong to it, leaf first. */
+/* A chain that is being read: its key and its certificates, leaf first. Owns both. */
 interface Chain {
 	key: {readonly handle: EvpPkey; readonly index: number; readonly path: string} | undefined;
 	readonly certificates: X509[];
 }
 
 /*
- * `chain`: the objects of all files are one sequence of chains, each of which
- * begins with its key. `mixed`: one file, one key, anywhere.
+ * `chain`: the objects of all files are one sequence of chains, each of which begins
+ * with its key. `mixed`: one file with one key, which may stand anywhere.
  */
 type Mode = 'chain' | 'mixed';
 
 function loadChain(ctx: SslCtx, paths: readonly string[], mode: Mode, origin: string): boolean {
-	return loading(chain => {
+	return withChain(chain => {
 		for (const path of paths) {
 			const bio = BIO_new_file(pathBytes(path), 'r');
 			if (bio === null) {
@@ -162,8 +162,8 @@ function loadChain(ctx: SslCtx, paths: readonly string[], mode: Mode, origin: st
 				}
 
 				/*
-				 * For Postfix this is not an error: TLS goes on with the chains before the last one, which is
-				 * complete only at the end of the last file. Often that means without a certificate.
+				 * Not an error for Postfix: TLS goes on with the complete chains in front of this file.
+				 * The last one is incomplete, so that often no certificate is left.
 				 */
 				return true;
 			}
@@ -178,13 +178,13 @@ function loadChain(ctx: SslCtx, paths: readonly string[], mode: Mode, origin: st
 }
 
 /**
- * Loads an identity whose chains are here already, in PEM form.
+ * Loads an identity from PEM text in memory.
  *
- * @param origin - what they are called in the log.
+ * @param origin - its name in log lines.
  * Source: tls_load_pem_chain(), postfix src/tls/tls_certkey.c.
  */
 export function loadIdentityText(ctx: SslCtx, pem: Uint8Array, origin: string): boolean {
-	return loading(chain => {
+	return withChain(chain => {
 		const bio = bioOf(pem);
 		if (bio === null) {
 			warning(`error opening memory BIO for ${origin}`);
@@ -199,8 +199,8 @@ export function loadIdentityText(ctx: SslCtx, pem: Uint8Array, origin: string): 
 	});
 }
 
-/* What was collected and not given away is released. */
-function loading(load: (chain: Chain) => boolean): boolean {
+/* Releases whatever the chain still owns at the end. */
+function withChain(load: (chain: Chain) => boolean): boolean {
 	ERR_clear_error();
 	const chain: Chain = {key: undefined, certificates: []};
 	try {
@@ -246,7 +246,7 @@ function addCertificate(chain: Chain, der: Uint8Array, index: number, path: stri
 		return false;
 	}
 
-	const certificate = complete(decodeCertificate(der), X509_free, 'certificate', index, path);
+	const certificate = wholeObject(decodeCertificate(der), X509_free, 'certificate', index, path);
 	if (certificate === undefined) {
 		return false;
 	}
@@ -275,8 +275,8 @@ function addKey(
 			return false;
 		}
 
-		/* A further key: the chain before it is complete. */
-		if (!giveChain(ctx, chain, 'does not match the certificate', 'error loading certificate chain: ')) {
+		/* The next key: the chain in front of it is complete. */
+		if (!useChain(ctx, chain, 'does not match the certificate', 'error loading certificate chain: ')) {
 			return false;
 		}
 
@@ -284,7 +284,7 @@ function addKey(
 	}
 
 	const decoded = decodePrivateKey(object.der, keyLabels.get(object.label));
-	const handle = complete(decoded, EVP_PKEY_free, 'private key', index, path);
+	const handle = wholeObject(decoded, EVP_PKEY_free, 'private key', index, path);
 	if (handle === undefined) {
 		return false;
 	}
@@ -293,8 +293,8 @@ function addKey(
 	return true;
 }
 
-/* What was decoded, if that was all there is; otherwise the reason has been logged. */
-function complete<P extends bigint>(
+/* The decoded object, when no bytes follow it; otherwise undefined, and the reason has been logged. */
+function wholeObject<P extends bigint>(
 	decoded: Decoded<P> | undefined,
 	free: (object: P) => void,
 	what: string,
@@ -317,7 +317,6 @@ function complete<P extends bigint>(
 	return undefined;
 }
 
-/* The end of the last file. */
 function finishChain(ctx: SslCtx, chain: Chain, origin: string): boolean {
 	if (chain.key === undefined) {
 		warning(
@@ -331,11 +330,11 @@ function finishChain(ctx: SslCtx, chain: Chain, origin: string): boolean {
 		return false;
 	}
 
-	return giveChain(ctx, chain, 'does not match next certificate');
+	return useChain(ctx, chain, 'does not match next certificate');
 }
 
-/* Gives a chain to the context, which takes references of its own. A chain never replaces another of the same kind. */
-function giveChain(ctx: SslCtx, {key, certificates}: Chain, problem: string, prefix = ''): boolean {
+/* The SSL_CTX takes references. A chain never replaces an earlier one of the same key type (override is 0). */
+function useChain(ctx: SslCtx, {key, certificates}: Chain, problem: string, prefix = ''): boolean {
 	const [leaf, ...issuers] = certificates;
 	if (key === undefined || leaf === undefined) {
 		throw new Panic('incomplete certificate chain');

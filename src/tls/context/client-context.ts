@@ -4,11 +4,12 @@
 /* SUMMARY
 /*	the SSL_CTX of connections to servers
 /* DESCRIPTION
-/*	Made from the properties that a request carries: those of smtp(8),
-/*	or our own from main.cf, which are loaded before the jail.
+/*	A client context is made from the settings of a request, which are
+/*	those of smtp(8), or from the tlsproxy_client_* parameters of
+/*	main.cf. The latter is made before the process enters the jail.
 /* DIAGNOSTICS
-/*	When an application cannot be made the reason has been logged, and
-/*	nothing is kept: the next request tries again.
+/*	When a context cannot be made, the reason has been logged. Nothing
+/*	is cached then: the next request tries again.
 /* SEE ALSO
 /*	ssl-context(3), postfix src/tls/tls_client.c, tls_client_init()
 /*--*/
@@ -42,22 +43,22 @@ import type {CredentialStore} from './credential-store.ts';
 import {setGroups} from './groups.ts';
 import {fingerprintDigest, newSslCtx, SslContext} from './ssl-context.ts';
 
-/** How sessions of an application are kept. */
+/** How the sessions of a context are stored. */
 export interface SessionPolicy {
-	/** For how long. */
+	/** How long they are stored. */
 	readonly timeout: Seconds;
-	/** What tells its sessions from those of other applications: session-key(3). */
+	/** Distinguishes its sessions from those of other contexts: session-key(3). */
 	readonly scope: string;
 }
 
-/** An SSL_CTX for connections to servers, and what they need to know about it. */
+/** An SSL_CTX for connections to servers. */
 export class ClientContext extends SslContext {
 	readonly params: ClientParams;
 	readonly init: ClientInit;
 	readonly features: ReleaseFeatures;
-	/** How its sessions are kept; undefined when they are not. */
+	/** How its sessions are stored; undefined when they are not. */
 	readonly sessionPolicy: SessionPolicy | undefined;
-	/** Chains that servers have presented. */
+	/** Certificate chains of servers that have been verified. */
 	readonly verifiedChains: VerifiedChainCache = new VerifiedChainCache();
 
 	constructor(
@@ -67,23 +68,23 @@ export class ClientContext extends SslContext {
 		mask: number,
 		digest: EvpMd,
 		features: ReleaseFeatures,
-		resumes: SessionPolicy | undefined,
+		sessionPolicy: SessionPolicy | undefined,
 	) {
 		super(ctx, mask, digest);
 		this.params = params;
 		this.init = init;
 		this.features = features;
-		this.sessionPolicy = resumes;
+		this.sessionPolicy = sessionPolicy;
 	}
 }
 
 /**
- * Makes an application for the client role.
+ * Makes a context for the client role.
  *
- * @param keyring - has what was loaded before the jail; borrowed.
- * @param behavior - of the release that is installed.
- * @param sessions - how its sessions are kept; without, they are not.
- * @returns undefined when that is not possible; the reason has been logged.
+ * @param credentialStore - the files that were loaded before the jail; borrowed.
+ * @param features - of the installed release.
+ * @param sessionPolicy - without it, sessions are not stored.
+ * @returns undefined when the context cannot be made; the reason has been logged.
  * Source: tls_client_init(), postfix src/tls/tls_client.c.
  */
 export function createClientContext(
@@ -91,7 +92,7 @@ export function createClientContext(
 	init: ClientInit,
 	credentialStore: CredentialStore,
 	features: ReleaseFeatures,
-	sessions?: SessionPolicy,
+	sessionPolicy?: SessionPolicy,
 ): ClientContext | undefined {
 	const mask = logMask(init.log_param, init.log_level, features);
 	if ((mask & TLS_LOG_VERBOSE) !== 0) {
@@ -115,7 +116,7 @@ export function createClientContext(
 	const made = ctx.value;
 	SSL_CTX_set_verify_depth(made, init.verifydepth + 1);
 	if (!features.protocolLimits) {
-		/* What openssl.cnf says does not apply. */
+		/* Overrides MinProtocol of openssl.cnf. */
 		SSL_CTX_set_min_proto_version(made, 0);
 	}
 
@@ -140,9 +141,9 @@ export function createClientContext(
 
 	SSL_CTX_set_cert_verify_callback(made, cachedVerify, null);
 	setGroups(made, params, features);
-	if (sessions !== undefined) {
-		enableResumption(made, sessions.timeout);
+	if (sessionPolicy !== undefined) {
+		enableResumption(made, sessionPolicy.timeout);
 	}
 
-	return new ClientContext(ctx, params, init, mask, digest, features, sessions);
+	return new ClientContext(ctx, params, init, mask, digest, features, sessionPolicy);
 }

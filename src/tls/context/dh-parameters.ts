@@ -4,17 +4,18 @@
 /* SUMMARY
 /*	Diffie-Hellman parameters of a server
 /* DESCRIPTION
-/*	Those of a file, or else those that OpenSSL chooses to fit the
-/*	certificate. Before Postfix 3.6, and before OpenSSL 3.0 with every
-/*	release, the latter are always of 2048 bits: stock has a prime of
-/*	its own there, and this program one that everybody knows.
+/*	The parameters come from a file. Without a file, OpenSSL chooses
+/*	them according to the size of the certificate's key. With Postfix
+/*	before 3.6, and with OpenSSL before 3.0, parameters without a file
+/*	always have 2048 bits: stock has a compiled-in prime, this program
+/*	uses ffdhe2048 of RFC 7919.
 /*
-/*	Before Postfix 3.6 "auto" is the name of a file like others, and
-/*	there is a second file, for ciphers that no library has any more:
-/*	it is tried, for the sake of the warning.
+/*	Before Postfix 3.6 "auto" is an ordinary file name. There is also a
+/*	parameter with a second file, for export ciphers that no library
+/*	has any more: it is opened only to log the same warning as stock.
 /* DIAGNOSTICS
-/*	A warning: handshakes go on with what is chosen without a file, or
-/*	without this kind of key exchange.
+/*	A warning. Handshakes go on with the parameters that are used
+/*	without a file, or without finite-field key exchange.
 /* SEE ALSO
 /*	postfix src/tls/tls_dh.c, tls_set_dh_from_file(), tls_tmp_dh();
 /*	RFC 7919
@@ -29,31 +30,33 @@ import {BIO_free, BIO_new_file, bioOf, pathBytes} from '../../ffi/openssl/pem.ts
 import {warning} from '../../log/log.ts';
 import {printErrors} from '../library.ts';
 
-/** The names of two files in PEM form; empty for none, and since 3.6 `auto` too. */
+/** Names of two files in PEM format; empty: no file. Since 3.6, `auto` means no file, too. */
 export interface ParameterFiles {
 	readonly dh1024_param_file: string;
-	/** Of no use. */
+	/** Has no effect except for warnings. */
 	readonly dh512_param_file: string;
 }
 
-/** Gives contexts their parameters. */
+/** Sets the parameters of SSL_CTXs. */
 export function setDhParameters(
 	contexts: readonly SslCtx[],
 	{dh1024_param_file: file, dh512_param_file: weak}: ParameterFiles,
-	{builtinDhParameters: ownParameters}: Pick<ReleaseFeatures, 'builtinDhParameters'>,
+	{builtinDhParameters}: Pick<ReleaseFeatures, 'builtinDhParameters'>,
 ): void {
 	ERR_clear_error();
 	const set =
-		file !== '' && (file !== 'auto' || ownParameters) && given(contexts, file, ownParameters && 1024);
-	if (ownParameters && weak !== '') {
-		given([], weak, 512);
+		file !== '' &&
+		(file !== 'auto' || builtinDhParameters) &&
+		loadFile(contexts, file, builtinDhParameters && 1024);
+	if (builtinDhParameters && weak !== '') {
+		loadFile([], weak, 512);
 	}
 
 	if (set) {
 		return;
 	}
 
-	if (ownParameters || !isOpenssl3()) {
+	if (builtinDhParameters || !isOpenssl3()) {
 		setWellKnown(contexts);
 	} else if (!contexts.every(ctx => SSL_CTX_set_dh_auto(ctx, 1) === 1)) {
 		warning('error configuring auto DH parameters');
@@ -61,8 +64,8 @@ export function setDhParameters(
 	}
 }
 
-/* Whether the file has parameters, be they of use or not. Before 3.6 they were called by a number of bits. */
-function given(contexts: readonly SslCtx[], file: string, bits: number | false): boolean {
+/* Returns whether the file has parameters, usable or not. @param bits - their name in log lines before 3.6. */
+function loadFile(contexts: readonly SslCtx[], file: string, bits: number | false): boolean {
 	const bio = BIO_new_file(pathBytes(file), 'r');
 	if (bio === null) {
 		const what =

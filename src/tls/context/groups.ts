@@ -2,16 +2,16 @@
 /* NAME
 /*	groups 3
 /* SUMMARY
-/*	key exchange groups of a context
+/*	key exchange groups of an SSL_CTX
 /* DESCRIPTION
 /*	Two parameters name groups: tls_eecdh_auto_curves, and since 3.8
-/*	tls_ffdhe_auto_groups. Each word is tried on a context that is
-/*	thrown away, and those that the library has are set: which groups
-/*	there are is its own affair. Releases differ in how they call
-/*	groups, and in what they do when nothing is left.
+/*	tls_ffdhe_auto_groups. Each name is tried on a temporary SSL_CTX,
+/*	and the names that the library supports are set. Releases differ in
+/*	how they look up names, and in what they do when no name is
+/*	supported.
 /* DIAGNOSTICS
-/*	Warnings, in the words of stock. Then the groups are those that
-/*	OpenSSL has by default.
+/*	The warnings of stock. After a warning the groups are OpenSSL's
+/*	defaults.
 /* SEE ALSO
 /*	postfix src/tls/tls_dh.c
 /*--*/
@@ -38,7 +38,7 @@ import {
 import {warning} from '../../log/log.ts';
 import {printErrors} from '../library.ts';
 
-/** The two parameters. */
+/** The parameters that name groups. */
 export interface GroupParameters {
 	readonly tls_eecdh_auto_curves: string;
 	readonly tls_ffdhe_auto_groups?: string | undefined;
@@ -56,14 +56,14 @@ export function setGroups(ctx: SslCtx, parameters: GroupParameters, features: Re
 		parameters.tls_eecdh_auto_curves,
 		finiteFields(parameters.tls_ffdhe_auto_groups ?? ''),
 	] as const;
-	if (configured.every(words => words === '')) {
+	if (configured.every(names => names === '')) {
 		return;
 	}
 
 	let result = tryGroups(ctx, configured, 'configured', byName);
 	const [curves, fields] = hasKeywords() ? features.defaultGroupsByKeyword : features.defaultGroups;
 	const defaults = [curves, finiteFields(fields)] as const;
-	if (result === 'no-group' && configured.some((words, index) => words.trim() !== defaults[index])) {
+	if (result === 'no-group' && configured.some((names, index) => names.trim() !== defaults[index])) {
 		warning('using Postfix default key exchange groups instead');
 		result = tryGroups(ctx, defaults, 'Postfix default', byName);
 	}
@@ -73,14 +73,14 @@ export function setGroups(ctx: SslCtx, parameters: GroupParameters, features: Re
 	}
 }
 
-/* "DEFAULT" and the like. */
+/* Keywords such as "DEFAULT". */
 function hasKeywords(): boolean {
 	return OpenSSL_version_num() >= 0x30_50_00_00;
 }
 
-/* Before OpenSSL 3.0 there were no others than curves. */
-function finiteFields(words: string): string {
-	return isOpenssl3() ? words : '';
+/* OpenSSL before 3.0 supports curves only. */
+function finiteFields(names: string): string {
+	return isOpenssl3() ? names : '';
 }
 
 function tryGroups(
@@ -89,8 +89,8 @@ function tryGroups(
 	origin: string,
 	byName: boolean,
 ): 'set' | 'no-group' | 'failed' {
-	const words = splitList(parameters.join(' '), byName ? ':' : '');
-	if (words.length === 0) {
+	const names = splitList(parameters.join(' '), byName ? ':' : '');
+	if (names.length === 0) {
 		warning(`no ${origin} key exchange group - OpenSSL requires at least one`);
 		return 'no-group';
 	}
@@ -103,8 +103,8 @@ function tryGroups(
 	}
 
 	const set = byName
-		? namedGroups(ctx, probe, words)
-		: numberedGroups(ctx, probe, words, 'key exchange group');
+		? namedGroups(ctx, probe, names)
+		: numberedGroups(ctx, probe, names, 'key exchange group');
 	SSL_CTX_free(probe);
 	ERR_clear_error();
 	if (set === undefined) {
@@ -121,13 +121,13 @@ function tryGroups(
 	return 'set';
 }
 
-/* How to set those of the words that the library has; undefined when it has none. OpenSSL does not tolerate a name twice. */
-function namedGroups(ctx: SslCtx, probe: SslCtx, words: readonly string[]): (() => boolean) | undefined {
+/* A function that sets the supported groups; undefined when no group is supported. OpenSSL refuses duplicate names. */
+function namedGroups(ctx: SslCtx, probe: SslCtx, names: readonly string[]): (() => boolean) | undefined {
 	const usable = new Map<string, string>();
-	for (const word of words) {
-		const key = word.toLowerCase();
-		if (!usable.has(key) && SSL_CTX_set1_groups_list(probe, word) === 1) {
-			usable.set(key, word);
+	for (const name of names) {
+		const key = name.toLowerCase();
+		if (!usable.has(key) && SSL_CTX_set1_groups_list(probe, name) === 1) {
+			usable.set(key, name);
 		}
 	}
 
@@ -136,18 +136,18 @@ function namedGroups(ctx: SslCtx, probe: SslCtx, words: readonly string[]): (() 
 		: () => SSL_CTX_set1_groups_list(ctx, [...usable.values()].join(':')) === 1;
 }
 
-/* The same for words that the library has numbers for. */
+/* The same for names that have a number (NID). */
 function numberedGroups(
 	ctx: SslCtx,
 	probe: SslCtx,
-	words: readonly string[],
+	names: readonly string[],
 	what: string,
 ): (() => boolean) | undefined {
 	const usable: number[] = [];
-	for (const word of words) {
-		const nid = EC_curve_nist2nid(word) || OBJ_sn2nid(word) || OBJ_ln2nid(word);
+	for (const name of names) {
+		const nid = EC_curve_nist2nid(name) || OBJ_sn2nid(name) || OBJ_ln2nid(name);
 		if (nid === NID_undef) {
-			warning(`ignoring unknown ${what} "${word}"`);
+			warning(`ignoring unknown ${what} "${name}"`);
 		} else if (SSL_CTX_set1_groups(probe, [nid]) === 1) {
 			usable.push(nid);
 		}
@@ -158,8 +158,8 @@ function numberedGroups(
 
 /* Source: tls_auto_eecdh_curves(), postfix src/tls/tls_dh.c of 3.7. */
 function setCurves(ctx: SslCtx, parameter: string): void {
-	const words = splitList(parameter);
-	if (words.length === 0) {
+	const names = splitList(parameter);
+	if (names.length === 0) {
 		return;
 	}
 
@@ -169,7 +169,7 @@ function setCurves(ctx: SslCtx, parameter: string): void {
 		return;
 	}
 
-	const set = numberedGroups(ctx, probe, words, 'ECDHE curve');
+	const set = numberedGroups(ctx, probe, names, 'ECDHE curve');
 	SSL_CTX_free(probe);
 	ERR_clear_error();
 	if (set === undefined) {

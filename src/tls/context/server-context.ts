@@ -4,11 +4,11 @@
 /* SUMMARY
 /*	the SSL_CTX of connections from clients
 /* DESCRIPTION
-/*	Made from the tlsproxy_tls_* parameters of main.cf, before the
-/*	jail; from 3.12 on also from the properties that a request
-/*	carries.
+/*	A server context is made from the tlsproxy_tls_* parameters of
+/*	main.cf, before the process enters the jail. With Postfix 3.12 and
+/*	later it is also made from the settings of a request.
 /* DIAGNOSTICS
-/*	When an application cannot be made the reason has been logged.
+/*	When a context cannot be made, the reason has been logged.
 /* SEE ALSO
 /*	ssl-context(3), postfix src/tls/tls_server.c, tls_server_init()
 /*--*/
@@ -50,72 +50,71 @@ import {setGroups} from './groups.ts';
 import {SniChains, type SniMaps} from './sni.ts';
 import {fingerprintDigest, newSslCtx, SslContext} from './ssl-context.ts';
 
-/** Global settings: those of a request, and what releases have that have no settings in requests. */
+/** Global settings: those of a request, and those that only releases without settings in requests have. */
 export type ServerParams = RequestParams &
 	CipherGrades &
 	Pick<ClientParams, 'tls_legacy_public_key_fingerprints'>;
 
-/** What connections of an application need to know about it. */
-interface ServerFacts {
+/** The settings that connections of a context need. */
+interface ServerContextSettings {
 	readonly params: ServerParams;
 	readonly init: ServerInit;
 	readonly features: ReleaseFeatures;
-	/** What they have to do with sessions. */
+	/** How sessions are stored and resumed. */
 	readonly terms: ResumptionTerms;
-	/** Chains for the server names that clients ask for; undefined when there are none. */
-	readonly names: SniChains | undefined;
+	/** Certificate chains by server name; undefined when tls_server_sni_maps is empty. */
+	readonly sniChains: SniChains | undefined;
 }
 
-/** What an application is made with, besides its properties. */
-interface ServerMeans {
-	/** Has what was loaded before the jail. */
+/** What a context is made with, in addition to its settings. All of it is borrowed. */
+interface ServerContextSources {
+	/** The files that were loaded before the jail. */
 	readonly credentialStore: CredentialStore;
-	/** Who keeps sessions. */
+	/** Stores sessions and ticket keys. */
 	readonly sessions: ServerSessions;
-	/** Chains by server name. */
+	/** The tables of tls_server_sni_maps. */
 	readonly maps: SniMaps;
-	/** Of the release that is installed. */
+	/** Of the installed release. */
 	readonly features: ReleaseFeatures;
 }
 
 /** An SSL_CTX for connections from clients. */
 export class ServerContext extends SslContext {
-	readonly facts: ServerFacts;
-	#shared: string | undefined;
+	readonly settings: ServerContextSettings;
+	#sniCipherList: string | undefined;
 
-	constructor(ctx: Owned<SslCtx>, mask: number, digest: EvpMd, facts: ServerFacts) {
+	constructor(ctx: Owned<SslCtx>, mask: number, digest: EvpMd, settings: ServerContextSettings) {
 		super(ctx, mask, digest);
-		this.facts = facts;
+		this.settings = settings;
 	}
 
-	/* Connections that get another chain get another context too. */
+	/* A connection with the chain of a server name moves to a second SSL_CTX: it needs the same list. */
 	override hasCipherList(list: string): boolean {
 		const has = super.hasCipherList(list);
-		if (has && this.#shared !== list) {
-			this.#shared = list;
-			this.facts.names?.useCiphers(list);
+		if (has && this.#sniCipherList !== list) {
+			this.#sniCipherList = list;
+			this.settings.sniChains?.useCiphers(list);
 		}
 
 		return has;
 	}
 
-	protected override released(): void {
-		super.released();
-		this.facts.names?.[Symbol.dispose]();
+	protected override releaseAll(): void {
+		super.releaseAll();
+		this.settings.sniChains?.[Symbol.dispose]();
 	}
 }
 
 /**
- * Makes an application for the server role.
+ * Makes a context for the server role.
  *
- * @param means - borrowed.
- * @returns undefined when that is not possible; the reason has been logged.
+ * @returns undefined when the context cannot be made; the reason has been logged.
  * Source: tls_server_init(), postfix src/tls/tls_server.c.
  */
 export function createServerContext(
 	params: ServerParams,
 	init: ServerInit,
-	{credentialStore, sessions, maps, features}: ServerMeans,
+	{credentialStore, sessions, maps, features}: ServerContextSources,
 ): ServerContext | undefined {
 	const mask = logMask(init.log_param, init.log_level, features);
 	if ((mask & TLS_LOG_VERBOSE) !== 0) {
@@ -138,13 +137,13 @@ export function createServerContext(
 	}
 
 	/*
-	 * A connection takes its settings from the context that it is made with. What it
-	 * looks up in its context later on is in both.
+	 * A connection copies most settings of the SSL_CTX that it is made with. Settings that
+	 * OpenSSL reads from the SSL_CTX later on have to be the same in both.
 	 */
 	using ctx = newSslCtx(TLS_server_method(), 'server SSL_CTX', mask);
-	const moves = !maps.empty && !features.lateServerNameLookup;
-	using sniCtx = moves ? newSslCtx(TLS_server_method(), 'server SNI SSL_CTX', mask) : undefined;
-	if (ctx === undefined || (moves && sniCtx === undefined)) {
+	const usesSecondCtx = !maps.empty && !features.lateServerNameLookup;
+	using sniCtx = usesSecondCtx ? newSslCtx(TLS_server_method(), 'server SNI SSL_CTX', mask) : undefined;
+	if (ctx === undefined || (usesSecondCtx && sniCtx === undefined)) {
 		return undefined;
 	}
 
@@ -170,7 +169,6 @@ export function createServerContext(
 	}
 
 	if (features.rawPublicKeys) {
-		/* What is good enough for the client is good enough for us. */
 		for (const context of contexts) {
 			offerServerKeys(context);
 		}
@@ -191,32 +189,32 @@ export function createServerContext(
 		init,
 		features,
 		terms,
-		names: maps.empty ? undefined : serveNames(ctx.value, sniCtx, maps),
+		sniChains: maps.empty ? undefined : enableSni(ctx.value, sniCtx, maps),
 	});
 }
 
-function serveNames(ctx: SslCtx, sniCtx: Owned<SslCtx> | undefined, maps: SniMaps): SniChains {
+function enableSni(ctx: SslCtx, sniCtx: Owned<SslCtx> | undefined, maps: SniMaps): SniChains {
 	if (sniCtx !== undefined) {
 		copyAuthorities(ctx, sniCtx.value);
 	}
 
 	const chains = new SniChains(maps, sniCtx);
-	chains.serve(ctx);
+	chains.enable(ctx);
 	return chains;
 }
 
-/* Unlike those of clients, the protocols of a server are the same for all its connections. */
+/* In the server role, all connections of a context have the same protocol versions. */
 function setProtocols(ctx: SslCtx, range: ProtocolRange): void {
 	SSL_CTX_set_options(ctx, range.disabled);
-	/* A limit of zero also cancels what openssl.cnf says. One that the library refuses is not set, without a word. */
+	/* Zero also cancels the limit of openssl.cnf. A limit that the library refuses is ignored, as by stock. */
 	SSL_CTX_set_min_proto_version(ctx, range.minimum);
 	SSL_CTX_set_max_proto_version(ctx, range.maximum);
 	ERR_clear_error();
 }
 
 /*
- * A client may always answer that it has none: whether that will do is decided by
- * the server that the connection is made for. Without asking, none is sent.
+ * A client that is asked may still send no certificate: the server that the connection
+ * belongs to decides whether that is acceptable. A client that is not asked sends none.
  */
 function askForCertificate(ctx: SslCtx, contexts: readonly SslCtx[], {ask_ccert, CAfile}: ServerInit): void {
 	SSL_CTX_set_verify(

@@ -2,26 +2,29 @@
 /* NAME
 /*	sni 3
 /* SUMMARY
-/*	the certificates of the server name that a client asks for
+/*	certificate chains by server name
 /* DESCRIPTION
-/*	tls_server_sni_maps has key and certificate chains by name, or by
-/*	parent domain with a dot in front. A name that is not there gets
-/*	the default chain, and before 3.12 no acknowledgement.
+/*	tls_server_sni_maps contains keys and certificate chains by server
+/*	name, or by parent domain with a leading dot. A client that asks
+/*	for a name without an entry gets the default chain; before 3.12 the
+/*	name is not acknowledged then.
 /*
-/*	Chains are parsed when they are first asked for, and kept; those
-/*	that were not asked for longest go. Chains that cannot be parsed
-/*	cost the handshake of whoever asks for them.
+/*	A chain is parsed when it is first needed, and cached. A chain that
+/*	cannot be parsed fails the handshake that needs it.
 /*
-/*	A connection that gets a chain moves to a second context, which
-/*	has no certificates of its own: with another name it must never
-/*	show those of the default chain. From 3.12 on it stays, and gives
-/*	its certificates up; and a connection that needs none, because it
-/*	resumes a session, is not looked for at all.
+/*	Before 3.12, a connection that gets a chain moves to a second
+/*	SSL_CTX without certificates, so that it can never present the
+/*	default chain under another name. With 3.12 and later, the
+/*	connection stays in its SSL_CTX and its certificates are cleared;
+/*	and no chain is looked up for a connection that needs none because
+/*	it resumes a session.
 /* SEE ALSO
 /*	postfix src/tls/tls_misc.c, server_sni_callback(), tls_cert_cb()
 /*--*/
 
+import {Lru} from '../../base/lru.ts';
 import {Finalizer, Owned} from '../../base/owned.ts';
+import {errorText} from '../../base/text.ts';
 import {registerCertificateCallback, registerServerNameCallback} from '../../ffi/openssl/callback.ts';
 import {
 	lendIdentity,
@@ -49,60 +52,60 @@ import {isHostname} from '../hostname.ts';
 import {printErrors} from '../library.ts';
 import {loadIdentityText} from './certificates.ts';
 
-/** What was found under a name. */
+/** The result of a lookup. */
 export type SniLookupResult =
 	| {readonly kind: 'value'; readonly bytes: Uint8Array}
 	| {readonly kind: 'nothing'}
-	/** Which the log has. */
+	/** The lookup failed; the reason has been logged. */
 	| {readonly kind: 'problem'};
 
 /** Tables of key and certificate chains in PEM form. */
 export interface SniMaps {
-	/** Whether there are none. */
+	/** Whether tls_server_sni_maps is empty. */
 	readonly empty: boolean;
 	find(key: string): SniLookupResult;
 }
 
-/** Chains that are kept. More than most sites have. */
+/** Number of cached chains: more than most sites have. */
 const CHAIN_LIMIT = 200;
 
-/** The chains of an application. */
+/** The chains of a server context. */
 export class SniChains implements Disposable {
 	readonly #maps: SniMaps;
 	readonly #ctx: Owned<SslCtx> | undefined;
-	readonly #chains = new Map<string, Owned<SslCtx>>();
+	readonly #chains = new Lru<string, Owned<SslCtx>>(CHAIN_LIMIT, chain => chain[Symbol.dispose]());
 
 	/**
 	 * @param maps - borrowed.
-	 * @param ctx - has no certificates, and is otherwise like that of the application; moved in. Without,
-	 * connections get their chain when they need one, and keep their context.
+	 * @param ctx - an SSL_CTX without certificates, otherwise like that of the context; moved in. Without it,
+	 * connections get their chain when they need one, and stay in their SSL_CTX.
 	 */
 	constructor(maps: SniMaps, ctx: Owned<SslCtx> | undefined) {
 		this.#maps = maps;
 		this.#ctx = ctx?.move();
 	}
 
-	/** Whether chains are given when they are needed, and not as soon as there is a name. */
+	/** Whether chains are looked up when a certificate is needed, and not when the name arrives. */
 	get late(): boolean {
 		return this.#ctx === undefined;
 	}
 
-	/** Has connections of a context ask for chains. */
-	serve(ctx: SslCtx): void {
+	/** Sets the callbacks of an SSL_CTX. */
+	enable(ctx: SslCtx): void {
 		SSL_CTX_set_tlsext_servername_callback(ctx, serverNameCallback);
 		if (this.late) {
 			SSL_CTX_set_cert_cb(ctx, certificateCallback, null);
 		}
 	}
 
-	/** Sets the ciphers of connections that get a chain. */
+	/** Sets the cipher list of connections that move to the second SSL_CTX. */
 	useCiphers(list: string): void {
 		if (this.#ctx !== undefined) {
 			SSL_CTX_set_cipher_list(this.#ctx.value, list);
 		}
 	}
 
-	/** Where the chain of a name is; with nothing behind it when there is none. */
+	/** Looks up a name, then its parent domains. Returns the last key and its result. */
 	find(name: string): {readonly key: string; readonly found: SniLookupResult} {
 		for (let at = 0; ; ) {
 			const key = name.slice(at);
@@ -116,14 +119,14 @@ export class SniChains implements Disposable {
 		}
 	}
 
-	/** Gives a connection the chain under a key. False when it cannot be used; the reason has been logged. */
-	give(ssl: Ssl, key: string, pem: Uint8Array, name: string): boolean {
+	/** Makes a connection use the chain of a key. False when it cannot be used; the reason has been logged. */
+	use(ssl: Ssl, key: string, pem: Uint8Array, name: string): boolean {
 		const chain = this.#chains.get(key) ?? parse(pem, `SNI data for ${name}`);
 		if (chain === undefined) {
 			return false;
 		}
 
-		this.#keep(key, chain);
+		this.#chains.set(key, chain);
 		if (this.#ctx === undefined) {
 			SSL_certs_clear(ssl);
 		} else {
@@ -139,30 +142,13 @@ export class SniChains implements Disposable {
 		return false;
 	}
 
-	#keep(key: string, chain: Owned<SslCtx>): void {
-		this.#chains.delete(key);
-		this.#chains.set(key, chain);
-		for (const [oldest, entry] of this.#chains) {
-			if (this.#chains.size <= CHAIN_LIMIT) {
-				break;
-			}
-
-			this.#chains.delete(oldest);
-			entry[Symbol.dispose]();
-		}
-	}
-
 	[Symbol.dispose](): void {
 		this.#ctx?.[Symbol.dispose]();
-		for (const chain of this.#chains.values()) {
-			chain[Symbol.dispose]();
-		}
-
-		this.#chains.clear();
+		this.#chains[Symbol.dispose]();
 	}
 }
 
-/* A context that makes no connection, and has a chain. */
+/* An SSL_CTX that only holds a chain. */
 function parse(pem: Uint8Array, origin: string): Owned<SslCtx> | undefined {
 	const made = SSL_CTX_new(TLS_server_method());
 	if (made === null) {
@@ -173,7 +159,7 @@ function parse(pem: Uint8Array, origin: string): Owned<SslCtx> | undefined {
 
 	using ctx = new Owned(made, SSL_CTX_free);
 	SSL_CTX_set_security_level(made, 0);
-	/* For the C program the text ends at a NUL. */
+	/* For stock the text is a C string. */
 	const end = pem.indexOf(0);
 	return loadIdentityText(made, end < 0 ? pem : pem.subarray(0, end), origin) ? ctx.move() : undefined;
 }
@@ -189,12 +175,12 @@ export class SniRequest {
 		this.#namaddr = namaddr;
 	}
 
-	/** The name that counts, as the client has written it; empty when there is none. */
+	/** The name that has a chain, as the client has written it; empty without one. */
 	get name(): string {
 		return this.#name;
 	}
 
-	/** A hello is there. For the callback. */
+	/** A ClientHello has arrived. For the callback. */
 	hello(ssl: Ssl): {readonly result: number; readonly alert?: number} {
 		const name = serverNameOf(ssl);
 		if (name === '') {
@@ -207,7 +193,7 @@ export class SniRequest {
 		}
 
 		if (this.#name !== '') {
-			return this.#again(name);
+			return this.#retried(name);
 		}
 
 		if (this.#chains.late) {
@@ -224,13 +210,13 @@ export class SniRequest {
 		return choice === 'default' ? {result: SSL_TLSEXT_ERR_NOACK} : failure;
 	}
 
-	/** A certificate is needed: whether the handshake can go on. For the callback. */
+	/** A certificate is needed. Returns whether the handshake can go on. For the callback. */
 	needsCertificate(ssl: Ssl): boolean {
 		return this.#name === '' || this.#choose(ssl, this.#name) !== 'failed';
 	}
 
-	/* A client that was asked for another hello has to ask for the same name, and has its chain already. */
-	#again(name: string): {readonly result: number} {
+	/* After a HelloRetryRequest the client has to send the same name; its chain has been chosen. */
+	#retried(name: string): {readonly result: number} {
 		if (name === this.#name) {
 			return {result: SSL_TLSEXT_ERR_OK};
 		}
@@ -249,7 +235,7 @@ export class SniRequest {
 				warning(`tls_server_sni_maps: ${name} map lookup problem`);
 				return 'failed';
 			case 'value':
-				return this.#chains.give(ssl, key, found.bytes, name) ? 'chosen' : 'failed';
+				return this.#chains.use(ssl, key, found.bytes, name) ? 'chosen' : 'failed';
 			default:
 				return found satisfies never;
 		}
@@ -260,18 +246,18 @@ const failure = {result: SSL_TLSEXT_ERR_ALERT_FATAL, alert: SSL_AD_INTERNAL_ERRO
 
 const requests = new Map<Ssl, SniRequest>();
 
-/** Serves the callbacks of a connection until the result is disposed. */
+/** Registers the request of a connection for the callbacks, until the result is disposed. */
 export function selectCertificate(ssl: Ssl, request: SniRequest): Disposable {
 	requests.set(ssl, request);
 	return new Finalizer(() => requests.delete(ssl));
 }
 
-/* Registered for the life of the process. Nothing may be thrown into OpenSSL. */
+/* Registered for the lifetime of the process. Exceptions must not reach OpenSSL. */
 const serverNameCallback = registerServerNameCallback(ssl => {
 	try {
 		return requests.get(ssl)?.hello(ssl) ?? {result: SSL_TLSEXT_ERR_NOACK};
 	} catch (reason) {
-		warning(`TLS SNI: ${reason instanceof Error ? reason.message : String(reason)}`);
+		warning(`TLS SNI: ${errorText(reason)}`);
 		return failure;
 	}
 });
@@ -280,7 +266,7 @@ const certificateCallback = registerCertificateCallback(ssl => {
 	try {
 		return (requests.get(ssl)?.needsCertificate(ssl) ?? true) ? 1 : 0;
 	} catch (reason) {
-		warning(`TLS SNI: ${reason instanceof Error ? reason.message : String(reason)}`);
+		warning(`TLS SNI: ${errorText(reason)}`);
 		return 0;
 	}
 });

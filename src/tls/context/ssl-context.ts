@@ -2,20 +2,21 @@
 /* NAME
 /*	ssl-context 3
 /* SUMMARY
-/*	an SSL_CTX per distinct set of properties, and their cache
+/*	an SSL_CTX with the settings that it was made from
 /* DESCRIPTION
-/*	An application (TLS_APPL_STATE) is an SSL_CTX with everything that
-/*	does not change from one connection to the next: certificates,
-/*	trusted certificates, groups, options. Each role makes its own from
-/*	properties that a request carries or that main.cf has; the engine
-/*	cannot tell where they come from.
+/*	A context corresponds to Postfix's TLS_APPL_STATE: an SSL_CTX with
+/*	everything that does not change from one connection to the next,
+/*	such as certificates, trusted certificates, groups and options.
+/*	Each role makes its contexts from settings that come with a request
+/*	or from main.cf; nothing here depends on which of the two it was.
 /*
-/*	Applications are kept in a bounded cache, least recently used
-/*	first to go. Connections keep their context alive by OpenSSL's own
-/*	reference count; whoever is going to make one holds on to the
-/*	application until then.
+/*	The roles cache contexts. An open connection keeps its SSL_CTX
+/*	alive with OpenSSL's reference count. Between the choice of a
+/*	context and the opening of the connection, the hand-off retains the
+/*	context, because the cache may drop it meanwhile.
 /* SEE ALSO
-/*	client-context(3), server-context(3)
+/*	client-context(3), server-context(3);
+/*	postfix src/tls/tls.h, TLS_APPL_STATE
 /*--*/
 
 import {Finalizer, Owned} from '../../base/owned.ts';
@@ -48,49 +49,49 @@ import {infoCallback} from '../protocol-trace.ts';
 
 let lastSerial = 0;
 
-/** An SSL_CTX and what connections need to know about it. */
+/** An SSL_CTX and its settings. Disposal releases it as soon as it is no longer retained. */
 export class SslContext implements Disposable {
-	/** Bits of tls/log-mask that let lines through. */
+	/** Which lines are logged: bits of log-mask(3). */
 	readonly logMask: number;
-	/** The digest of fingerprints. */
+	/** The digest algorithm of fingerprints. */
 	readonly digest: EvpMd;
-	/** No other application of this process has that number. */
+	/** Unique in this process. */
 	readonly serial: number = ++lastSerial;
 	readonly #ctx: Owned<SslCtx>;
 	#cipherList: string | undefined;
-	#holders = 0;
-	#dismissed = false;
+	#retained = 0;
+	#disposed = false;
 
-	/** @param ctx - with all of its options; moved in. */
+	/** @param ctx - completely configured; moved in. */
 	constructor(ctx: Owned<SslCtx>, mask: number, digest: EvpMd) {
 		this.#ctx = ctx.move();
 		/*
-		 * openssl.cnf and tls_ssl_options can ask for it. A worker may not make the system calls
-		 * that it takes, and connection(3) knows by errno(3) what a read has come to.
+		 * openssl.cnf and tls_ssl_options can enable kernel TLS. It needs system calls that a worker
+		 * may not make, and connection(3) relies on errno(3) of a plain read.
 		 */
 		SSL_CTX_clear_options(this.ctx, SSL_OP_ENABLE_KTLS);
 		this.logMask = mask;
 		this.digest = digest;
 	}
 
-	/** Borrowed. */
+	/** Borrowed: valid while the context is neither disposed nor released. */
 	get ctx(): SslCtx {
 		return this.#ctx.value;
 	}
 
 	/**
-	 * Whether connections of this context use a cipher list without being told to.
+	 * Whether new connections of this context have a cipher list already.
 	 *
-	 * Parsing a cipher list costs as much as a good part of a handshake, and nearly all connections of
-	 * an application use the same. So the list of the first connection becomes the context's own, once:
-	 * OpenSSL looks at it again in the middle of handshakes, and it must not change under them.
+	 * Parsing a cipher list takes a good part of the time of a handshake, and nearly all connections of
+	 * a context use the same one. So the list of the first connection becomes that of the SSL_CTX. It
+	 * never changes afterwards, because OpenSSL reads it again in the middle of handshakes.
 	 */
 	hasCipherList(list: string): boolean {
 		if (this.#cipherList === undefined) {
 			if (SSL_CTX_set_cipher_list(this.ctx, list) === 1) {
 				this.#cipherList = list;
 			} else {
-				/* It is tried again for the connection, which has the words for it. */
+				/* The caller tries it again for its connection, and logs the error. */
 				ERR_clear_error();
 			}
 		}
@@ -98,92 +99,38 @@ export class SslContext implements Disposable {
 		return this.#cipherList === list;
 	}
 
-	/** Keeps the context until the result is disposed, even if the application is disposed before that. */
+	/** Keeps the SSL_CTX until the result is disposed, even when the context is disposed earlier. */
 	retain(): Disposable {
-		this.#holders++;
+		this.#retained++;
 		return new Finalizer(() => {
-			this.#holders--;
+			this.#retained--;
 			this.#release();
 		});
 	}
 
-	/** Releases the context as soon as nobody holds it. */
 	[Symbol.dispose](): void {
-		this.#dismissed = true;
+		this.#disposed = true;
 		this.#release();
 	}
 
-	/** Called once, when nobody needs the application any more. */
-	protected released(): void {
+	/** Releases what the context owns. Called once. */
+	protected releaseAll(): void {
 		this.#ctx[Symbol.dispose]();
 	}
 
 	#release(): void {
-		if (this.#dismissed && this.#holders === 0) {
-			this.released();
+		if (this.#disposed && this.#retained === 0) {
+			this.releaseAll();
 		}
-	}
-}
-
-/** Applications by their properties. */
-export class SslContextCache<A extends SslContext> implements Disposable {
-	readonly #limit: number;
-	readonly #entries = new Map<string, A>();
-	/* The last in the order of the map, which is that of use. */
-	#latest: A | undefined;
-
-	/** @param limit - how many are kept, at least 1. */
-	constructor(limit: number) {
-		this.#limit = limit;
-	}
-
-	get size(): number {
-		return this.#entries.size;
-	}
-
-	/** Looks an application up and makes it the most recently used one. */
-	find(key: string): A | undefined {
-		const found = this.#entries.get(key);
-		if (found !== undefined && found !== this.#latest) {
-			this.#entries.delete(key);
-			this.#entries.set(key, found);
-			this.#latest = found;
-		}
-
-		return found;
-	}
-
-	/** Takes an application over, in place of one of the same key; the least recently used one goes when there are too many. */
-	add(key: string, context: A): void {
-		this.#entries.get(key)?.[Symbol.dispose]();
-		this.#entries.delete(key);
-		this.#entries.set(key, context);
-		this.#latest = context;
-		for (const [oldest, entry] of this.#entries) {
-			if (this.#entries.size <= this.#limit) {
-				break;
-			}
-
-			this.#entries.delete(oldest);
-			entry[Symbol.dispose]();
-		}
-	}
-
-	[Symbol.dispose](): void {
-		for (const entry of this.#entries.values()) {
-			entry[Symbol.dispose]();
-		}
-
-		this.#entries.clear();
 	}
 }
 
 /**
- * An SSL_CTX with what those of both roles have in common.
+ * Allocates an SSL_CTX with the settings that both roles share.
  *
- * @param what - it is called in the log.
- * @param mask - bits of tls/log-mask.
- * @returns undefined when there is none to be had; the reason has been logged.
+ * @param what - name of the SSL_CTX in log lines.
+ * @param mask - bits of log-mask(3).
+ * @returns undefined when the allocation fails; the reason has been logged.
  */
 export function newSslCtx(method: SslMethod, what: string, mask: number): Owned<SslCtx> | undefined {
 	ERR_clear_error();
@@ -207,7 +154,7 @@ export function newSslCtx(method: SslMethod, what: string, mask: number): Owned<
 }
 
 /**
- * The digest of a name; undefined when it cannot be used, and the log says why.
+ * Finds a digest algorithm by name; undefined when it cannot be used, and the reason has been logged.
  *
  * Source: tls_validate_digest(), postfix src/tls/tls_misc.c.
  */

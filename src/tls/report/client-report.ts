@@ -34,7 +34,7 @@ import {
 } from '../log-mask.ts';
 import type {ClientHandshakeFacts} from '../verify/handshake-facts.ts';
 import {legacyVerdict} from '../verify/legacy-verification.ts';
-import {namesOf} from '../verify/peer-names.ts';
+import {peerNames} from '../verify/peer-names.ts';
 import {isDaneLevel, mustMatch, recordText, TLS_LEV_HALF_DANE} from '../verify/policy.ts';
 import {logVerifyError, X509_V_ERR_HOSTNAME_MISMATCH} from '../verify/verify-callback.ts';
 import {
@@ -63,7 +63,7 @@ export function buildClientReport(facts: ClientHandshakeFacts): HandshakeReport 
 
 	const certificate = SSL_get0_peer_certificate(ssl);
 	const rawKey = certificate === null && features.rawPublicKeys ? peerRawKey(ssl) : null;
-	const names = namesOf(certificate, rawKey, facts.fingerprinting, verifyState.namaddr);
+	const names = peerNames(certificate, rawKey, facts.fingerprinting, verifyState.namaddr);
 	if (rawKey !== null && (logMask & CREDENTIALS) !== 0) {
 		info(`${facts.start.namaddr}: raw public key fingerprint=${names.peer_pubkey_fingerprint}`);
 	}

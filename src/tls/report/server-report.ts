@@ -35,7 +35,7 @@ import {
 	TLS_LOG_VERBOSE,
 } from '../log-mask.ts';
 import type {ServerHandshakeFacts} from '../verify/handshake-facts.ts';
-import {namesOf} from '../verify/peer-names.ts';
+import {peerNames} from '../verify/peer-names.ts';
 import {logVerifyError} from '../verify/verify-callback.ts';
 import {
 	negotiated,
@@ -73,7 +73,7 @@ export function buildServerReport({
 	}
 
 	const rawKey = certificate === null && features.rawPublicKeys ? peerRawKey(ssl) : null;
-	const names = namesOf(certificate, rawKey, fingerprinting, namaddr);
+	const names = peerNames(certificate, rawKey, fingerprinting, namaddr);
 	if ((logMask & (TLS_LOG_VERBOSE | TLS_LOG_PEERCERT)) !== 0) {
 		if (certificate !== null) {
 			const [fingerprint, keyFingerprint] = features.credentialLines

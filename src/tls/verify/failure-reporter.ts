@@ -2,17 +2,16 @@
 /* NAME
 /*	failure-reporter 3
 /* SUMMARY
-/*	reports on failed handshakes, RFC 8460
+/*	TLSRPT reports about failed handshakes, RFC 8460
 /* DESCRIPTION
-/*	A domain can ask to be told how TLS with its servers fares. smtp(8)
-/*	says so with its request. What fails in a handshake is known here
-/*	only, and for a handshake that has no outcome this is the only one
-/*	to report it; successes are the affair of smtp(8).
+/*	A domain can request reports about TLS connections to its servers.
+/*	smtp(8) passes that request on. This process reports failures in
+/*	the handshake, which smtp(8) cannot see; smtp(8) reports successes.
 /*
-/*	A request is reported once: the first failure is the nearest to
+/*	Each request is reported once: the first failure is the nearest to
 /*	the cause.
 /* DIAGNOSTICS
-/*	A warning when a report cannot be made. The session goes on.
+/*	A warning when a report cannot be made. The session continues.
 /* SEE ALSO
 /*	postfix src/tls/tlsrpt_wrapper.c
 /*--*/
@@ -22,7 +21,7 @@ import {hasTlsrpt, sendFailure} from '../../ffi/libtlsrpt.ts';
 import {info, warning} from '../../log/log.ts';
 import type {ClientStart} from '../../wire/client-settings.ts';
 
-/* Numbers of libtlsrpt. */
+/* Failure codes of libtlsrpt. */
 const failureCodes = {
 	certificate_not_trusted: 203,
 	certificate_expired: 204,
@@ -33,10 +32,10 @@ const failureCodes = {
 	tlsa_invalid: 304,
 } as const;
 
-/** What has failed. */
+/** The type of a failure. */
 export type FailureType = keyof typeof failureCodes;
 
-/* Failures that smtp(8) can ask for. */
+/* Failures that smtp(8) can request. */
 const forcedTypes: ReadonlyMap<string, FailureType> = new Map([
 	['sts-policy-fetch-error', 'sts_policy_fetch_error'],
 	['sts-policy-invalid', 'sts_policy_invalid'],
@@ -44,7 +43,7 @@ const forcedTypes: ReadonlyMap<string, FailureType> = new Map([
 	['validation-failure', 'validation_failure'],
 ]);
 
-/** The failure of a name that a request has; one that nobody knows fails in general. */
+/** The failure type that a request names; an unknown name is a general failure. */
 export function forcedFailure(name: string): FailureType {
 	return forcedTypes.get(name) ?? 'validation_failure';
 }
@@ -53,38 +52,38 @@ export function forcedFailure(name: string): FailureType {
 const TRW_FLAG_HAVE_TLS_POLICY = 1;
 const TRW_FLAG_REPORTED = 8;
 
-/** The reports on one request. */
+/** Reports about one request. */
 export class FailureReporter {
-	readonly #wanted: NonNullable<ClientStart['tlsrpt']>;
+	readonly #request: NonNullable<ClientStart['tlsrpt']>;
 	#reported: boolean;
 
-	private constructor(wanted: NonNullable<ClientStart['tlsrpt']>) {
-		this.#wanted = wanted;
-		this.#reported = (wanted.flags & TRW_FLAG_REPORTED) !== 0;
+	private constructor(request: NonNullable<ClientStart['tlsrpt']>) {
+		this.#request = request;
+		this.#reported = (request.flags & TRW_FLAG_REPORTED) !== 0;
 	}
 
-	/** Undefined when nobody wants reports, or none can be made. */
+	/** Undefined when no report is requested, or Postfix is not linked with libtlsrpt. */
 	static for({tlsrpt}: ClientStart): FailureReporter | undefined {
 		return tlsrpt === undefined || !hasTlsrpt() ? undefined : new FailureReporter(tlsrpt);
 	}
 
 	/**
-	 * Whether smtp(8) has nothing to report any more.
+	 * Whether smtp(8) has nothing left to report.
 	 *
-	 * @param reused - the handshake has resumed a session, which was reported when it was new.
+	 * @param reused - the handshake resumed a session, which was reported when it was new.
 	 */
 	isSettled(reused: boolean): boolean {
-		return this.#reported || (reused && this.#wanted.skip_reused_hs !== 0);
+		return this.#reported || (reused && this.#request.skip_reused_hs !== 0);
 	}
 
 	/**
-	 * Reports a failure, unless one was reported before.
+	 * Reports a failure, unless one has been reported.
 	 *
-	 * @param reason - more precisely, in words of our own or of OpenSSL; empty for none.
+	 * @param reason - a more precise reason; empty: none.
 	 */
 	report(type: FailureType, reason = ''): void {
-		const wanted = this.#wanted;
-		if ((wanted.flags & TRW_FLAG_HAVE_TLS_POLICY) === 0) {
+		const request = this.#request;
+		if ((request.flags & TRW_FLAG_HAVE_TLS_POLICY) === 0) {
 			warning('trw_report_failure: missing trw_set_tls_policy call');
 			return;
 		}
@@ -94,24 +93,24 @@ export class FailureReporter {
 		}
 
 		this.#reported = true;
-		const receiver = `${wanted.rcv_mta_name || '(Null)'}[${wanted.rcv_mta_addr || '(Null)'}]`;
+		const receiver = `${request.rcv_mta_name || '(Null)'}[${request.rcv_mta_addr || '(Null)'}]`;
 		const why = reason === '' ? '' : `, failure_reason=${reason}`;
 		info(
-			`TLSRPT: status=failure, domain=${wanted.rpt_policy_domain}, receiving_mx=${receiver}, failure_type=${type}${why}`,
+			`TLSRPT: status=failure, domain=${request.rpt_policy_domain}, receiving_mx=${receiver}, failure_type=${type}${why}`,
 		);
 		const problem = sendFailure({
-			socket: wanted.rpt_socket_name,
-			domain: wanted.rpt_policy_domain,
-			record: wanted.rpt_policy_string,
-			policyType: wanted.tls_policy_type,
-			policyDomain: wanted.tls_policy_domain,
-			policyStrings: wanted.tls_policy_strings,
-			mxHostPatterns: wanted.mx_host_patterns,
+			socket: request.rpt_socket_name,
+			domain: request.rpt_policy_domain,
+			record: request.rpt_policy_string,
+			policyType: request.tls_policy_type,
+			policyDomain: request.tls_policy_domain,
+			policyStrings: request.tls_policy_strings,
+			mxHostPatterns: request.mx_host_patterns,
 			failureCode: failureCodes[type],
-			sendingAddress: wanted.snd_mta_addr,
-			receivingName: wanted.rcv_mta_name,
-			receivingHelo: wanted.rcv_mta_ehlo,
-			receivingAddress: wanted.rcv_mta_addr,
+			sendingAddress: request.snd_mta_addr,
+			receivingName: request.rcv_mta_name,
+			receivingHelo: request.rcv_mta_ehlo,
+			receivingAddress: request.rcv_mta_addr,
 			reason,
 		});
 		if (problem !== undefined) {

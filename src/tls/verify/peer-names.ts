@@ -4,15 +4,17 @@
 /* SUMMARY
 /*	names and fingerprints of a peer's certificate
 /* DESCRIPTION
-/*	Names come from a stranger and go into log files and, through
-/*	smtp(8), into a line-oriented record: what is not plain text
-/*	becomes an empty name, with a warning that says why.
+/*	Names come from an untrusted peer. They are logged, and smtp(8)
+/*	writes them into a line-oriented record. A name that is not plain
+/*	text becomes empty, with a warning that gives the reason.
 /* SEE ALSO
 /*	postfix src/tls/tls_verify.c, src/tls/tls_fprint.c
 /*--*/
 
 import {cacheKey} from '../../base/cache-key.ts';
 import {Panic} from '../../base/errors.ts';
+import {Lru} from '../../base/lru.ts';
+import {hexText} from '../../base/text.ts';
 import {
 	digestOf,
 	type EvpMd,
@@ -39,7 +41,7 @@ import {
 import {warning} from '../../log/log.ts';
 import {printErrors} from '../library.ts';
 
-/** What reports say of a peer. Names are those of the wire. */
+/** Names and fingerprints in a handshake report. Field names are those of the attribute protocol. */
 export interface PeerNames {
 	readonly peer_CN: string;
 	readonly issuer_CN: string;
@@ -47,21 +49,21 @@ export interface PeerNames {
 	readonly peer_pubkey_fingerprint: string;
 }
 
-/** How fingerprints are made. */
+/** How fingerprints are computed. */
 export interface Fingerprinting {
 	readonly digest: EvpMd;
-	/** Of the bits of a key alone, as Postfix 2.9.0 to 2.9.5 did: tls_legacy_public_key_fingerprints. */
+	/** Fingerprints of the key bits alone, as in Postfix 2.9.0 to 2.9.5: tls_legacy_public_key_fingerprints. */
 	readonly bareKeys: boolean;
 }
 
 /**
- * What reports say of a peer; all of it empty when there is no certificate.
+ * Names and fingerprints of a peer; all of them empty without a certificate.
  *
  * @param certificate - borrowed.
  * @param rawKey - instead of a certificate; borrowed.
- * @param namaddr - of the peer, for the log.
+ * @param namaddr - name and address of the peer, for the log.
  */
-export function namesOf(
+export function peerNames(
 	certificate: X509 | null,
 	rawKey: EvpPkey | null,
 	fingerprinting: Fingerprinting,
@@ -75,7 +77,7 @@ export function namesOf(
 
 	const der = derOfCertificate(certificate);
 	const key = der === undefined ? '' : cacheKey(String(digest), String(bareKeys), der.toString('latin1'));
-	const known = seen.get(key);
+	const known = cachedNames.get(key);
 	if (known !== undefined) {
 		return known;
 	}
@@ -88,33 +90,29 @@ export function namesOf(
 		peer_pubkey_fingerprint:
 			X509_get0_pubkey(certificate) === null ? '' : keyFingerprint(certificate, fingerprinting),
 	};
-	/* A name that is missing may be one that the log warns of, each time. */
+	/* An empty name may be the result of a warning, which has to be logged each time. */
 	if (names.peer_CN !== '' && names.issuer_CN !== '') {
-		if (seen.size >= SEEN_LIMIT) {
-			seen.clear();
-		}
-
-		seen.set(key, names);
+		cachedNames.set(key, names);
 	}
 
 	return names;
 }
 
+/** Number of cached certificates, with two or three kilobytes each. */
+const CERTIFICATE_LIMIT = 100;
 /*
- * The same few servers get most of the mail, with the same certificate for months.
- * What follows from nothing but its bytes is worked out once.
+ * A few servers get most of the mail, with the same certificate for months. What depends
+ * on nothing but its bytes is computed once.
  */
-const seen = new Map<string, PeerNames>();
-/** Certificates, with two or three kilobytes each. */
-const SEEN_LIMIT = 100;
+const cachedNames = new Lru<string, PeerNames>(CERTIFICATE_LIMIT);
 
-/** Subject common name; empty when there is none that can be shown. Source: tls_peer_CN(). */
+/** Subject common name; empty when it is absent or not plain text. Source: tls_peer_CN(). */
 export function subjectCommonName(certificate: X509, namaddr: string): string {
 	const name = X509_get_subject_name(certificate);
 	return (name === null ? undefined : textName(name, NID_commonName, 'subject CN', namaddr)) ?? '';
 }
 
-/** Issuer common name, or else organization. Source: tls_issuer_CN(). */
+/** Issuer common name, otherwise the issuer's organization. Source: tls_issuer_CN(). */
 export function issuerCommonName(certificate: X509, namaddr: string): string {
 	const name = X509_get_issuer_name(certificate);
 	if (name === null) {
@@ -141,22 +139,19 @@ export function keyFingerprint(certificate: X509, {digest, bareKeys}: Fingerprin
 function fingerprint(digest: EvpMd, der: Uint8Array | undefined): string {
 	const value = der === undefined ? undefined : digestOf(digest, der);
 	if (value === undefined) {
-		/* The digest was tried when the application was made: this cannot happen. */
+		/* Cannot happen: the digest was tried when the context was made. */
 		throw new Panic('error computing certificate digest');
 	}
 
-	return value
-		.toString('hex')
-		.toUpperCase()
-		.replaceAll(/..(?=.)/g, '$&:');
+	return hexText(value, ':');
 }
 
-/* Bytes of a name. Source: CCERT_BUFSIZ, postfix src/tls/tls.h. */
+/* Size limit of a name, in bytes. Source: CCERT_BUFSIZ, postfix src/tls/tls.h. */
 const NAME_SIZE = 256;
 
 /*
- * The text of the first entry of a kind, as binary text; undefined when there
- * is no entry or when it cannot be shown.
+ * The text of the first entry of a type, one character per byte; undefined without an
+ * entry, and when it is not plain text.
  */
 function textName(name: X509Name, nid: number, label: string, namaddr: string): string | undefined {
 	const index = X509_NAME_get_index_by_NID(name, nid, -1);
@@ -175,7 +170,7 @@ function textName(name: X509Name, nid: number, label: string, namaddr: string): 
 		return undefined;
 	}
 
-	/* Some issuers count the terminating NUL of a C string. */
+	/* Some issuers include the terminating NUL of a C string. */
 	let length = bytes.length;
 	while (length > 0 && bytes[length - 1] === 0) {
 		length--;

@@ -2,84 +2,81 @@
 /* NAME
 /*	verified-chains 3
 /* SUMMARY
-/*	chains of certificates that were found good
+/*	cache of successfully verified certificate chains
 /* DESCRIPTION
-/*	The same few servers get most of the mail, and present the same
-/*	chain each time. To find it good again takes a signature for each
-/*	of its certificates, a seventh of what a handshake costs.
+/*	A few servers get most of the mail, and present the same chain each
+/*	time. Verifying it again takes a signature check per certificate:
+/*	a seventh of the cost of a handshake.
 /*
-/*	What a verification comes to follows from the certificates that
-/*	were presented, from the authorities and limits of the context,
-/*	from the security level and the names of the connection, and from
-/*	the date. A verdict is found again only where all of this is the
-/*	same: it belongs to one context, its name has the rest, and it
-/*	ends before the first of the certificates does.
+/*	The outcome of a verification depends on the presented certificates,
+/*	on the authorities and limits of the SSL_CTX, on the security level
+/*	and the names of the connection, and on the date. A cached outcome
+/*	is used only where all of these are equal: each SSL_CTX has its own
+/*	cache, the key contains the rest, and an entry expires before the
+/*	first of its certificates does.
 /*
-/*	Only what is good is remembered. A chain that is not may become
-/*	good, when the administrator adds an authority to a directory; the
-/*	opposite takes another context.
+/*	Only successful outcomes are cached. A chain that fails may succeed
+/*	after the administrator has added an authority to a directory; the
+/*	reverse needs another SSL_CTX.
 /*
-/*	That a server has the key of its certificate is not part of it:
-/*	each handshake proves that anew.
+/*	Possession of the private key is not cached: each handshake proves
+/*	it.
 /* SECURITY
-/*	Whoever makes two chains with one name is trusted as somebody else:
-/*	names have the SHA-256 digest of each certificate, and its place.
+/*	The cache key contains the SHA-256 digest and position of every
+/*	certificate: a second chain with the same key would be trusted
+/*	without verification.
 /* SEE ALSO
 /*	verify-callback(3)
 /*--*/
 
-/** What a verification has shown. */
+import {Lru} from '../../base/lru.ts';
+
+/** The outcome of a successful verification. */
 export interface VerifiedChain {
-	/** Which of the names the certificate has; undefined when nobody asked. */
+	/** The name that matched; undefined when no name was checked. */
 	readonly peername: string | undefined;
 }
 
 interface Entry {
-	readonly verdict: VerifiedChain;
+	readonly chain: VerifiedChain;
+	/** In milliseconds since 1970, like the next. */
 	readonly from: number;
 	readonly until: number;
 }
 
-/** Verdicts of one context. More than there are servers that come again within an hour, a few hundred bytes each. */
-const LIMIT = 500;
+/** Entries per SSL_CTX, of a few hundred bytes: more than there are servers that return within an hour. */
+const ENTRY_LIMIT = 500;
 
-/** What is wrong in spite of all is wrong for an hour. */
-const LONGEST = 3_600_000;
+/** Lifetime of an entry, in milliseconds: bounds the effect of anything that the key should have contained. */
+const LIFETIME = 3_600_000;
 
-/** What is known of the chains that connections of one context were presented. */
+/** The verified chains of one SSL_CTX. */
 export class VerifiedChainCache {
-	readonly #kept = new Map<string, Entry>();
+	readonly #entries = new Lru<string, Entry>(ENTRY_LIMIT);
 
 	/**
-	 * @param name - all that the verdict follows from, but for context and date.
+	 * Looks up a chain.
+	 *
+	 * @param key - everything that the outcome depends on, except the SSL_CTX and the date.
 	 * @param now - in milliseconds since 1970.
 	 */
-	find(name: string, now: number): VerifiedChain | undefined {
-		const kept = this.#kept.get(name);
-		if (kept === undefined) {
+	find(key: string, now: number): VerifiedChain | undefined {
+		const entry = this.#entries.get(key);
+		if (entry === undefined) {
 			return undefined;
 		}
 
-		/* A clock that is set back may be set to where a certificate is not valid yet. */
-		if (now < kept.from || now >= kept.until) {
-			this.#kept.delete(name);
+		/* A clock that is set back may be set to a date at which a certificate is not valid yet. */
+		if (now < entry.from || now >= entry.until) {
+			this.#entries.delete(key);
 			return undefined;
 		}
 
-		return kept.verdict;
+		return entry.chain;
 	}
 
-	/** @param expires - when the first of the certificates does, in milliseconds since 1970. */
-	keep(name: string, verdict: VerifiedChain, now: number, expires: number): void {
-		/* The oldest first: whoever comes often is back at once. */
-		for (const oldest of this.#kept.keys()) {
-			if (this.#kept.size < LIMIT) {
-				break;
-			}
-
-			this.#kept.delete(oldest);
-		}
-
-		this.#kept.set(name, {verdict, from: now, until: Math.min(expires, now + LONGEST)});
+	/** Stores a chain. @param expires - the end of the first certificate, in milliseconds since 1970. */
+	store(key: string, chain: VerifiedChain, now: number, expires: number): void {
+		this.#entries.set(key, {chain, from: now, until: Math.min(expires, now + LIFETIME)});
 	}
 }

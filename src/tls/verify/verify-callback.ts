@@ -2,14 +2,16 @@
 /* NAME
 /*	verify-callback 3
 /* SUMMARY
-/*	notes taken while a peer's certificate chain is verified
+/*	verification callbacks of OpenSSL
 /* DESCRIPTION
-/*	OpenSSL verifies; the callback never changes the verdict. It keeps
-/*	the error that is nearest to the peer's own certificate, because
-/*	that is what the log has to explain, and lets OpenSSL go on.
+/*	OpenSSL verifies a certificate chain, and the callback never changes
+/*	the outcome. It records the error that is nearest to the peer's
+/*	certificate, because that is the one to explain in the log, and
+/*	lets OpenSSL continue.
 /*
-/*	Callbacks know a connection by its SSL pointer only, so whoever
-/*	wants notes registers for the time of its handshake.
+/*	A callback gets an SSL pointer and nothing else. A connection
+/*	registers its state under that pointer for the time of its
+/*	handshake.
 /* SEE ALSO
 /*	postfix src/tls/tls_verify.c
 /*--*/
@@ -52,42 +54,42 @@ import {TLS_LOG_VERBOSE} from '../log-mask.ts';
 import {type FailureReporter, forcedFailure} from './failure-reporter.ts';
 import type {VerifiedChainCache} from './verified-chains.ts';
 
-/** What one verification has shown. */
+/** Settings and result of one verification. */
 export interface VerifyState {
 	readonly namaddr: string;
-	/** What the peer is. */
+	/** The role of the peer. */
 	readonly peer: 'server' | 'client';
 	readonly logMask: number;
-	/** How far up the chain may go, where Postfix itself counts. */
+	/** Largest depth of a chain, in releases where Postfix checks it. */
 	readonly verifyDepth: number;
-	/** The policy could not be applied: no certificate is good enough. */
+	/** The policy could not be applied: no certificate may count as a match. */
 	readonly mustFail: boolean;
-	/** What smtp(8) wants the verification to fail with; empty for nothing. */
+	/** The failure that smtp(8) requests; empty: none. */
 	readonly forcedFailure: string;
-	/** Who is told of failures. */
+	/** Receives failures; undefined when no reports are wanted. */
 	readonly reporter: FailureReporter | undefined;
 	readonly features: ReleaseFeatures;
-	/** What is known of other chains, and what this connection asks of one; undefined: it has to be verified. */
+	/** Where to look up the chain; undefined: always verify it. */
 	readonly chainCacheQuery: ChainCacheQuery | undefined;
-	/** Which of the names the certificate has, when that was known; undefined: OpenSSL knows. */
+	/** The matching name of a chain that was found in the cache; otherwise undefined, and OpenSSL has the name. */
 	peername: string | undefined;
-	/** The error to explain; undefined when there was none. */
+	/** The error to explain; undefined without an error. */
 	error: {readonly code: number; readonly depth: number; readonly issuer: string} | undefined;
 }
 
-/** What the verdict on a chain follows from, but for the chain itself and the date. */
+/** What the outcome depends on, in addition to the chain and the date. */
 interface ChainCacheQuery {
-	/** Of its context. */
+	/** The cache of the SSL_CTX. */
 	readonly cache: VerifiedChainCache;
-	/** The names that a certificate may have; none: it need not have any. */
+	/** The names that may match; empty: no name is checked. */
 	readonly names: readonly string[];
 }
 
 const verifyStates = new Map<Ssl, VerifyState>();
 
 /*
- * How many of them are about what is good, too. OpenSSL calls for every certificate,
- * nearly always to say that it is: then, nobody need be found.
+ * The number of states that need to see certificates without an error, too. OpenSSL calls
+ * back for every certificate, nearly always without an error: no lookup is needed then.
  */
 let verboseVerifiers = 0;
 
@@ -95,7 +97,7 @@ function isVerbose({mustFail, features, logMask}: VerifyState): boolean {
 	return mustFail || features.legacyVerification || (logMask & TLS_LOG_VERBOSE) !== 0;
 }
 
-/** Takes notes for a connection until the result is disposed. */
+/** Registers the state of a connection until the result is disposed. */
 export function registerVerifyState(ssl: Ssl, verifyState: VerifyState): Disposable {
 	verifyStates.set(ssl, verifyState);
 	verboseVerifiers += isVerbose(verifyState) ? 1 : 0;
@@ -105,12 +107,12 @@ export function registerVerifyState(ssl: Ssl, verifyState: VerifyState): Disposa
 	});
 }
 
-/** For SSL_CTX_set_verify(). Registered for the life of the process. */
+/** For SSL_CTX_set_verify(). Registered for the lifetime of the process. */
 export const verifyCallback: VerifyCallback = registerVerifyCallback(recordError);
 
 /**
- * For SSL_CTX_set_cert_verify_callback(): a client may identify itself with a certificate that was made for
- * servers only. Public authorities give no others any more. Registered for the life of the process.
+ * For SSL_CTX_set_cert_verify_callback(): accepts a client certificate whose extended key usage is that of
+ * servers only. Public authorities no longer issue others. Registered for the lifetime of the process.
  *
  * Source: trust_server_ccerts(), postfix src/tls/tls_server.c.
  */
@@ -124,20 +126,20 @@ export const verifyServerCertificates: ChainCallback = registerChainCallback(ctx
 });
 
 /**
- * For SSL_CTX_set_cert_verify_callback(): a chain that was found good is not verified again, as long as that
- * could come to nothing else. Registered for the life of the process.
+ * For SSL_CTX_set_cert_verify_callback(): a chain that was verified successfully is not verified again while
+ * the outcome cannot differ. Registered for the lifetime of the process.
  */
 export const cachedVerify: ChainCallback = registerChainCallback(ctx => {
 	const ssl = connectionOf(ctx);
 	const verifyState = verifyStates.get(ssl);
-	const name = verifyState?.chainCacheQuery && verdictName(ssl, verifyState.chainCacheQuery, ctx);
-	if (verifyState?.chainCacheQuery === undefined || name === undefined) {
+	const key = verifyState?.chainCacheQuery && chainKey(ssl, verifyState.chainCacheQuery, ctx);
+	if (verifyState?.chainCacheQuery === undefined || key === undefined) {
 		return X509_verify_cert(ctx);
 	}
 
-	const {cache: verdicts} = verifyState.chainCacheQuery;
+	const {cache} = verifyState.chainCacheQuery;
 	const now = Date.now();
-	const known = verdicts.find(name, now);
+	const known = cache.find(key, now);
 	if (known !== undefined) {
 		verifyState.peername = known.peername;
 		X509_STORE_CTX_set_error(ctx, X509_V_OK);
@@ -145,16 +147,16 @@ export const cachedVerify: ChainCallback = registerChainCallback(ctx => {
 	}
 
 	const result = X509_verify_cert(ctx);
-	/* The callback for single certificates lets OpenSSL go on behind an error. */
+	/* recordError() lets OpenSSL continue after an error, so the result alone does not tell. */
 	if (result === 1 && X509_STORE_CTX_get_error(ctx) === X509_V_OK && verifyState.error === undefined) {
 		const expires = now + validityOfVerified(ctx) * 1000;
-		verdicts.keep(name, {peername: verifiedName(ctx) ?? undefined}, now, expires);
+		cache.store(key, {peername: verifiedName(ctx) ?? undefined}, now, expires);
 	}
 
 	return result;
 });
 
-function verdictName(ssl: Ssl, {names}: ChainCacheQuery, ctx: X509StoreCtx): string | undefined {
+function chainKey(ssl: Ssl, {names}: ChainCacheQuery, ctx: X509StoreCtx): string | undefined {
 	const digests = digestsOfPresented(ctx);
 	return digests && cacheKey(String(SSL_get_security_level(ssl)), cacheKey(...names), digests);
 }
@@ -194,7 +196,7 @@ function recordError(ok: number, ctx: X509StoreCtx): number {
 
 	const good = tooLong ? 0 : ok;
 	if (good === 0) {
-		noteError(verifyState, ctx, depth, certificate);
+		recordNearest(verifyState, ctx, depth, certificate);
 	}
 
 	if ((verifyState.logMask & TLS_LOG_VERBOSE) !== 0) {
@@ -204,17 +206,17 @@ function recordError(ok: number, ctx: X509StoreCtx): number {
 	return 1;
 }
 
-/* The error nearest to the leaf counts; of several at one depth, the first. */
-function noteError(
+/* The error nearest to the leaf wins; of several at one depth, the first one. */
+function recordNearest(
 	verifyState: VerifyState,
 	ctx: X509StoreCtx,
 	depth: number,
 	certificate: X509 | null,
 ): void {
-	const code = codeOf(verifyState, ctx, depth, certificate);
+	const code = loggedCode(verifyState, ctx, depth, certificate);
 	const {error} = verifyState;
 	if (error !== undefined) {
-		/* That the name alone is wrong shall be seen in the result: any other error counts more. */
+		/* A mere name mismatch must remain visible in the result: every other error has precedence. */
 		const {mismatchIsTrusted} = verifyState.features;
 		if (
 			(mismatchIsTrusted && code === X509_V_ERR_HOSTNAME_MISMATCH) ||
@@ -232,8 +234,13 @@ function noteError(
 	verifyState.error = {code, depth, issuer: issuer === null ? '<unknown>' : oneline(issuer)};
 }
 
-/* Trust anchors are records of DANE for OpenSSL only, not for the reader of the log. */
-function codeOf({features}: VerifyState, ctx: X509StoreCtx, depth: number, certificate: X509 | null): number {
+/* Trust-anchor files are TLSA records for OpenSSL, but the log must not speak of DANE. */
+function loggedCode(
+	{features}: VerifyState,
+	ctx: X509StoreCtx,
+	depth: number,
+	certificate: X509 | null,
+): number {
 	const code = X509_STORE_CTX_get_error(ctx);
 	if (!features.legacyVerification || code !== X509_V_ERR_DANE_NO_MATCH || certificate === null) {
 		return code;
@@ -265,14 +272,18 @@ function progress(
 
 /* Error codes. Source: openssl/x509_vfy.h. */
 const X509_V_ERR_UNSPECIFIED = 1;
+const X509_V_ERR_CERT_NOT_YET_VALID = 9;
+const X509_V_ERR_CERT_HAS_EXPIRED = 10;
+const X509_V_ERR_ERROR_IN_CERT_NOT_BEFORE_FIELD = 13;
+const X509_V_ERR_ERROR_IN_CERT_NOT_AFTER_FIELD = 14;
 const X509_V_ERR_DEPTH_ZERO_SELF_SIGNED_CERT = 18;
 const X509_V_ERR_SELF_SIGNED_CERT_IN_CHAIN = 19;
 const X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT_LOCALLY = 20;
 const X509_V_ERR_CERT_CHAIN_TOO_LONG = 22;
-const X509_V_ERR_DANE_NO_MATCH = 65;
+const X509_V_ERR_INVALID_PURPOSE = 26;
+const X509_V_ERR_CERT_UNTRUSTED = 27;
 export const X509_V_ERR_HOSTNAME_MISMATCH = 62;
-const ERROR_IN_CERT_NOT_BEFORE = 13;
-const ERROR_IN_CERT_NOT_AFTER = 14;
+const X509_V_ERR_DANE_NO_MATCH = 65;
 
 /**
  * Explains in the log why a peer is not trusted.
@@ -296,39 +307,39 @@ export function logVerifyError(verifyState: VerifyState): void {
 	}
 
 	switch (code) {
-		case 27:
+		case X509_V_ERR_CERT_UNTRUSTED:
 			info(`${failure}: not trusted by local or TLSA policy`);
 			reporter?.report('certificate_not_trusted');
 			break;
-		case 18:
+		case X509_V_ERR_DEPTH_ZERO_SELF_SIGNED_CERT:
 			info(`${failure}: self-signed certificate`);
 			reporter?.report('validation_failure', reason());
 			break;
-		case 19:
-		case 20:
+		case X509_V_ERR_SELF_SIGNED_CERT_IN_CHAIN:
+		case X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT_LOCALLY:
 			info(`${failure}: untrusted issuer ${issuer}`);
 			reporter?.report('validation_failure', reason());
 			break;
-		case 9:
-		case ERROR_IN_CERT_NOT_BEFORE:
+		case X509_V_ERR_CERT_NOT_YET_VALID:
+		case X509_V_ERR_ERROR_IN_CERT_NOT_BEFORE_FIELD:
 			info(`${purpose} ${failure}: certificate not yet valid`);
 			reporter?.report('validation_failure', reason());
 			break;
-		case 10:
-		case ERROR_IN_CERT_NOT_AFTER:
+		case X509_V_ERR_CERT_HAS_EXPIRED:
+		case X509_V_ERR_ERROR_IN_CERT_NOT_AFTER_FIELD:
 			info(`${purpose} ${failure}: certificate has expired`);
 			reporter?.report('certificate_expired');
 			break;
-		case 26:
+		case X509_V_ERR_INVALID_PURPOSE:
 			info(`${failure}: not designated for use as a ${purpose} certificate`);
 			reporter?.report('validation_failure', reason());
 			break;
-		case 22:
+		case X509_V_ERR_CERT_CHAIN_TOO_LONG:
 			info(`${failure}: certificate chain longer than limit(${depth - 1})`);
 			reporter?.report('validation_failure', reason());
 			break;
 		default:
-			/* A name that does not match, records that do not: smtp(8) can tell from the report. */
+			/* Name and TLSA mismatches are reported by smtp(8), which sees them in the handshake report. */
 			info(`${purpose} ${failure}: num=${code}:${X509_verify_cert_error_string(code)}`);
 	}
 }

@@ -9,7 +9,7 @@ import {X509_free} from '../../../src/ffi/openssl/x509.ts';
 import {openClientConnection} from '../../../src/tls/connection/client-connection.ts';
 import {setCiphers} from '../../../src/tls/context/ciphers.ts';
 import type {Resumption, SessionStore} from '../../../src/tls/resume/client-resumption.ts';
-import {namesOf} from '../../../src/tls/verify/peer-names.ts';
+import {peerNames} from '../../../src/tls/verify/peer-names.ts';
 import type {ClientStart} from '../../../src/wire/client-settings.ts';
 import {
 	applicationFor,
@@ -116,9 +116,9 @@ test.serial('verified chains: security level, names and certificates', async t =
 	collectLog();
 	const context = applicationFor(t, {CAfile: certificates.path('root.cert')});
 	const asked: string[] = [];
-	const {verifiedChains: verdicts} = context;
-	const find = verdicts.find.bind(verdicts);
-	verdicts.find = (name, now) => {
+	const {verifiedChains: cache} = context;
+	const find = cache.find.bind(cache);
+	cache.find = (name, now) => {
 		asked.push(name);
 		return find(name, now);
 	};
@@ -161,7 +161,7 @@ test.serial('certificates: digest and form of the key', t => {
 		for (const name of ['sha1', 'sha256', 'sha512']) {
 			const digest = nonNull(EVP_get_digestbyname(name), name);
 			for (const bareKeys of [false, true]) {
-				const {peer_fingerprint, peer_pubkey_fingerprint} = namesOf(
+				const {peer_fingerprint, peer_pubkey_fingerprint} = peerNames(
 					certificate,
 					null,
 					{digest, bareKeys},

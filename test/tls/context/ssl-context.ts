@@ -1,11 +1,11 @@
 import test from 'ava';
 import {Panic} from '../../../src/base/errors.ts';
+import {Lru} from '../../../src/base/lru.ts';
 import {nonNull} from '../../../src/ffi/openssl/libcrypto.ts';
 import {SSL_CTX_set_options, SSL_free, SSL_new} from '../../../src/ffi/openssl/libssl.ts';
 import {DONE} from '../../../src/tls/connection/connection.ts';
 import {type ClientContext, createClientContext} from '../../../src/tls/context/client-context.ts';
 import {CredentialStore} from '../../../src/tls/context/credential-store.ts';
-import {SslContextCache} from '../../../src/tls/context/ssl-context.ts';
 import {
 	applicationFor,
 	CertificateStore,
@@ -21,6 +21,10 @@ import {
 const store = new CertificateStore();
 test.after.always(() => store[Symbol.dispose]());
 store.make('server', {});
+
+/** A cache as the roles have one. */
+const contextCache = (limit: number) =>
+	new Lru<string, ClientContext>(limit, dropped => dropped[Symbol.dispose]());
 
 const released = {instanceOf: Panic, message: 'use of a released handle'};
 
@@ -138,74 +142,74 @@ test.serial('hasCipherList does not keep a list without a cipher', t => {
 });
 
 test.serial('ApplicationCache finds what was added, by its key', t => {
-	using cache = new SslContextCache<ClientContext>(3);
+	using cache = contextCache(3);
 	const [one, other] = [context(), context()];
-	t.is(cache.find('one'), undefined);
-	cache.add('one', one);
-	cache.add('other', other);
-	t.is(cache.find('one'), one);
-	t.is(cache.find('other'), other);
-	t.is(cache.find('third'), undefined);
+	t.is(cache.get('one'), undefined);
+	cache.set('one', one);
+	cache.set('other', other);
+	t.is(cache.get('one'), one);
+	t.is(cache.get('other'), other);
+	t.is(cache.get('third'), undefined);
 	t.is(cache.size, 2);
 });
 
 test.serial('ApplicationCache never holds more than its limit, and disposes of what goes', t => {
-	using cache = new SslContextCache<ClientContext>(3);
+	using cache = contextCache(3);
 	const all = Array.from({length: 10}, context);
 	for (const [index, made] of all.entries()) {
-		cache.add(`key ${index}`, made);
+		cache.set(`key ${index}`, made);
 		t.is(cache.size, Math.min(index + 1, 3));
 	}
 
 	for (const [index, made] of all.entries()) {
 		if (index < 7) {
-			t.is(cache.find(`key ${index}`), undefined);
+			t.is(cache.get(`key ${index}`), undefined);
 			t.throws(() => made.ctx, released);
 		} else {
-			t.is(cache.find(`key ${index}`), made);
+			t.is(cache.get(`key ${index}`), made);
 			t.notThrows(() => made.ctx);
 		}
 	}
 });
 
 test.serial('ApplicationCache lets go of the one that was not used for the longest time', t => {
-	using cache = new SslContextCache<ClientContext>(3);
+	using cache = contextCache(3);
 	for (const key of ['a', 'b', 'c']) {
-		cache.add(key, context());
+		cache.set(key, context());
 	}
 
-	cache.find('a');
-	cache.add('d', context());
+	cache.get('a');
+	cache.set('d', context());
 	t.deepEqual(
-		['a', 'b', 'c', 'd'].map(key => cache.find(key) !== undefined),
+		['a', 'b', 'c', 'd'].map(key => cache.get(key) !== undefined),
 		[true, false, true, true],
 	);
 	/* The look-ups have made d the most recent, before it c, before that a. */
-	cache.add('e', context());
+	cache.set('e', context());
 	t.deepEqual(
-		['a', 'c', 'd', 'e'].map(key => cache.find(key) !== undefined),
+		['a', 'c', 'd', 'e'].map(key => cache.get(key) !== undefined),
 		[false, true, true, true],
 	);
 });
 
 test.serial('ApplicationCache disposes of what it replaces, and makes the new one the most recent', t => {
-	using cache = new SslContextCache<ClientContext>(2);
+	using cache = contextCache(2);
 	const [old, fresh] = [context(), context()];
-	cache.add('key', old);
-	cache.add('other', context());
-	cache.add('key', fresh);
+	cache.set('key', old);
+	cache.set('other', context());
+	cache.set('key', fresh);
 	t.throws(() => old.ctx, released);
 	t.is(cache.size, 2);
-	cache.add('third', context());
-	t.is(cache.find('key'), fresh);
-	t.is(cache.find('other'), undefined);
+	cache.set('third', context());
+	t.is(cache.get('key'), fresh);
+	t.is(cache.get('other'), undefined);
 });
 
 test.serial('ApplicationCache disposes of everything with itself', t => {
 	const all = [context(), context()];
-	const cache = new SslContextCache<ClientContext>(5);
+	const cache = contextCache(5);
 	for (const [index, made] of all.entries()) {
-		cache.add(`key ${index}`, made);
+		cache.set(`key ${index}`, made);
 	}
 
 	cache[Symbol.dispose]();
@@ -225,22 +229,22 @@ test.serial('a connection survives the eviction of its application', async t => 
 		store.path('server.key'),
 		'-rev',
 	);
-	using cache = new SslContextCache<ClientContext>(1);
+	using cache = contextCache(1);
 	const made = context();
-	cache.add('first', made);
+	cache.set('first', made);
 	const connection = connectionTo(t, server.port, made);
-	cache.add('second', context());
+	cache.set('second', context());
 	t.throws(() => made.ctx, released);
 	t.is(await finish(() => connection.handshake()), DONE);
 	t.is(await finish(() => connection.write(Buffer.from('abc\n'), 4)), 4);
 });
 
 test.serial('an application that is held until its descriptor comes survives its eviction', t => {
-	using cache = new SslContextCache<ClientContext>(1);
+	using cache = contextCache(1);
 	const made = context();
-	cache.add('first', made);
+	cache.set('first', made);
 	using _ = made.retain();
-	cache.add('second', context());
+	cache.set('second', context());
 	SSL_free(nonNull(SSL_new(made.ctx), 'SSL_new'));
 	t.pass();
 });

@@ -44,38 +44,41 @@ function honest(t: ExecutionContext): Promise<PeerServer> {
 	return server(t, 'leaf', '-cert_chain', store.path('middle.cert'));
 }
 
-interface Witness {
+interface ObservedContext {
 	readonly context: ClientContext;
-	/** What was looked for, and whether it was found. */
+	/** For each lookup, whether the chain was found. */
 	readonly found: boolean[];
-	/** Verdicts that were kept. */
-	readonly kept: VerifiedChain[];
+	/** Chains that were stored. */
+	readonly stored: VerifiedChain[];
 }
 
-/** An application that trusts the root, with a look at what it remembers. */
-function witness(t: ExecutionContext, init: Parameters<typeof applicationFor>[1] = {}): Witness {
+/** A context that trusts the root, with a record of what its cache is asked. */
+function observedContext(
+	t: ExecutionContext,
+	init: Parameters<typeof applicationFor>[1] = {},
+): ObservedContext {
 	const context = applicationFor(t, {CAfile: store.path('root.cert'), ...init});
-	const {verifiedChains: verdicts} = context;
+	const {verifiedChains: cache} = context;
 	const found: boolean[] = [];
-	const kept: VerifiedChain[] = [];
-	const [find, keep] = [verdicts.find.bind(verdicts), verdicts.keep.bind(verdicts)];
-	verdicts.find = (name, now) => {
-		const verdict = find(name, now);
-		found.push(verdict !== undefined);
-		return verdict;
+	const stored: VerifiedChain[] = [];
+	const [find, add] = [cache.find.bind(cache), cache.store.bind(cache)];
+	cache.find = (key, now) => {
+		const chain = find(key, now);
+		found.push(chain !== undefined);
+		return chain;
 	};
-	verdicts.keep = (name, verdict, now, expires) => {
-		kept.push(verdict);
-		keep(name, verdict, now, expires);
+	cache.store = (key, chain, now, expires) => {
+		stored.push(chain);
+		add(key, chain, now, expires);
 	};
-	return {context, found, kept};
+	return {context, found, stored};
 }
 
-/** What a handshake comes to. */
+/** The report of one handshake. */
 async function visit(
 	t: ExecutionContext,
 	{port}: PeerServer,
-	{context}: Witness,
+	{context}: ObservedContext,
 	start: Partial<ClientStart> = {},
 ): Promise<HandshakeReport> {
 	const connection = await connectedTo(t, port, context, {
@@ -84,7 +87,7 @@ async function visit(
 		...start,
 	});
 	const report = connection.report();
-	/* openssl(1) serves one after the other. */
+	/* openssl(1) serves one connection at a time. */
 	connection.shutdown();
 	return report;
 }
@@ -99,61 +102,61 @@ const verdictOf = ({peer_status: status}: HandshakeReport): string =>
 		.map(([, word]) => word)
 		.join(' ');
 
-test('a verdict is found under its name, until the first certificate expires or an hour is over', t => {
-	const verdicts = new VerifiedChainCache();
-	const verdict = {peername: 'mx'};
-	verdicts.keep('a', verdict, 1000, 5000);
-	t.is(verdicts.find('a', 1000), verdict);
-	t.is(verdicts.find('b', 1000), undefined);
-	t.is(verdicts.find('a', 4999), verdict);
-	t.is(verdicts.find('a', 5000), undefined);
-	verdicts.keep('c', verdict, 0, Infinity);
-	t.is(verdicts.find('c', HOUR - 1), verdict);
-	t.is(verdicts.find('c', HOUR), undefined);
+test('a chain is found until its first certificate expires, or for an hour', t => {
+	const cache = new VerifiedChainCache();
+	const chain = {peername: 'mx'};
+	cache.store('a', chain, 1000, 5000);
+	t.is(cache.find('a', 1000), chain);
+	t.is(cache.find('b', 1000), undefined);
+	t.is(cache.find('a', 4999), chain);
+	t.is(cache.find('a', 5000), undefined);
+	cache.store('c', chain, 0, Infinity);
+	t.is(cache.find('c', HOUR - 1), chain);
+	t.is(cache.find('c', HOUR), undefined);
 });
 
-test('a clock that is set back ends it', t => {
-	const verdicts = new VerifiedChainCache();
-	verdicts.keep('a', {peername: undefined}, 1000, 5000);
-	t.is(verdicts.find('a', 999), undefined);
-	t.is(verdicts.find('a', 1000), undefined);
+test('a clock that is set back drops the entry', t => {
+	const cache = new VerifiedChainCache();
+	cache.store('a', {peername: undefined}, 1000, 5000);
+	t.is(cache.find('a', 999), undefined);
+	t.is(cache.find('a', 1000), undefined);
 });
 
-test('a certificate that has no time left, or none that is known, is good for this once', t => {
-	const verdicts = new VerifiedChainCache();
-	verdicts.keep('a', {peername: undefined}, 1000, 0);
-	t.is(verdicts.find('a', 1000), undefined);
+test('a certificate without a remaining lifetime is not cached', t => {
+	const cache = new VerifiedChainCache();
+	cache.store('a', {peername: undefined}, 1000, 0);
+	t.is(cache.find('a', 1000), undefined);
 });
 
-test('there are never more than 500, and the oldest goes first', t => {
-	const verdicts = new VerifiedChainCache();
+test('the cache has at most 500 entries and drops the least recently used one', t => {
+	const cache = new VerifiedChainCache();
 	for (let index = 0; index < 501; index++) {
-		verdicts.keep(String(index), {peername: String(index)}, 0, HOUR);
+		cache.store(String(index), {peername: String(index)}, 0, HOUR);
 	}
 
-	t.is(verdicts.find('0', 1), undefined);
-	t.deepEqual(verdicts.find('1', 1), {peername: '1'});
-	t.deepEqual(verdicts.find('500', 1), {peername: '500'});
+	t.is(cache.find('0', 1), undefined);
+	t.deepEqual(cache.find('1', 1), {peername: '1'});
+	t.deepEqual(cache.find('500', 1), {peername: '500'});
 });
 
-test.serial('a chain that was found good is found again, and all that is said of it is the same', async t => {
+test.serial('a verified chain is found again, with the same report and log lines', async t => {
 	const lines = collectLog();
 	const peer = await honest(t);
-	const seen = witness(t, {log_level: '1'});
+	const seen = observedContext(t, {log_level: '1'});
 	const first = await visit(t, peer, seen);
 	const firstLines = lines.splice(0);
 	const second = await visit(t, peer, seen);
 	t.deepEqual(seen.found, [false, true]);
-	t.deepEqual(seen.kept, [{peername: 'mx.example.com'}]);
+	t.deepEqual(seen.stored, [{peername: 'mx.example.com'}]);
 	t.is(verdictOf(first), 'trusted matched secured');
 	t.deepEqual(second, first);
 	t.deepEqual(lines, firstLines);
 });
 
-test.serial('the name that was matched is logged from memory, too', async t => {
+test.serial('the matched name is logged for a cached chain, too', async t => {
 	const lines = collectLog();
 	const peer = await honest(t);
-	const seen = witness(t, {log_level: 'certmatch'});
+	const seen = observedContext(t, {log_level: 'certmatch'});
 	await visit(t, peer, seen, {log_level: 'certmatch'});
 	const firstLines = lines.splice(0);
 	await visit(t, peer, seen, {log_level: 'certmatch'});
@@ -162,31 +165,31 @@ test.serial('the name that was matched is logged from memory, too', async t => {
 	t.deepEqual(lines, firstLines);
 });
 
-test.serial('what is logged certificate by certificate is verified each time', async t => {
+test.serial('a chain is verified each time when every certificate is logged', async t => {
 	const lines = collectLog();
 	const peer = await honest(t);
-	const seen = witness(t, {log_level: '2'});
+	const seen = observedContext(t, {log_level: '2'});
 	await visit(t, peer, seen);
 	await visit(t, peer, seen);
 	t.deepEqual(seen.found, []);
 	t.is(lines.filter(line => line.includes('verify=1')).length, 2 * 3);
 });
 
-test.serial('a name that was not asked for is not found with the chain', async t => {
+test.serial('a chain that was verified for one name is not found for another', async t => {
 	const peer = await honest(t);
-	const seen = witness(t);
+	const seen = observedContext(t);
 	t.is(verdictOf(await visit(t, peer, seen)), 'trusted matched secured');
 	const wrong = {matchargv: ['wrong.example.com']};
 	t.is(verdictOf(await visit(t, peer, seen, wrong)), '');
 	t.is(verdictOf(await visit(t, peer, seen, wrong)), '');
 	t.is(verdictOf(await visit(t, peer, seen, {matchargv: ['other.example.com']})), 'trusted matched secured');
 	t.deepEqual(seen.found, [false, false, false, false]);
-	t.is(seen.kept.length, 2);
+	t.is(seen.stored.length, 2);
 });
 
-test.serial('what is good enough without a name is not with one', async t => {
+test.serial('a chain that was verified without a name is not found with one', async t => {
 	const peer = await honest(t);
-	const seen = witness(t);
+	const seen = observedContext(t);
 	const may = {tls_level: MAY, matchargv: []};
 	t.is(verdictOf(await visit(t, peer, seen, may)), 'trusted');
 	t.is(verdictOf(await visit(t, peer, seen, {matchargv: ['wrong.example.com']})), '');
@@ -194,33 +197,33 @@ test.serial('what is good enough without a name is not with one', async t => {
 	t.deepEqual(seen.found, [false, false, true]);
 });
 
-test.serial('an impostor whose certificates have the same names is not taken for the other', async t => {
+test.serial('a chain of other certificates with the same names is not found', async t => {
 	const [peer, impostor] = [await honest(t), await server(t, 'false-leaf')];
-	const seen = witness(t);
+	const seen = observedContext(t);
 	t.is(verdictOf(await visit(t, peer, seen)), 'trusted matched secured');
 	t.is(verdictOf(await visit(t, impostor, seen)), '');
 	t.is(verdictOf(await visit(t, impostor, seen)), '');
 	t.deepEqual(seen.found, [false, false, false]);
-	t.is(seen.kept.length, 1);
+	t.is(seen.stored.length, 1);
 });
 
-test.serial('the same certificate in another chain is verified anew', async t => {
+test.serial('the same certificate in another chain is verified again', async t => {
 	const [peer, alone] = [await honest(t), await server(t, 'leaf')];
-	const seen = witness(t);
+	const seen = observedContext(t);
 	t.is(verdictOf(await visit(t, peer, seen)), 'trusted matched secured');
 	t.is(verdictOf(await visit(t, alone, seen)), '');
 	t.deepEqual(seen.found, [false, false]);
 });
 
-test.serial('another context has to find out for itself', async t => {
+test.serial('contexts do not share verified chains', async t => {
 	const peer = await honest(t);
-	t.is(verdictOf(await visit(t, peer, witness(t))), 'trusted matched secured');
-	t.is(verdictOf(await visit(t, peer, witness(t, {CAfile: store.path('false-root.cert')}))), '');
+	t.is(verdictOf(await visit(t, peer, observedContext(t))), 'trusted matched secured');
+	t.is(verdictOf(await visit(t, peer, observedContext(t, {CAfile: store.path('false-root.cert')}))), '');
 });
 
-test.serial('records of DNS are looked at each time', async t => {
+test.serial('TLSA records are checked each time', async t => {
 	const peer = await honest(t);
-	const seen = witness(t);
+	const seen = observedContext(t);
 	const dane = {tls_level: 6, dane: {domain: 'mx.example.com', tlsa: [tlsaOfNobody]}};
 	t.is(verdictOf(await visit(t, peer, seen)), 'trusted matched secured');
 	t.is(verdictOf(await visit(t, peer, seen, dane)), '');
@@ -229,13 +232,13 @@ test.serial('records of DNS are looked at each time', async t => {
 
 const tlsaOfNobody = {usage: 3, selector: 1, mtype: 1, data: new Uint8Array(32)};
 
-test.serial('a certificate that expires is not good any longer', async t => {
+test.serial('an expired certificate is rejected although its chain was cached', async t => {
 	const lines = collectLog();
 	const LIFE = 5000;
 	const end = new Date(Date.now() + LIFE).toISOString().replaceAll(/[-:T]|\.\d+/g, '');
 	store.make('brief', {extensions: named, issuer: 'root', notAfter: end});
 	const peer = await server(t, 'brief');
-	const seen = witness(t);
+	const seen = observedContext(t);
 	t.is(verdictOf(await visit(t, peer, seen)), 'trusted matched secured');
 	await delay(LIFE + 1000);
 	t.is(verdictOf(await visit(t, peer, seen)), '');
