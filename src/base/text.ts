@@ -49,7 +49,7 @@ export function fromBytes(text: string): string {
 	return Buffer.from(text, 'latin1').toString();
 }
 
-/** The message of whatever was thrown. */
+/** The message of an error, or the text of any other value that was thrown. */
 export function errorText(reason: unknown): string {
 	return reason instanceof Error ? reason.message : String(reason);
 }
@@ -58,4 +58,21 @@ export function errorText(reason: unknown): string {
 export function hexText(bytes: Uint8Array, separator = ''): string {
 	const digits = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString('hex').toUpperCase();
 	return separator === '' ? digits : digits.replaceAll(/..(?=.)/g, `$&${separator}`);
+}
+
+/**
+ * Decodes base64 as Postfix does. Node.js skips characters that are not base64, where Postfix rejects the text.
+ *
+ * Note: Postfix ignores what follows the first padding character, except that the length of the whole text
+ * must be a multiple of four.
+ *
+ * @returns undefined for malformed text. Source: base64_decode_opt(), postfix src/util/base64_code.c.
+ */
+export function decodeBase64(text: string): Buffer | undefined {
+	const padding = text.indexOf('=');
+	const digits = padding < 0 ? text : text.slice(0, padding);
+	const misplaced = padding >= 0 && padding % 4 < 2;
+	return text.length % 4 === 0 && !misplaced && /^[A-Za-z0-9+/]*$/.test(digits)
+		? Buffer.from(digits, 'base64')
+		: undefined;
 }

@@ -2,12 +2,14 @@
 /* NAME
 /*	client-role-sessions 3
 /* SUMMARY
-/*	sessions that servers give us: those of this process, and tlsmgr(8)
+/*	stores the TLS sessions of the client role
 /* DESCRIPTION
-/*	tlsmgr(8) says whether sessions of a cache type are kept at all,
-/*	and for how long. If so, what a server gives us is kept in this
-/*	process and, sooner or later, with tlsmgr(8), and looked for in
-/*	that order.
+/*	tlsmgr(8) determines whether sessions of a cache type are stored,
+/*	and for how long. If so, a session from a server is stored in this
+/*	process and, after a short delay, with tlsmgr(8). A lookup searches
+/*	this process first.
+/* SEE ALSO
+/*	session-cache(3), decoded-sessions(3), update-queue(3)
 /*--*/
 
 import {cacheKey} from '../base/cache-key.ts';
@@ -23,35 +25,39 @@ import type {TlsmgrClient} from '../tlsmgr/tlsmgr-client.ts';
 import {UpdateQueue} from '../tlsmgr/update-queue.ts';
 
 /**
- * Names of sessions in this process. The first session of a name has 14 kilobytes, with a chain of two
- * certificates; those that follow from it have one each, as they share the chain. Some megabytes together.
+ * Keys in the cache of this process, per cache type. The first session of a key takes 14 kilobytes, with a chain
+ * of two certificates; the sessions that follow from it take one kilobyte each, because they share the chain.
+ * The total is some megabytes.
  */
-const NAME_LIMIT = 200;
-/** Names whose last session from tlsmgr(8) this process remembers, with four kilobytes each. */
-const PARSED_LIMIT = 100;
+const CACHED_KEY_LIMIT = 200;
+/** Keys whose last session from tlsmgr(8) is cached in decoded form, with four kilobytes each. */
+const DECODED_KEY_LIMIT = 100;
 
-/** The cache types of the client role: those of its clients. */
+/** The cache types of the client role: those of smtp(8) and lmtp(8). */
 const cacheTypes = ['smtp', 'lmtp'] as const;
 
-/** Keeps sessions. Disposal disposes them. */
+/* The sessions of a cache type. */
+interface LocalCache {
+	readonly timeout: Seconds;
+	readonly sessions: SessionCache<StoredSession>;
+}
+
+/** Stores sessions, which it owns. Disposal disposes them. */
 export class ClientRoleSessions implements SessionStore, Disposable {
 	readonly digestLists: boolean;
 	readonly #tlsmgr: TlsmgrClient;
 	readonly #updates: UpdateQueue;
-	readonly #parsed = new DecodedSessionCache(PARSED_LIMIT, decodeSession);
-	readonly #caches = new Map<
-		string,
-		{readonly timeout: Seconds; readonly own: SessionCache<StoredSession>}
-	>();
+	readonly #decoded = new DecodedSessionCache(DECODED_KEY_LIMIT, decodeSession);
+	readonly #caches = new Map<string, LocalCache>();
 
-	/** @param manager - borrowed. */
+	/** @param tlsmgr - borrowed. */
 	constructor(tlsmgr: TlsmgrClient, clock: DeadlineClock, {digestLists}: ReleaseFeatures) {
 		this.#tlsmgr = tlsmgr;
 		this.#updates = new UpdateQueue(tlsmgr, clock);
 		this.digestLists = digestLists;
 	}
 
-	/** Learns which sessions are kept. Until then, and when nobody can tell, none are. */
+	/** Asks tlsmgr(8) which sessions are stored. Until the reply, and without a reply, no session is stored. */
 	async loadCachePolicies(): Promise<void> {
 		await Promise.all(
 			cacheTypes.map(async type => {
@@ -60,61 +66,62 @@ export class ClientRoleSessions implements SessionStore, Disposable {
 					const {timeout} = policy;
 					this.#caches.set(type, {
 						timeout,
-						own: new SessionCache(NAME_LIMIT, toMilliseconds(timeout), now),
+						sessions: new SessionCache(CACHED_KEY_LIMIT, toMilliseconds(timeout), now),
 					});
 				}
 			}),
 		);
 	}
 
-	/** For how long sessions of a type are kept; undefined when they are not. */
+	/** How long sessions of a type are stored; undefined if they are not stored. */
 	timeoutOf(cacheType: string): Seconds | undefined {
 		return this.#caches.get(cacheType)?.timeout;
 	}
 
 	find(
-		{cacheType, key, localCacheKey: ownKey}: Resumption,
+		{cacheType, key, localCacheKey}: Resumption,
 		done: (session: StoredSession | undefined) => void,
 	): void {
-		const own = this.#caches.get(cacheType)?.own.take(ownKey);
-		if (own === undefined) {
-			this.#tlsmgr.lookup(cacheType, key, bytes =>
-				done(bytes === undefined ? undefined : this.#parsed.parse(cacheKey(cacheType, key), bytes)),
-			);
-		} else {
-			done(own);
+		const session = this.#caches.get(cacheType)?.sessions.take(localCacheKey);
+		if (session !== undefined) {
+			done(session);
+			return;
 		}
+
+		this.#tlsmgr.lookup(cacheType, key, bytes =>
+			done(bytes === undefined ? undefined : this.#decoded.decode(cacheKey(cacheType, key), bytes)),
+		);
 	}
 
-	store({cacheType, key, localCacheKey: ownKey}: Resumption, session: StoredSession): void {
+	store({cacheType, key, localCacheKey}: Resumption, session: StoredSession): void {
 		const copy = session.copy();
 		if (copy !== undefined) {
 			this.#updates.update(cacheType, key, copy);
 		}
 
-		const own = this.#caches.get(cacheType)?.own;
-		if (own === undefined) {
+		const sessions = this.#caches.get(cacheType)?.sessions;
+		if (sessions === undefined) {
 			session[Symbol.dispose]();
 		} else {
-			own.put(ownKey, session);
+			sessions.put(localCacheKey, session);
 		}
 	}
 
-	remove({cacheType, key, localCacheKey: ownKey}: Resumption): void {
-		this.#caches.get(cacheType)?.own.drop(ownKey);
+	remove({cacheType, key, localCacheKey}: Resumption): void {
+		this.#caches.get(cacheType)?.sessions.delete(localCacheKey);
 		this.#updates.delete(cacheType, key);
 	}
 
-	/** Has tlsmgr(8) store what is not stored yet. Calls `done` soon, whatever becomes of it. */
+	/** Sends all pending updates to tlsmgr(8). Calls `done` when they are complete, or after a time limit. */
 	flush(done: () => void): void {
 		this.#updates.flush(done);
 	}
 
 	[Symbol.dispose](): void {
 		this.#updates[Symbol.dispose]();
-		this.#parsed[Symbol.dispose]();
-		for (const {own} of this.#caches.values()) {
-			own[Symbol.dispose]();
+		this.#decoded[Symbol.dispose]();
+		for (const {sessions} of this.#caches.values()) {
+			sessions[Symbol.dispose]();
 		}
 	}
 }

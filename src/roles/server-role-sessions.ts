@@ -2,11 +2,10 @@
 /* NAME
 /*	server-role-sessions 3
 /* SUMMARY
-/*	sessions that clients come back with: those of tlsmgr(8)
+/*	stores the TLS sessions and ticket keys of the server role
 /* DESCRIPTION
-/*	All processes of Postfix that clients may meet share these
-/*	sessions and the keys of their tickets, and tlsmgr(8) has them.
-/*	This process only remembers the keys.
+/*	tlsmgr(8) stores the sessions and the ticket keys for all server
+/*	processes of Postfix. This process only caches the keys.
 /*--*/
 
 import type {Seconds} from '../base/units.ts';
@@ -20,35 +19,35 @@ import type {TicketKey} from '../wire/ticket-key.ts';
 /** The cache type of servers. */
 const CACHE_TYPE = 'smtpd';
 
-const nothing: ServerSessionPolicy = {cachable: false, timeout: 0 as Seconds};
+const noSessions: ServerSessionPolicy = {cachable: false, timeout: 0 as Seconds};
 
-/** Keeps sessions of clients. */
+/** Stores sessions of clients with tlsmgr(8). */
 export class ServerRoleSessions implements ServerSessions {
 	readonly perService: boolean;
 	readonly #tlsmgr: TlsmgrClient;
 	readonly #keys = new TicketKeys();
-	#policy = nothing;
+	#policy = noSessions;
 
-	/** @param manager - borrowed. */
+	/** @param tlsmgr - borrowed. */
 	constructor(tlsmgr: TlsmgrClient, {serviceSessions}: ReleaseFeatures) {
 		this.#tlsmgr = tlsmgr;
 		this.perService = serviceSessions;
 	}
 
-	/** Learns how sessions are kept. Until then, and when nobody can tell, they are not. */
-	async learn(): Promise<void> {
-		this.#policy = (await cachePolicy(this.#tlsmgr, CACHE_TYPE)) ?? nothing;
+	/** Asks tlsmgr(8) how sessions are stored. Until the reply, and without a reply, no session is stored. */
+	async loadCachePolicy(): Promise<void> {
+		this.#policy = (await cachePolicy(this.#tlsmgr, CACHE_TYPE)) ?? noSessions;
 	}
 
 	policyOf(cacheType: string): ServerSessionPolicy {
-		return cacheType === CACHE_TYPE ? this.#policy : nothing;
+		return cacheType === CACHE_TYPE ? this.#policy : noSessions;
 	}
 
 	find(cacheType: string, key: string, done: (session: Uint8Array | undefined) => void): void {
 		this.#tlsmgr.lookup(cacheType, key, done);
 	}
 
-	keep(cacheType: string, key: string, session: Uint8Array): void {
+	store(cacheType: string, key: string, session: Uint8Array): void {
 		this.#tlsmgr.update(cacheType, key, session);
 	}
 
@@ -57,9 +56,9 @@ export class ServerRoleSessions implements ServerSessions {
 		timeout: Seconds,
 		done: (key: TicketKey | undefined) => void,
 	): void {
-		const known = this.#keys.find(name, Math.floor(Date.now() / 1000), timeout);
-		if (known !== undefined) {
-			done(known);
+		const cached = this.#keys.find(name, Math.floor(Date.now() / 1000), timeout);
+		if (cached !== undefined) {
+			done(cached);
 			return;
 		}
 

@@ -80,7 +80,7 @@ export class ServerRole {
 
 		this.#configured = true;
 		watch(serverCredentialFiles(this.#configuration, requirements));
-		const [maps] = await Promise.all([this.#readMaps(), this.#sessions.learn()]);
+		const [maps] = await Promise.all([this.#readMaps(), this.#sessions.loadCachePolicy()]);
 		if (maps === undefined) {
 			return;
 		}

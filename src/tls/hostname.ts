@@ -2,19 +2,23 @@
 /* NAME
 /*	hostname 3
 /* SUMMARY
-/*	what a host name looks like
+/*	validates host names
 /* DESCRIPTION
-/*	The names that Postfix takes for host names: not quite those of the
-/*	standards, since underscores are common; and their lower case.
+/*	Accepts the names that Postfix accepts. Unlike the standards,
+/*	Postfix accepts underscores, because they are common. Converts
+/*	names to lower case.
 /* SEE ALSO
 /*	postfix src/util/valid_hostname.c
 /*--*/
 
-/* Bytes. Source: valid_hostname.h. */
+/* In bytes. Source: postfix src/util/valid_hostname.h. */
 const NAME_LIMIT = 255;
 const LABEL_LIMIT = 63;
 
-/** Whether a text is a host name: labels of letters, digits, underscores and inner hyphens, not all of them numbers. */
+/**
+ * Whether a text is a host name: labels of letters, digits, underscores and inner hyphens, and at least one
+ * character that is not a digit.
+ */
 export function isHostname(text: string): boolean {
 	return text.length <= NAME_LIMIT && /[^\d.]/.test(text) && text.split('.').every(label => isLabel(label));
 }

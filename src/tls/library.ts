@@ -2,12 +2,12 @@
 /* NAME
 /*	library 3
 /* SUMMARY
-/*	start of the OpenSSL library, and its error queue in the log
+/*	initializes the OpenSSL library and logs its error queue
 /* DESCRIPTION
-/*	OpenSSL initializes itself once, at its first use, and cannot be
-/*	told otherwise afterwards. So tls_config_file and tls_config_name
-/*	are applied before anything else is called, and what became of
-/*	that is final for the process.
+/*	OpenSSL initializes itself once, on first use, and cannot be
+/*	configured afterwards. So tls_config_file and tls_config_name are
+/*	applied before any other call. The first result applies for the
+/*	lifetime of the process.
 /* SEE ALSO
 /*	postfix src/tls/tls_misc.c, tls_library_init()
 /*--*/
@@ -42,14 +42,15 @@ export function printErrors(): void {
 	}
 }
 
+/* The result of the first call of startLibrary(): OpenSSL has one state per process. */
 let started: boolean | undefined;
 
 /**
- * Starts the library, once.
+ * Initializes the library. Only the first call has an effect; later calls return its result.
  *
  * @param configFile - tls_config_file: `default`, `none` or an absolute path.
  * @param configName - tls_config_name: the application section, or empty.
- * @returns false when TLS cannot be used; the reason has been logged.
+ * @returns false if TLS cannot be used; the reason has been logged.
  */
 export function startLibrary(configFile: string, configName: string): boolean {
 	started ??= start(configFile, configName);

@@ -4,8 +4,8 @@
 /* SUMMARY
 /*	TLS log levels
 /* DESCRIPTION
-/*	A log level is a list of numbers and words; together they make a
-/*	mask. Each kind of line asks for the bits that let it through.
+/*	A log level is a list of numbers and keywords. It is converted to a
+/*	bit mask. Each kind of log line requires certain bits.
 /* SEE ALSO
 /*	postfix src/tls/tls_misc.c, tls_log_mask()
 /*--*/
@@ -33,7 +33,7 @@ const debug = routine | TLS_LOG_VERBOSE | TLS_LOG_CACHE | TLS_LOG_DEBUG;
 const expert = debug | TLS_LOG_TLSPKTS;
 const developer = expert | TLS_LOG_ALLPKTS;
 
-const words: ReadonlyMap<string, number> = new Map([
+const keywords: ReadonlyMap<string, number> = new Map([
 	['0', TLS_LOG_NONE],
 	['none', TLS_LOG_NONE],
 	['1', routine],
@@ -42,7 +42,7 @@ const words: ReadonlyMap<string, number> = new Map([
 	['debug', debug],
 	['3', expert],
 	['ssl-expert', expert],
-	...['4', '5', '6', '7', '8', '9', 'ssl-developer'].map(word => [word, developer] as const),
+	...['4', '5', '6', '7', '8', '9', 'ssl-developer'].map(keyword => [keyword, developer] as const),
 	['summary', TLS_LOG_SUMMARY],
 	['untrusted', TLS_LOG_UNTRUSTED],
 	['peercert', TLS_LOG_PEERCERT],
@@ -56,57 +56,54 @@ const words: ReadonlyMap<string, number> = new Map([
 	['ssl-session-packet-dump', TLS_LOG_TLSPKTS | TLS_LOG_ALLPKTS],
 ]);
 
-/* Once per process. */
-let warnedOfTrace = false;
+/* The warning is logged once per process. */
+let traceWarned = false;
 
 /**
  * The mask of a log level.
  *
- * @param parameter - name of the parameter, for the warning about an unknown word; the mask is 0 then.
- * @param behavior - of the release: not all know all words.
+ * @param parameter - its name, for the warning about an unknown keyword; then the mask is 0.
+ * @param features - not all releases know all keywords.
  */
 export function logMask(parameter: string, level: string, features: ReleaseFeatures): number {
 	let mask = 0;
-	for (const word of splitList(level)) {
-		const name = word.toLowerCase();
-		const bits = isWord(name, features) ? words.get(name) : undefined;
+	for (const token of splitList(level)) {
+		const keyword = token.toLowerCase();
+		const bits = isSupported(keyword, features) ? keywords.get(keyword) : undefined;
 		if (bits === undefined) {
-			warning(`unknown ${parameter} value "${word}" in "${level}"`);
+			warning(`unknown ${parameter} value "${token}" in "${level}"`);
 			return 0;
 		}
 
 		mask |= bits;
 	}
 
-	if ((mask & TLS_LOG_TRACE) !== 0 && !warnedOfTrace) {
-		/* What stock says where its OpenSSL cannot trace. */
+	if ((mask & TLS_LOG_TRACE) !== 0 && !traceWarned) {
+		/* As stock does if its OpenSSL has no trace support. */
 		warning(`${parameter}: ignoring "trace" log level: this program writes no protocol traces`);
-		warnedOfTrace = true;
+		traceWarned = true;
 	}
 
 	return mask;
 }
 
-/* The one came with the verification of OpenSSL, the other with log levels of connections. */
-function isWord(
-	name: string,
-	{legacyVerification: ownVerification, logLevelPerConnection: logsPerConnection}: ReleaseFeatures,
-): boolean {
-	return !((name === 'dane' && ownVerification) || (name === 'trace' && !logsPerConnection));
+/* Postfix 3.6 has added "dane", together with verification by OpenSSL; 3.12 has added "trace". */
+function isSupported(keyword: string, {legacyVerification, logLevelPerConnection}: ReleaseFeatures): boolean {
+	return !((keyword === 'dane' && legacyVerification) || (keyword === 'trace' && !logLevelPerConnection));
 }
 
 /**
- * The mask of a connection: its own where the release has such, otherwise that of its context.
+ * The mask of a connection: that of its settings, or, before Postfix 3.12, that of its SSL_CTX.
  *
- * @param ofContext - the mask of the properties that select the context.
- * @param start - the properties of the connection.
+ * @param contextMask - the mask of the SSL_CTX.
+ * @param start - the settings of the connection.
  */
 export function connectionLogMask(
-	ofContext: number,
+	contextMask: number,
 	{log_param, log_level}: {readonly log_param?: string | undefined; readonly log_level?: string | undefined},
 	features: ReleaseFeatures,
 ): number {
 	return features.logLevelPerConnection && log_param !== undefined && log_level !== undefined
 		? logMask(log_param, log_level, features)
-		: ofContext;
+		: contextMask;
 }

@@ -2,15 +2,16 @@
 /* NAME
 /*	option-lists 3
 /* SUMMARY
-/*	Postfix's words for protocols, ciphers and options
+/*	parses the protocol, cipher and option lists of Postfix
 /* DESCRIPTION
-/*	Conversion of parameter values to what OpenSSL takes. Where a word
-/*	cannot be used, the result says so or a warning is logged; which
-/*	of the two is Postfix's choice.
+/*	Converts parameter values to values for OpenSSL. For an invalid
+/*	keyword, the result contains the error or a warning is logged, as
+/*	in Postfix.
 /* SEE ALSO
 /*	postfix src/tls/tls_misc.c
 /*--*/
 
+import {Lru} from '../base/lru.ts';
 import {splitList} from '../base/text.ts';
 import {
 	SSL_OP_ALL,
@@ -38,17 +39,18 @@ import {warning} from '../log/log.ts';
 
 /* Protocols */
 
-/** The protocol versions that a list leaves. */
+/** The protocol versions that a list enables. */
 export interface ProtocolRange {
-	/** SSL_OP_NO_… bits of the versions that are off. */
+	/** SSL_OP_NO_… bits of the disabled versions. */
 	readonly disabled: number;
-	/** Lowest and highest version number on the wire; 0 for no limit. */
+	/** Lowest version, as in the protocol; 0: no limit. */
 	readonly minimum: number;
+	/** Highest version, as in the protocol; 0: no limit. */
 	readonly maximum: number;
 }
 
 const protocols: ReadonlyMap<string, {readonly version: number; readonly off: number}> = new Map([
-	/* SSLv2 is a known word without a meaning. */
+	/* SSLv2 is accepted and has no effect. */
 	['sslv2', {version: 0x0002, off: 0}],
 	['sslv3', {version: 0x0300, off: SSL_OP_NO_SSLv3}],
 	['tlsv1', {version: 0x0301, off: SSL_OP_NO_TLSv1}],
@@ -62,23 +64,28 @@ const everyProtocol = [...protocols.values()].reduce((all, {off}) => all | off, 
 /**
  * Parses a protocol list such as `>=TLSv1` or `!SSLv2, !SSLv3`.
  *
- * @param limits - whether the release knows `>=` and `<=`.
- * @returns undefined when it is invalid. Source: tls_proto_mask_lims(), postfix src/tls/tls_misc.c.
+ * @param limits - whether the release supports `>=` and `<=`.
+ * @returns undefined if the list is invalid. Source: tls_proto_mask_lims(), postfix src/tls/tls_misc.c.
  */
 export function parseProtocols(list: string, limits = true): ProtocolRange | undefined {
-	const known = limits ? ranges : rangesWithoutLimits;
-	const range = known.get(list) ?? rangeOf(list, limits);
-	/* Requests of a site have two or three of them. What is wrong is told each time. */
-	if (range !== undefined && known.size < RANGES) {
-		known.set(list, range);
+	const cache = limits ? ranges : rangesWithoutLimits;
+	const cached = cache.get(list);
+	if (cached !== undefined) {
+		return cached;
+	}
+
+	const range = rangeOf(list, limits);
+	/* An invalid list is not cached: the requests of a site contain two or three valid ones. */
+	if (range !== undefined) {
+		cache.set(list, range);
 	}
 
 	return range;
 }
 
-const RANGES = 100;
-const ranges = new Map<string, ProtocolRange>();
-const rangesWithoutLimits = new Map<string, ProtocolRange>();
+const RANGE_LIMIT = 100;
+const ranges = new Lru<string, ProtocolRange>(RANGE_LIMIT);
+const rangesWithoutLimits = new Lru<string, ProtocolRange>(RANGE_LIMIT);
 
 function rangeOf(list: string, limits: boolean): ProtocolRange | undefined {
 	let included = 0;
@@ -119,7 +126,7 @@ function rangeOf(list: string, limits: boolean): ProtocolRange | undefined {
 	return {disabled: disabled >>> 0, minimum, maximum};
 }
 
-/** Postfix's own mask of protocols that are off, from SSL_OP_NO_ bits. Source: postfix src/tls/tls.h, TLS_PROTOCOL_. */
+/** Converts SSL_OP_NO_ bits to Postfix's mask of disabled protocols. Source: postfix src/tls/tls.h, TLS_PROTOCOL_. */
 export function disabledVersions(disabled: number): number {
 	let mask = 0;
 	for (const {version, off} of protocols.values()) {
@@ -149,7 +156,7 @@ function versionOf(text: string): number | undefined {
 
 /* Ciphers */
 
-/** The cipher lists behind the grades. */
+/** The cipher lists of the grades. */
 export interface CipherGrades {
 	readonly tls_high_cipherlist: string;
 	readonly tls_medium_cipherlist: string;
@@ -158,16 +165,16 @@ export interface CipherGrades {
 	readonly tls_null_cipherlist: string;
 }
 
-/** An OpenSSL cipher list, or why there is none. */
+/** An OpenSSL cipher list, or the invalid part of the request. */
 export type CipherList =
 	| {readonly list: string}
 	| {readonly invalidGrade: string}
 	| {readonly invalidExclusion: string};
 
 /**
- * The cipher list of a grade less exclusions.
+ * The cipher list of a grade, without exclusions.
  *
- * Releases from 3.8 on have no low and export list, or an empty one: those grades are medium there.
+ * From Postfix 3.8 on the low and export lists are empty or do not exist: these grades are the same as medium.
  * Source: tls_set_ciphers(), postfix src/tls/tls_misc.c.
  */
 export function cipherList(grades: CipherGrades, grade: string, exclusions: string): CipherList {
@@ -207,7 +214,7 @@ function gradeList(grades: CipherGrades, grade: string): string | undefined {
 
 /* Options */
 
-/* Zero: a work-around that the library no longer has. */
+/* Zero: OpenSSL no longer has this workaround. */
 const workarounds: ReadonlyMap<string, number> = new Map([
 	...[
 		'MICROSOFT_SESS_ID_BUG',
@@ -221,7 +228,7 @@ const workarounds: ReadonlyMap<string, number> = new Map([
 		'SSLEAY_080_CLIENT_DH_BUG',
 		'TLS_D5_BUG',
 		'TLS_BLOCK_PADDING_BUG',
-	].map(word => [word, 0] as const),
+	].map(name => [name, 0] as const),
 	['LEGACY_SERVER_CONNECT', SSL_OP_LEGACY_SERVER_CONNECT],
 	['TLSEXT_PADDING', SSL_OP_TLSEXT_PADDING],
 	['DONT_INSERT_EMPTY_FRAGMENTS', SSL_OP_DONT_INSERT_EMPTY_FRAGMENTS],
@@ -239,16 +246,16 @@ const optional: ReadonlyMap<string, number> = new Map([
 	['ENABLE_MIDDLEBOX_COMPAT', SSL_OP_ENABLE_MIDDLEBOX_COMPAT],
 ]);
 
-/* What other parameters decide. */
+/* Options that other parameters control. */
 const managed = SSL_OP_CIPHER_SERVER_PREFERENCE | SSL_OP_IGNORE_UNEXPECTED_EOF | everyProtocol;
 
 /**
- * The option bits of a context.
+ * The option bits of an SSL_CTX.
  *
  * @param disabledWorkarounds - value of tls_disable_workarounds.
  * @param sslOptions - value of tls_ssl_options.
- * @param noRenegotiation - whatever tls_ssl_options says of it.
- * @returns a number of 32 bits, unsigned. Source: tls_bug_bits(), postfix src/tls/tls_misc.c.
+ * @param noRenegotiation - disables renegotiation, in addition to tls_ssl_options.
+ * @returns an unsigned 32-bit number. Source: tls_bug_bits(), postfix src/tls/tls_misc.c.
  */
 export function contextOptions(
 	disabledWorkarounds: string,
@@ -269,14 +276,14 @@ export function contextOptions(
 
 function bitsOf(parameter: string, text: string, names: ReadonlyMap<string, number>): number {
 	let bits = 0;
-	for (const word of splitList(text)) {
-		const named = names.get(word.toUpperCase());
+	for (const token of splitList(text)) {
+		const named = names.get(token.toUpperCase());
 		if (named !== undefined) {
 			bits |= named;
-		} else if (/^0x[0-9a-f]{1,8}$/i.test(word)) {
-			bits |= Number.parseInt(word, 16);
+		} else if (/^0x[0-9a-f]{1,8}$/i.test(token)) {
+			bits |= Number.parseInt(token, 16);
 		} else {
-			warning(`unknown ${parameter} value "${word}" in "${text}"`);
+			warning(`unknown ${parameter} value "${token}" in "${text}"`);
 		}
 	}
 

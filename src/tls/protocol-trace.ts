@@ -2,14 +2,14 @@
 /* NAME
 /*	protocol-trace 3
 /* SUMMARY
-/*	progress of a handshake in the log
+/*	logs the steps of a handshake and the bytes of a connection
 /* DESCRIPTION
-/*	At log level 2 and above OpenSSL tells of each step and alert; at
-/*	level 3 the log has the bytes of the handshake, at level 4 those
-/*	of the session.
+/*	From log level 2 on, OpenSSL reports each step and alert. Level 3
+/*	adds a dump of the handshake, and level 4 a dump of the whole
+/*	session.
 /* SECURITY
-/*	Bytes are those on the wire: what is encrypted there is encrypted
-/*	here.
+/*	A dump contains the bytes on the wire. Encrypted data stays
+/*	encrypted.
 /* SEE ALSO
 /*	postfix src/tls/tls_misc.c, tls_info_callback()
 /*	postfix src/tls/tls_bio_ops.c
@@ -40,28 +40,28 @@ import {info} from '../log/log.ts';
 /** For SSL_CTX_set_info_callback() and SSL_set_info_callback(). */
 export const infoCallback: InfoCallback = registerInfoCallback(logState);
 
-/** For BIO_set_callback_ex(): logs what goes over the wire. */
+/** For BIO_set_callback_ex(): logs the bytes that are read and written. */
 export const dumpCallback: BioCallback = registerBioCallback(dump);
 
 function logState(ssl: Ssl, where: number, result: number): void {
-	const who =
+	const operation =
 		(where & SSL_ST_CONNECT) !== 0 ? 'SSL_connect' : (where & SSL_ST_ACCEPT) !== 0 ? 'SSL_accept' : 'unknown';
 	if ((where & SSL_CB_LOOP) !== 0) {
-		info(`${who}:${SSL_state_string_long(ssl)}`);
+		info(`${operation}:${SSL_state_string_long(ssl)}`);
 	} else if ((where & SSL_CB_ALERT) !== 0) {
 		if ((result & 0xff) !== SSL3_AD_CLOSE_NOTIFY) {
-			const way = (where & SSL_CB_READ) !== 0 ? 'read' : 'write';
+			const direction = (where & SSL_CB_READ) !== 0 ? 'read' : 'write';
 			const kind = SSL_alert_type_string_long(result);
-			info(`SSL3 alert ${way}:${kind}:${SSL_alert_desc_string_long(result)}`);
+			info(`SSL3 alert ${direction}:${kind}:${SSL_alert_desc_string_long(result)}`);
 		}
 	} else if ((where & SSL_CB_EXIT) !== 0 && result === 0) {
-		info(`${who}:failed in ${SSL_state_string_long(ssl)}`);
-	} else if ((where & SSL_CB_EXIT) !== 0 && result < 0 && !waits(ssl, result)) {
-		info(`${who}:error in ${SSL_state_string_long(ssl)}`);
+		info(`${operation}:failed in ${SSL_state_string_long(ssl)}`);
+	} else if ((where & SSL_CB_EXIT) !== 0 && result < 0 && !isSuspended(ssl, result)) {
+		info(`${operation}:error in ${SSL_state_string_long(ssl)}`);
 	}
 }
 
-function waits(ssl: Ssl, result: number): boolean {
+function isSuspended(ssl: Ssl, result: number): boolean {
 	const code = SSL_get_error(ssl, result);
 	return (
 		code === SSL_ERROR_WANT_READ || code === SSL_ERROR_WANT_WRITE || code === SSL_ERROR_WANT_CLIENT_HELLO_CB
@@ -83,7 +83,7 @@ function dump({bio, way, address, wanted, result, bytes}: BioTransfer): void {
 	}
 }
 
-/** Octets in hexadecimal and as text, sixteen a line; what is blank at the end is left out. */
+/** A dump in hexadecimal and text, with 16 bytes per line. Trailing spaces and NULs are omitted. */
 export function dumpLines(bytes: Uint8Array): readonly string[] {
 	const size = bytes.findLastIndex(octet => octet !== 0 && octet !== 0x20) + 1;
 	const lines: string[] = [];

@@ -4,11 +4,13 @@
 /* SUMMARY
 /*	raw public keys instead of certificates, RFC 7250
 /* DESCRIPTION
-/*	Each side says which kinds of credential it can send and accept.
-/*	Here it is always a raw key first, then a certificate. OpenSSL has
-/*	this since 3.2; with an older one nothing is said.
+/*	Each side announces which kinds of credential it can send and
+/*	accept. This module announces raw public keys first, then
+/*	certificates. It requires OpenSSL 3.2; with an older release
+/*	nothing is announced.
 /* DIAGNOSTICS
-/*	A warning, the first time; then there are certificates only.
+/*	If raw public keys cannot be enabled, certificates are used. The
+/*	first failure in each direction is logged.
 /* SEE ALSO
 /*	postfix src/tls/tls_misc.c, tls_enable_client_rpk(),
 /*	tls_enable_server_rpk()
@@ -20,43 +22,46 @@ import {allowClientKey, allowClientKeys, allowServerKey, allowServerKeys} from '
 import {warning} from '../log/log.ts';
 import {printErrors} from './library.ts';
 
-const warned = new Set<string>();
+type Direction = 'client to server' | 'server to client';
 
-function complainOnce(way: string): void {
-	if (warned.has(way)) {
+/* The directions for which the warning was logged. */
+const warned = new Set<Direction>();
+
+function warnOnce(direction: Direction): void {
+	if (warned.has(direction)) {
 		ERR_clear_error();
 		return;
 	}
 
-	warned.add(way);
-	warning(`Failed to enable ${way} raw public key support`);
+	warned.add(direction);
+	warning(`Failed to enable ${direction} raw public key support`);
 	printErrors();
 }
 
-/** As a client with a key, we may send it raw. */
+/** Allows connections of a client SSL_CTX to send the raw key of the client. */
 export function offerClientKeys(ctx: SslCtx): void {
 	if (!allowClientKeys(ctx)) {
-		complainOnce('client to server');
+		warnOnce('client to server');
 	}
 }
 
-/** The client of a connection may send a raw key. */
+/** Allows the client of a connection to send a raw key. */
 export function acceptClientKey(ssl: Ssl): void {
 	if (!allowClientKey(ssl)) {
-		complainOnce('client to server');
+		warnOnce('client to server');
 	}
 }
 
-/** As a server, we may send a raw key. */
+/** Allows connections of a server SSL_CTX to send the raw key of the server. */
 export function offerServerKeys(ctx: SslCtx): void {
 	if (!allowServerKeys(ctx)) {
-		complainOnce('server to client');
+		warnOnce('server to client');
 	}
 }
 
-/** The server of a connection may send a raw key. */
+/** Allows the server of a connection to send a raw key. */
 export function acceptServerKey(ssl: Ssl): void {
 	if (!allowServerKey(ssl)) {
-		complainOnce('server to client');
+		warnOnce('server to client');
 	}
 }

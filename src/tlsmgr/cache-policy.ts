@@ -2,19 +2,19 @@
 /* NAME
 /*	cache-policy 3
 /* SUMMARY
-/*	asks tlsmgr(8) how sessions are kept, before the jail
+/*	asks tlsmgr(8) how sessions are stored, at process start
 /* DESCRIPTION
-/*	The one question that is asked where there is nobody to serve yet:
-/*	its answer can be waited for with a promise.
+/*	This is the only request to tlsmgr(8) that is made when no client
+/*	is served yet. So its reply can be awaited with a promise.
 /*--*/
 
 import type {CachePolicy} from './message.ts';
 import type {TlsmgrClient} from './tlsmgr-client.ts';
 
-/** How sessions of a type are kept; undefined when nobody can tell, and the log says why. */
+/** How sessions of a type are stored; undefined if tlsmgr(8) did not reply: the reason has been logged. */
 export async function cachePolicy(tlsmgr: TlsmgrClient, cacheType: string): Promise<CachePolicy | undefined> {
 	const {promise, resolve} = Promise.withResolvers<CachePolicy | undefined>();
-	/* Promises go on when Node.js has called us; the reactor was called by nobody it knows. */
+	/* The reactor does not run inside a Node.js callback, which would run microtasks at its end. setImmediate() does. */
 	tlsmgr.policy(cacheType, policy => setImmediate(resolve, policy));
 	return await promise;
 }

@@ -2,32 +2,34 @@
 /* NAME
 /*	message 3
 /* SUMMARY
-/*	requests to tlsmgr(8), and its replies
+/*	encodes requests to tlsmgr(8) and parses its replies
 /* DESCRIPTION
-/*	The same in all releases, but that the server speaks first from
-/*	3.6 on. A reply begins with a status; what is behind a status other
-/*	than zero may be left over from somebody else's request, and is not
-/*	looked at. Attributes that nobody asked for are skipped.
+/*	The protocol is the same in all releases, except that from Postfix
+/*	3.6 on the server sends a greeting. A reply starts with a status.
+/*	If the status is not zero, the other attributes may be left over
+/*	from another client's request, and are ignored. Unknown attributes
+/*	are skipped.
 /* DIAGNOSTICS
-/*	PeerError: what came is no reply to that request.
+/*	PeerError: the reply does not match the request.
 /* SECURITY
-/*	Sessions and keys are secrets: no message shows their text.
+/*	Sessions and keys are secrets: no error message contains them.
 /* SEE ALSO
 /*	postfix src/tls/tls_mgr.c, src/tls/tls_scache.h
 /*--*/
 
 import {PeerError} from '../base/errors.ts';
+import {decodeBase64} from '../base/text.ts';
 import type {Seconds} from '../base/units.ts';
 import {type AttributeList, printList} from '../wire/attribute-list.ts';
 import {TICKET_KEY_SIZE, type TicketKey, ticketKeyOf} from '../wire/ticket-key.ts';
 
 /**
- * Bytes in a session, at most. A reply with a larger one would exceed the limit of attribute-list(3) for a value;
- * how large it is, decides the remote peer.
+ * Maximum size of a session, in bytes. A reply with a larger one would exceed the value limit of
+ * attribute-list(3). The remote peer determines the size of a session.
  */
 export const SESSION_LIMIT = 49_152;
 
-/** How long sessions of a cache type are kept. */
+/** Whether and how long sessions of a cache type are stored. */
 export interface CachePolicy {
 	readonly cachable: boolean;
 	readonly timeout: Seconds;
@@ -54,27 +56,28 @@ export function printPolicy(cacheType: string): Uint8Array {
 	return printRequest('policy', ['cache_type', cacheType]);
 }
 
-/** @param name - of a key that was used before, or nothing: then it is the key to issue tickets with. */
+/** @param name - of the key that decrypts a ticket; empty: the key that new tickets are issued with. */
 export function printTicketKey(name: Uint8Array): Uint8Array {
 	return printRequest('tktkey', ['keyname', base64(name)]);
 }
 
-/** What the server says first, from 3.6 on. */
+/** Whether a list is the greeting of tlsmgr(8), which it sends from Postfix 3.6 on. */
 export function isGreeting(list: AttributeList): boolean {
 	return list.length === 1 && list[0]?.[0] === 'protocol' && list[0][1] === 'tlsmgr_protocol';
 }
 
-/** The session of a lookup; undefined when there is none. */
+/** The reply to a lookup: the session; undefined if it was not found. */
 export function parseLookup(list: AttributeList): Uint8Array | undefined {
 	const session = succeeded(list) ? dataOf(list, 'session') : undefined;
 	return session?.length === 0 ? undefined : session;
 }
 
-/** The answer to an update or a delete; undefined when nothing was stored or removed. */
+/** The reply to an update or a delete; undefined if nothing was stored or removed. */
 export function parseDone(list: AttributeList): true | undefined {
 	return succeeded(list) || undefined;
 }
 
+/** The reply to a policy request; undefined if the cache type is unknown. */
 export function parsePolicy(list: AttributeList): CachePolicy | undefined {
 	if (!succeeded(list)) {
 		return undefined;
@@ -84,7 +87,7 @@ export function parsePolicy(list: AttributeList): CachePolicy | undefined {
 	return {cachable: numberOf(list, 'cachable') !== 0 && timeout > 0, timeout: timeout as Seconds};
 }
 
-/** The key; undefined when there is none of that name. */
+/** The reply to a ticket key request: the key; undefined if it was not found. */
 export function parseTicketKey(list: AttributeList): TicketKey | undefined {
 	if (!succeeded(list)) {
 		return undefined;
@@ -111,18 +114,16 @@ function numberOf(list: AttributeList, name: string): number {
 		throw new PeerError(`tlsmgr reply: ${name}: "${text.slice(0, 100)}" is not a number`);
 	}
 
-	/* Negative numbers travel as large ones. */
+	/* Negative numbers are sent as unsigned 32-bit numbers. */
 	return Number(text) | 0;
 }
 
-/* Node.js decodes as much as it can of anything: ask first whether it is base64. */
 function dataOf(list: AttributeList, name: string, size?: number): Buffer {
-	const text = valueOf(list, name);
-	if (text.length % 4 !== 0 || !/^[A-Za-z0-9+/]*={0,2}$/.test(text)) {
+	const bytes = decodeBase64(valueOf(list, name));
+	if (bytes === undefined) {
 		throw new PeerError(`tlsmgr reply: ${name} is not base64`);
 	}
 
-	const bytes = Buffer.from(text, 'base64');
 	if (size !== undefined && bytes.length !== size) {
 		throw new PeerError(`tlsmgr reply: ${name} has ${bytes.length} bytes instead of ${size}`);
 	}

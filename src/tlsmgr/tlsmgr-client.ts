@@ -2,26 +2,28 @@
 /* NAME
 /*	tlsmgr-client 3
 /* SUMMARY
-/*	asks tlsmgr(8), without waiting
+/*	non-blocking client of tlsmgr(8)
 /* DESCRIPTION
-/*	tlsmgr(8) answers one request per connection at a time. Requests
+/*	tlsmgr(8) handles one request per connection at a time. Requests
 /*	wait in a queue for one of two connections.
 /*
-/*	What is asked here makes handshakes cheaper, and nothing else. So
-/*	whoever asks is answered soon, and when tlsmgr(8) is slow, dead or
-/*	talks nonsense, the answer is that there is nothing. What a
-/*	handshake waits for has a second; all else has five.
+/*	The replies only make handshakes cheaper. So every request
+/*	completes soon: if tlsmgr(8) is slow, not running or sends invalid
+/*	replies, the request completes without a result. The time limit is
+/*	one second for a request that a handshake waits for, and five
+/*	seconds for any other request.
 /*
-/*	After a failure all that is open is answered with nothing, and the
-/*	server is left alone: for a second, and for twice as long after
-/*	each further failure, up to a minute, until it has answered again.
-/*	Until then the answer is nothing, at once.
+/*	After a failure all pending requests complete without a result, and
+/*	no requests are sent for a second. This pause doubles with each
+/*	further failure, up to a minute, until a valid reply arrives.
+/*	During the pause new requests complete immediately without a
+/*	result.
 /*
-/*	Answers are given once, later or at once. The functions that get
-/*	them may ask again, and must not throw.
+/*	The callback of a request is called exactly once, during the call
+/*	or later. It may make further requests, and must not throw.
 /* DIAGNOSTICS
-/*	A warning for each failure to talk to the server, and one per
-/*	minute when requests are dropped; never an error.
+/*	A warning for each communication failure, and one per minute while
+/*	requests are dropped. No method throws.
 /* SEE ALSO
 /*	postfix src/tls/tls_mgr.c, src/util/attr_clnt.c
 /*--*/
@@ -52,35 +54,37 @@ import {
 	type TlsmgrConnectionOwner,
 	type TlsmgrRequest,
 } from './tlsmgr-connection.ts';
-import {problemLine} from './warnings.ts';
+import {requestFailed} from './warnings.ts';
 
-/** Time for what a peer waits for. smtp(8) waits ten seconds for us, and has other things to wait for. */
-const LOOKUP_LIMIT = 1000 as Milliseconds;
-/** Time for any other request. */
-const REQUEST_LIMIT = 5000 as Milliseconds;
-/** Requests that wait, at most; beyond that there is nothing to gain by asking. */
+/** For a request that a handshake waits for. smtp(8) waits ten seconds for this process, not only for the lookup. */
+const LOOKUP_TIMEOUT = 1000 as Milliseconds;
+/** For any other request. */
+const REQUEST_TIMEOUT = 5000 as Milliseconds;
+/** Requests in the queue. Further requests would get no reply in time. */
 const QUEUE_LIMIT = 1000;
-const CONNECTIONS = 2;
-/** Time without questions after a failure: the shortest and the longest. */
-const FIRST_PAUSE = 1000;
-const LONGEST_PAUSE = 60_000;
-/** Time between two warnings about a full queue. */
+const CONNECTION_COUNT = 2;
+/** Milliseconds without requests after the first failure, and at most. */
+const PAUSE_MIN = 1000;
+const PAUSE_MAX = 60_000;
+/** Milliseconds between two warnings about a full queue. */
 const WARNING_INTERVAL = 60_000;
 
-/** Where tlsmgr(8) is, and how it talks. */
+/** The socket of tlsmgr(8), and its protocol. */
 export type TlsmgrClientOptions = Omit<TlsmgrConnectionOptions, 'reactor' | 'clock'>;
 
 type Done<Value> = (value: Value | undefined) => void;
 
-/** A client of tlsmgr(8). Disposal closes its connections, and answers what is open and all that is asked later. */
+/**
+ * A client of tlsmgr(8). Disposal closes its connections; pending and later requests complete without a result.
+ */
 export class TlsmgrClient implements Disposable {
 	readonly #clock: DeadlineClock;
 	readonly #path: string;
 	readonly #queue = new Set<TlsmgrRequest>();
-	readonly #lines: readonly TlsmgrConnection[];
+	readonly #connections: readonly TlsmgrConnection[];
 	#disposed = false;
 	#pausedUntil = 0;
-	#nextPause = FIRST_PAUSE;
+	#nextPause = PAUSE_MIN;
 	#warnedAt = -WARNING_INTERVAL;
 
 	constructor(reactor: Reactor, clock: DeadlineClock, options: TlsmgrClientOptions) {
@@ -89,30 +93,30 @@ export class TlsmgrClient implements Disposable {
 		const queue = this.#queue;
 		const owner: TlsmgrConnectionOwner = {
 			take() {
-				const [job] = queue;
-				if (job !== undefined) {
-					queue.delete(job);
+				const [request] = queue;
+				if (request !== undefined) {
+					queue.delete(request);
 				}
 
-				return job;
+				return request;
 			},
-			get waiting() {
+			get hasRequest() {
 				return queue.size > 0;
 			},
-			failed: why => this.#failed(why),
+			failed: reason => this.#failed(reason),
 		};
-		this.#lines = Array.from(
-			{length: CONNECTIONS},
+		this.#connections = Array.from(
+			{length: CONNECTION_COUNT},
 			() => new TlsmgrConnection(owner, {...options, reactor, clock}),
 		);
 	}
 
-	/** Looks a session up: undefined when there is none, or when nobody can tell. */
+	/** Looks up a session: undefined if it was not found, or without a reply. */
 	lookup(cacheType: string, cacheId: string, done: Done<Uint8Array>): void {
-		this.#ask(printLookup(cacheType, cacheId), parseLookup, done, LOOKUP_LIMIT);
+		this.#send(printLookup(cacheType, cacheId), parseLookup, done, LOOKUP_TIMEOUT);
 	}
 
-	/** Stores a session; `done` hears whether it was. One that is too large to be looked up again is not. */
+	/** Stores a session, unless it is larger than {@link SESSION_LIMIT}. `done` gets whether it was stored. */
 	update(
 		cacheType: string,
 		cacheId: string,
@@ -124,34 +128,38 @@ export class TlsmgrClient implements Disposable {
 			return;
 		}
 
-		this.#ask(printUpdate(cacheType, cacheId, session), parseDone, stored => done(stored === true));
+		this.#send(printUpdate(cacheType, cacheId, session), parseDone, stored => done(stored === true));
 	}
 
-	/** Removes a session; `done` hears whether there was one. */
+	/** Removes a session. `done` gets whether it was found. */
 	delete(cacheType: string, cacheId: string, done: (removed: boolean) => void = () => undefined): void {
-		this.#ask(printDelete(cacheType, cacheId), parseDone, removed => done(removed === true));
+		this.#send(printDelete(cacheType, cacheId), parseDone, removed => done(removed === true));
 	}
 
-	/** Asks how long sessions are kept: undefined when nobody can tell. */
+	/** Asks whether and how long sessions are stored: undefined without a reply. */
 	policy(cacheType: string, done: Done<CachePolicy>): void {
-		this.#ask(printPolicy(cacheType), parsePolicy, done);
+		this.#send(printPolicy(cacheType), parsePolicy, done);
 	}
 
-	/** @param name - the 16 bytes of a key that was used before; without, it is the key to issue tickets with. */
+	/**
+	 * Asks for a ticket key.
+	 *
+	 * @param name - of the key that decrypts a ticket, 16 bytes; undefined: the key that new tickets are issued with.
+	 */
 	ticketKey(name: Uint8Array | undefined, done: Done<TicketKey>): void {
-		this.#ask(printTicketKey(name ?? new Uint8Array()), parseTicketKey, done, LOOKUP_LIMIT);
+		this.#send(printTicketKey(name ?? new Uint8Array()), parseTicketKey, done, LOOKUP_TIMEOUT);
 	}
 
 	[Symbol.dispose](): void {
 		this.#disposed = true;
-		this.#drop();
+		this.#abandonRequests();
 	}
 
-	#ask<Value>(
+	#send<Value>(
 		bytes: Uint8Array,
 		parse: (reply: AttributeList) => Value | undefined,
 		done: Done<Value>,
-		limit: Milliseconds = REQUEST_LIMIT,
+		timeout: Milliseconds = REQUEST_TIMEOUT,
 	): void {
 		if (this.#disposed || now() < this.#pausedUntil) {
 			done(undefined);
@@ -164,35 +172,33 @@ export class TlsmgrClient implements Disposable {
 			return;
 		}
 
-		let open = true;
+		let pending = true;
 		const deadline = this.#clock.deadline(() => {
-			/* When it was this process that was busy, the answer is there: descriptors are looked at before that. */
+			/* If this process was busy, the reply may have arrived. Descriptors are read before the immediate runs. */
 			setImmediate(() => {
-				if (open) {
+				if (pending) {
 					this.#failed('Connection timed out');
 				}
 			});
 		});
-		deadline.arm(limit);
+		deadline.arm(timeout);
 		this.#queue.add({
 			bytes,
-			answer: reply => {
-				open = false;
+			complete: reply => {
+				pending = false;
 				deadline[Symbol.dispose]();
-				done(reply === undefined ? undefined : this.#parsed(parse, reply));
+				done(reply === undefined ? undefined : this.#parse(parse, reply));
 			},
 		});
-		const line = this.#lines.find(one => one.idle) ?? this.#lines.find(one => one.closed);
-		line?.next();
+		const connection =
+			this.#connections.find(({idle}) => idle) ?? this.#connections.find(({closed}) => closed);
+		connection?.next();
 	}
 
-	#parsed<Value>(
-		parse: (reply: AttributeList) => Value | undefined,
-		reply: AttributeList,
-	): Value | undefined {
+	#parse<Value>(parse: (reply: AttributeList) => Value | undefined, reply: AttributeList): Value | undefined {
 		try {
 			const value = parse(reply);
-			this.#nextPause = FIRST_PAUSE;
+			this.#nextPause = PAUSE_MIN;
 			return value;
 		} catch (reason) {
 			if (reason instanceof PeerError) {
@@ -204,30 +210,30 @@ export class TlsmgrClient implements Disposable {
 		}
 	}
 
-	#failed(why: string): void {
-		warning(problemLine(this.#path, why));
+	#failed(reason: string): void {
+		warning(requestFailed(this.#path, reason));
 		this.#pausedUntil = now() + this.#nextPause;
-		this.#nextPause = Math.min(2 * this.#nextPause, LONGEST_PAUSE);
-		this.#drop();
+		this.#nextPause = Math.min(2 * this.#nextPause, PAUSE_MAX);
+		this.#abandonRequests();
 	}
 
-	/* Those who get an answer may ask again: by then it is known that there are no more. */
-	#drop(): void {
-		const jobs = [...this.#queue];
+	/* A callback may make a request. By then the pause has begun or the client is disposed, so nothing is queued. */
+	#abandonRequests(): void {
+		const requests = [...this.#queue];
 		this.#queue.clear();
-		for (const line of this.#lines) {
-			line.close();
+		for (const connection of this.#connections) {
+			connection.close();
 		}
 
-		for (const job of jobs) {
-			job.answer(undefined);
+		for (const request of requests) {
+			request.complete(undefined);
 		}
 	}
 
 	#warnOfFullQueue(): void {
 		if (now() - this.#warnedAt >= WARNING_INTERVAL) {
 			this.#warnedAt = now();
-			warning(problemLine(this.#path, `${QUEUE_LIMIT} requests are waiting: sessions are not stored`));
+			warning(requestFailed(this.#path, `${QUEUE_LIMIT} requests are waiting: sessions are not stored`));
 		}
 	}
 }

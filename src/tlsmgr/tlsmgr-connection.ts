@@ -2,25 +2,26 @@
 /* NAME
 /*	tlsmgr-connection 3
 /* SUMMARY
-/*	one connection to tlsmgr(8), when there is one
+/*	a connection to tlsmgr(8)
 /* DESCRIPTION
-/*	A line takes one request after the other from its owner: tlsmgr(8)
-/*	answers only the first of two that arrive together. It connects
-/*	when there is something to ask, and closes when there was nothing
-/*	for a while.
+/*	A connection takes one request at a time from its owner, because
+/*	tlsmgr(8) replies only to the first of two requests that arrive
+/*	together. It connects when there is a request, and closes after it
+/*	was idle for a while.
 /*
-/*	tlsmgr(8) ends when it is idle and when Postfix is reloaded, and
-/*	master(8) keeps its socket open. So a connection that ends is
-/*	replaced once, without a word, and what was asked is asked again;
-/*	no request does harm when it is repeated.
+/*	tlsmgr(8) terminates when it is idle and when Postfix is reloaded,
+/*	while master(8) still listens on the socket. So a connection that
+/*	the server closes is replaced once, without a warning, and the
+/*	pending request is sent again. All requests can be repeated safely.
 /*
-/*	Time limits are the business of the owner, who closes its lines.
+/*	The owner enforces time limits: it closes its connections.
 /* SEE ALSO
 /*	postfix src/util/auto_clnt.c
 /*--*/
 
 import {PeerError} from '../base/errors.ts';
 import {END, FAILED, WANT_READ, WANT_WRITE} from '../base/io-result.ts';
+import {errorText} from '../base/text.ts';
 import type {Fd, Milliseconds} from '../base/units.ts';
 import type {Deadline, DeadlineClock} from '../event/deadline.ts';
 import type {Reactor} from '../event/reactor.ts';
@@ -28,112 +29,114 @@ import {buffer, connectUnix, readStream, writeStream} from '../event/stream.ts';
 import {panic, warning} from '../log/log.ts';
 import {AttributeFramer, type AttributeList} from '../wire/attribute-list.ts';
 import {isGreeting} from './message.ts';
-import {connectLine} from './warnings.ts';
+import {connectFailed} from './warnings.ts';
 
-/** A request. Its answer is given once; undefined when there is none. */
+/** A request. `complete` is called exactly once, without a reply if there is none; it must not throw. */
 export interface TlsmgrRequest {
 	readonly bytes: Uint8Array;
-	readonly answer: (reply: AttributeList | undefined) => void;
+	readonly complete: (reply: AttributeList | undefined) => void;
 }
 
-/** Whom a line works for. */
+/** The owner of a connection, and the source of its requests. */
 export interface TlsmgrConnectionOwner {
-	/** The next request, which is the line's from then on. */
+	/** Removes the next request from the queue. The connection completes it. */
 	take(): TlsmgrRequest | undefined;
-	/** Whether there is a next request. */
-	readonly waiting: boolean;
-	/** There is no talking to the server. Closes the line. */
-	failed(why: string): void;
+	/** Whether the queue has a request. */
+	readonly hasRequest: boolean;
+	/** Reports that communication with the server has failed. Must close the connection. */
+	failed(reason: string): void;
 }
 
-/** What a line is made of. */
+/** The environment of a connection; borrowed. */
 export interface TlsmgrConnectionOptions {
 	readonly reactor: Reactor;
 	readonly clock: DeadlineClock;
-	/** Of the socket of the server. */
+	/** The pathname of the server socket. */
 	readonly path: string;
-	/** The server speaks first. */
+	/** The server sends a greeting. */
 	readonly greeting: boolean;
 	/** Time without a request after which the connection is closed. */
 	readonly idle: Milliseconds;
 }
 
-const nothing = new Uint8Array();
+const noBytes = new Uint8Array();
 
-/** One connection, when there is one. */
+/** A connection, which is established on demand. */
 export class TlsmgrConnection {
 	readonly #owner: TlsmgrConnectionOwner;
 	readonly #options: TlsmgrConnectionOptions;
-	readonly #idleLimit: Deadline;
+	readonly #idleTimer: Deadline;
 	#resources: DisposableStack | undefined;
 	#fd: Fd | undefined;
 	#framer = new AttributeFramer();
 	#greeted = false;
+	/* The server has closed the previous connection, and has not replied on this one. */
 	#replaced = false;
-	#job: TlsmgrRequest | undefined;
-	#asked = false;
-	#unsent: Uint8Array = nothing;
+	#request: TlsmgrRequest | undefined;
+	/* The request was sent, at least in part. */
+	#sent = false;
+	#unsent: Uint8Array = noBytes;
 
 	constructor(owner: TlsmgrConnectionOwner, options: TlsmgrConnectionOptions) {
 		this.#owner = owner;
 		this.#options = options;
-		this.#idleLimit = options.clock.deadline(() => this.#idled());
+		this.#idleTimer = options.clock.deadline(() => this.#idleTimeout());
 	}
 
 	get closed(): boolean {
 		return this.#fd === undefined;
 	}
 
-	/** Connected, with nothing to do. */
+	/** Connected, without a pending request. */
 	get idle(): boolean {
-		return this.#fd !== undefined && this.#greeted && this.#job === undefined;
+		return this.#fd !== undefined && this.#greeted && this.#request === undefined;
 	}
 
-	/** Sends the next request, if there is one and the last is answered. */
+	/** Connects if necessary, and sends the next request unless one is pending. */
 	next(): void {
 		if (this.#fd === undefined) {
 			this.#connect();
 		}
 
-		if (this.#fd === undefined || !this.#greeted || this.#asked) {
+		if (this.#fd === undefined || !this.#greeted || this.#sent) {
 			return;
 		}
 
-		this.#job ??= this.#owner.take();
-		if (this.#job === undefined) {
-			this.#idleLimit.arm(this.#options.idle);
+		this.#request ??= this.#owner.take();
+		if (this.#request === undefined) {
+			this.#idleTimer.arm(this.#options.idle);
 			return;
 		}
 
-		this.#idleLimit[Symbol.dispose]();
-		this.#asked = true;
-		this.#unsent = this.#job.bytes;
+		this.#idleTimer[Symbol.dispose]();
+		this.#sent = true;
+		this.#unsent = this.#request.bytes;
 		this.#send(this.#fd);
 	}
 
-	/** Closes the connection. What was asked has no answer. */
+	/** Closes the connection. A pending request completes without a reply. */
 	close(): void {
 		this.#release();
 		this.#replaced = false;
-		const job = this.#job;
-		this.#job = undefined;
-		job?.answer(undefined);
+		const request = this.#request;
+		this.#request = undefined;
+		request?.complete(undefined);
 	}
 
 	#release(): void {
-		this.#idleLimit[Symbol.dispose]();
+		this.#idleTimer[Symbol.dispose]();
 		this.#fd = undefined;
 		this.#resources?.dispose();
 		this.#resources = undefined;
-		this.#asked = false;
-		this.#unsent = nothing;
+		this.#sent = false;
+		this.#unsent = noBytes;
 	}
 
 	#connect(): void {
 		const {reactor, path, greeting, idle} = this.#options;
 		const connected = connectUnix(path);
 		if (typeof connected === 'string') {
-			warning(connectLine(path, connected));
+			warning(connectFailed(path, connected));
 			this.#owner.failed(connected);
 			return;
 		}
@@ -144,9 +147,9 @@ export class TlsmgrConnection {
 		this.#fd = fd;
 		this.#framer = new AttributeFramer();
 		this.#greeted = !greeting;
-		/* Another line may have been faster: then nobody waits for the greeting of this one. */
-		this.#idleLimit.arm(idle);
-		/* The mail owner may have too many descriptors watched: that costs resumption, and no session. */
+		/* The other connection may take the request before this one has its greeting. */
+		this.#idleTimer.arm(idle);
+		/* The limit of epoll watches of the mail owner may be reached. That must not end the session. */
 		try {
 			resources.use(
 				reactor.watch(fd, {
@@ -164,7 +167,7 @@ export class TlsmgrConnection {
 			);
 		} catch (reason) {
 			this.#release();
-			this.#owner.failed(reason instanceof Error ? reason.message : String(reason));
+			this.#owner.failed(errorText(reason));
 		}
 	}
 
@@ -199,7 +202,7 @@ export class TlsmgrConnection {
 			const framed = this.#framer.push(buffer.bytes.subarray(0, size));
 			if (framed !== undefined) {
 				if (framed.taken !== size) {
-					throw new PeerError('more than was asked for');
+					throw new PeerError('unexpected data after a reply');
 				}
 
 				this.#reply(framed.list);
@@ -210,7 +213,7 @@ export class TlsmgrConnection {
 	#reply(list: AttributeList): void {
 		if (!this.#greeted) {
 			if (!isGreeting(list)) {
-				throw new PeerError('no greeting of tlsmgr');
+				throw new PeerError('unexpected greeting');
 			}
 
 			this.#greeted = true;
@@ -218,36 +221,36 @@ export class TlsmgrConnection {
 			return;
 		}
 
-		const job = this.#job;
-		if (job === undefined || this.#unsent.length > 0) {
-			throw new PeerError('a reply that nobody asked for');
+		const request = this.#request;
+		if (request === undefined || this.#unsent.length > 0) {
+			throw new PeerError('reply without a request');
 		}
 
 		const fd = this.#fd;
-		this.#job = undefined;
-		this.#asked = false;
+		this.#request = undefined;
+		this.#sent = false;
 		this.#replaced = false;
-		job.answer(list);
-		/* Whoever got the answer may have closed all lines. */
+		request.complete(list);
+		/* The callback may have closed this connection. */
 		if (this.#fd === fd) {
 			this.next();
 		}
 	}
 
-	/* The limit also runs while the greeting is waited for, by somebody or nobody. */
-	#idled(): void {
-		if (this.#job !== undefined || this.#owner.waiting) {
-			this.#idleLimit.arm(this.#options.idle);
+	/* The timer also runs while the greeting is awaited. */
+	#idleTimeout(): void {
+		if (this.#request !== undefined || this.#owner.hasRequest) {
+			this.#idleTimer.arm(this.#options.idle);
 		} else {
 			this.close();
 		}
 	}
 
-	#ended(why: string): void {
-		if (this.#job === undefined && (this.#greeted || !this.#owner.waiting)) {
+	#ended(reason: string): void {
+		if (this.#request === undefined && (this.#greeted || !this.#owner.hasRequest)) {
 			this.close();
 		} else if (this.#replaced) {
-			this.#owner.failed(why);
+			this.#owner.failed(reason);
 		} else {
 			this.#release();
 			this.#replaced = true;
@@ -255,7 +258,7 @@ export class TlsmgrConnection {
 		}
 	}
 
-	/* What is not the server's fault comes from somebody who got an answer, and is none of ours to forgive. */
+	/* Any other exception comes from the callback of a request, which must not throw. */
 	#fault(reason: unknown): void {
 		if (!(reason instanceof PeerError)) {
 			panic(reason instanceof Error ? (reason.stack ?? reason.message) : String(reason));

@@ -2,26 +2,24 @@
 /* NAME
 /*	update-queue 3
 /* SUMMARY
-/*	stores sessions with tlsmgr(8) as often as others have use for them
+/*	limits how often sessions are stored with tlsmgr(8)
 /* DESCRIPTION
-/*	tlsmgr(8) keeps the newest session of a name, for processes that
-/*	have none. A server that gets much mail gives sessions by the
-/*	hundred, each of which took the place of the last before anybody
-/*	had asked for it, at the expense of a round trip and of the CPU
-/*	time of two processes.
+/*	tlsmgr(8) stores the newest session of a key, for other processes.
+/*	A server that receives much mail issues hundreds of sessions. To
+/*	store each of them costs a round trip and CPU time in two
+/*	processes, although most are replaced before any lookup.
 /*
-/*	So the first session of a name is stored at once, and of those that
-/*	follow the newest, once a second. A process that ends without a
-/*	word takes the sessions of its last second along; one before them
-/*	is with tlsmgr(8).
+/*	So the first session of a key is stored immediately, and later only
+/*	the newest one, once per second. A process that crashes loses the
+/*	sessions of its last second; an earlier session remains with
+/*	tlsmgr(8).
 /*
-/*	About one name there is one request at a time: tlsmgr(8) has
-/*	several connections, and what is asked on one may be overtaken by
-/*	what is asked on another. Of what waits for its turn only the last
-/*	counts, be it to store or to remove: either leaves nothing of what
-/*	was there before.
+/*	There is at most one pending request per key, because requests on
+/*	the two connections to tlsmgr(8) may overtake each other. A newer
+/*	update or removal replaces one that waits, because its result does
+/*	not depend on the previous state.
 /* SEE ALSO
-/*	client(3)
+/*	tlsmgr-client(3)
 /*--*/
 
 import {cacheKey} from '../base/cache-key.ts';
@@ -29,180 +27,184 @@ import type {Milliseconds} from '../base/units.ts';
 import type {Deadline, DeadlineClock} from '../event/deadline.ts';
 import type {TlsmgrClient} from './tlsmgr-client.ts';
 
-/** Time between two sessions of one name. */
-const INTERVAL = 1000 as Milliseconds;
-/** Names whose sessions wait, at most: some megabytes of them. Those of further names are stored at once. */
-const NAME_LIMIT = 500;
-/** Time for what is left at the end. tlsmgr(8) answers within a millisecond, or is in trouble. */
-const FLUSH_LIMIT = 1000 as Milliseconds;
+/** Between two updates of one key. */
+const UPDATE_INTERVAL = 1000 as Milliseconds;
+/** Keys whose sessions wait: some megabytes of memory. Sessions of further keys are stored immediately. */
+const KEY_LIMIT = 500;
+/** For the requests at process end. tlsmgr(8) replies within a millisecond, unless it has a problem. */
+const FLUSH_TIMEOUT = 1000 as Milliseconds;
 
 /** A session to be stored: stored-session(3). */
 export interface Storable extends Disposable {
-	/** As it is stored; undefined when it cannot be. */
+	/** The encoded session; undefined if it cannot be encoded. */
 	bytes(): Uint8Array | undefined;
 }
 
 const REMOVAL = 'removal';
 
-/* One name. It is there while there is anything to know about it. */
-interface Name {
+/* The state of one key. It exists while a request is pending, waits, or has been sent within the interval. */
+interface KeyState {
+	/** In the map of keys. */
 	readonly key: string;
 	readonly cacheType: string;
 	readonly cacheId: string;
-	/** Runs from one session to the next. */
-	readonly pause: Deadline;
-	pausing: boolean;
-	/** A request is open. */
-	asking: boolean;
-	/** What is next. */
+	/** Expires {@link UPDATE_INTERVAL} after an update. */
+	readonly interval: Deadline;
+	intervalRunning: boolean;
+	requestPending: boolean;
+	/** The next request; a session is owned. */
 	next: Storable | typeof REMOVAL | undefined;
-	/** It does not wait for the end of the pause. */
+	/** The next request does not wait for the end of the interval. */
 	urgent: boolean;
 }
 
-/** What is on its way to tlsmgr(8). Disposal disposes the sessions that wait, and asks nothing more. */
+/** Updates for tlsmgr(8). Disposal disposes the sessions that wait, and sends no further requests. */
 export class UpdateQueue implements Disposable {
 	readonly #tlsmgr: Pick<TlsmgrClient, 'update' | 'delete'>;
 	readonly #clock: DeadlineClock;
-	readonly #names = new Map<string, Name>();
+	readonly #states = new Map<string, KeyState>();
+	/* Called when the flush is complete. */
 	#flushed: (() => void) | undefined;
 
-	/** @param manager - borrowed. */
+	/** @param tlsmgr - borrowed. */
 	constructor(tlsmgr: Pick<TlsmgrClient, 'update' | 'delete'>, clock: DeadlineClock) {
 		this.#tlsmgr = tlsmgr;
 		this.#clock = clock;
 	}
 
-	/** Stores a session, now or soon, and owns it from here on. */
+	/** Stores a session immediately or after the interval. Owns the session. */
 	update(cacheType: string, cacheId: string, session: Storable): void {
-		const name = this.#name(cacheType, cacheId);
-		/* That of a removal which has not begun: the session that was to be removed is still there. */
-		name.urgent ||= name.next === REMOVAL || this.#names.size > NAME_LIMIT;
-		replace(name, session);
-		this.#go(name);
+		const state = this.#state(cacheType, cacheId);
+		/* A session that replaces a waiting removal is urgent, too: tlsmgr(8) still has the removed session. */
+		state.urgent ||= state.next === REMOVAL || this.#states.size > KEY_LIMIT;
+		setNext(state, session);
+		this.#sendNext(state);
 	}
 
-	/** Removes what is stored and what waits. */
+	/** Removes the stored session and the waiting one. */
 	delete(cacheType: string, cacheId: string): void {
-		const name = this.#name(cacheType, cacheId);
-		name.urgent = true;
-		replace(name, REMOVAL);
-		this.#go(name);
+		const state = this.#state(cacheType, cacheId);
+		state.urgent = true;
+		setNext(state, REMOVAL);
+		this.#sendNext(state);
 	}
 
-	/** Stores all that waits. Calls `done` once: when that has been answered, or soon. To be called once. */
+	/**
+	 * Sends all waiting requests. Calls `done` once: when they are complete, or after {@link FLUSH_TIMEOUT}. Must
+	 * be called only once.
+	 */
 	flush(done: () => void): void {
-		for (const name of this.#names.values()) {
-			name.urgent = true;
-			this.#go(name);
+		for (const state of this.#states.values()) {
+			state.urgent = true;
+			this.#sendNext(state);
 		}
 
-		const limit = this.#clock.deadline(() => this.#settle());
-		limit.arm(FLUSH_LIMIT);
-		/* Not before all is asked: what is answered at once would be the end of it. */
+		const timeout = this.#clock.deadline(() => this.#endFlush());
+		timeout.arm(FLUSH_TIMEOUT);
+		/* Set after all requests are sent: one that completes during the call must not end the flush. */
 		this.#flushed = () => {
-			limit[Symbol.dispose]();
+			timeout[Symbol.dispose]();
 			done();
 		};
-		this.#settleIfQuiet();
+		this.#endFlushIfIdle();
 	}
 
 	[Symbol.dispose](): void {
-		for (const name of this.#names.values()) {
-			replace(name, undefined);
-			name.pause[Symbol.dispose]();
+		for (const state of this.#states.values()) {
+			setNext(state, undefined);
+			state.interval[Symbol.dispose]();
 		}
 
-		this.#names.clear();
+		this.#states.clear();
 	}
 
-	#name(cacheType: string, cacheId: string): Name {
+	#state(cacheType: string, cacheId: string): KeyState {
 		const key = cacheKey(cacheType, cacheId);
-		const known = this.#names.get(key);
-		if (known !== undefined) {
-			return known;
+		const found = this.#states.get(key);
+		if (found !== undefined) {
+			return found;
 		}
 
-		const name: Name = {
+		const state: KeyState = {
 			key,
 			cacheType,
 			cacheId,
-			pause: this.#clock.deadline(() => {
-				name.pausing = false;
-				this.#go(name);
+			interval: this.#clock.deadline(() => {
+				state.intervalRunning = false;
+				this.#sendNext(state);
 			}),
-			pausing: false,
-			asking: false,
+			intervalRunning: false,
+			requestPending: false,
 			next: undefined,
 			urgent: false,
 		};
-		this.#names.set(key, name);
-		return name;
+		this.#states.set(key, state);
+		return state;
 	}
 
-	/* Asks what is next, if it is time. */
-	#go(name: Name): void {
-		if (name.asking) {
+	/* Sends the next request, unless it must wait. */
+	#sendNext(state: KeyState): void {
+		if (state.requestPending) {
 			return;
 		}
 
-		const {next} = name;
+		const {next} = state;
 		if (next === undefined) {
-			if (!name.pausing) {
-				this.#names.delete(name.key);
+			if (!state.intervalRunning) {
+				this.#states.delete(state.key);
 			}
 
 			return;
 		}
 
-		if (name.pausing && !name.urgent) {
+		if (state.intervalRunning && !state.urgent) {
 			return;
 		}
 
-		name.next = undefined;
-		name.urgent = false;
-		name.asking = true;
-		const answered = (): void => {
-			name.asking = false;
-			this.#go(name);
-			this.#settleIfQuiet();
+		state.next = undefined;
+		state.urgent = false;
+		state.requestPending = true;
+		const completed = (): void => {
+			state.requestPending = false;
+			this.#sendNext(state);
+			this.#endFlushIfIdle();
 		};
 		if (next === REMOVAL) {
-			/* The next session is a first one. */
-			name.pausing = false;
-			name.pause[Symbol.dispose]();
-			this.#tlsmgr.delete(name.cacheType, name.cacheId, answered);
+			/* The next session is stored immediately, like a first one. */
+			state.intervalRunning = false;
+			state.interval[Symbol.dispose]();
+			this.#tlsmgr.delete(state.cacheType, state.cacheId, completed);
 			return;
 		}
 
-		name.pausing = true;
-		name.pause.arm(INTERVAL);
+		state.intervalRunning = true;
+		state.interval.arm(UPDATE_INTERVAL);
 		const bytes = next.bytes();
 		next[Symbol.dispose]();
 		if (bytes === undefined) {
-			answered();
+			completed();
 		} else {
-			this.#tlsmgr.update(name.cacheType, name.cacheId, bytes, answered);
+			this.#tlsmgr.update(state.cacheType, state.cacheId, bytes, completed);
 		}
 	}
 
-	#settleIfQuiet(): void {
-		if (this.#flushed !== undefined && this.#names.values().every(({asking}) => !asking)) {
-			this.#settle();
+	#endFlushIfIdle(): void {
+		if (this.#flushed !== undefined && this.#states.values().every(({requestPending}) => !requestPending)) {
+			this.#endFlush();
 		}
 	}
 
-	#settle(): void {
+	#endFlush(): void {
 		const flushed = this.#flushed;
 		this.#flushed = undefined;
 		flushed?.();
 	}
 }
 
-function replace(name: Name, next: Name['next']): void {
-	if (name.next !== undefined && name.next !== REMOVAL) {
-		name.next[Symbol.dispose]();
+function setNext(state: KeyState, next: KeyState['next']): void {
+	if (state.next !== undefined && state.next !== REMOVAL) {
+		state.next[Symbol.dispose]();
 	}
 
-	name.next = next;
+	state.next = next;
 }

@@ -1,5 +1,6 @@
 import test from 'ava';
 import {
+	decodeBase64,
 	errorText,
 	foldSpace,
 	fromBytes,
@@ -55,4 +56,34 @@ test('hexText has two upper-case digits per byte, with separators between bytes 
 	t.is(hexText(Uint8Array.of(0, 0xab, 7), ':'), '00:AB:07');
 	t.is(hexText(Uint8Array.of(), ':'), '');
 	t.is(hexText(Uint8Array.of(1, 2, 3, 4).subarray(1, 3), ':'), '02:03');
+});
+
+test('decodeBase64 decodes what Node.js encodes', t => {
+	for (const text of ['', 'a', 'ab', 'abc', 'abcd', '\0\xff+/=']) {
+		const bytes = Buffer.from(text, 'latin1');
+		t.deepEqual(decodeBase64(bytes.toString('base64')), bytes);
+	}
+});
+
+test('decodeBase64 rejects a length that is not a multiple of four, other characters, and misplaced padding', t => {
+	for (const text of [
+		'A',
+		'AA',
+		'AAA',
+		'AAAAA',
+		'AA A',
+		'AA-_',
+		'AAA\n',
+		'AAA\u00e9',
+		'====',
+		'A===',
+		'AAAA=AAA',
+	]) {
+		t.is(decodeBase64(text), undefined, text);
+	}
+});
+
+test('decodeBase64 ignores what follows the padding, as Postfix does', t => {
+	t.deepEqual(decodeBase64('YQ=x'), Buffer.from('a'));
+	t.deepEqual(decodeBase64('YWI=YWJj'), Buffer.from('ab'));
 });

@@ -1,6 +1,6 @@
 import type {CacheableSession} from '../../src/tls/resume/session-cache.ts';
 
-/** In place of a session: knows how many times it was disposed. */
+/** Replaces a session, and counts its disposals. */
 export class FakeSession implements CacheableSession<FakeSession> {
 	readonly value: number;
 	readonly singleUse: boolean;

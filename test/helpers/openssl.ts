@@ -29,7 +29,7 @@ import {
 import {CredentialStore} from '../../src/tls/context/credential-store.ts';
 import type {ClientInit, ClientParams, ClientStart} from '../../src/wire/client-settings.ts';
 
-/** What is logged from here on, with labels. One test at a time: the log belongs to the process. */
+/** Collects all log lines from now on, with labels. Only for serial tests: the process has one log. */
 export function collectLog(): string[] {
 	const lines: string[] = [];
 	const transport: LogTransport = {
@@ -42,26 +42,26 @@ export function collectLog(): string[] {
 }
 
 /** Runs openssl(1). */
-export function openssl(...words: readonly string[]): string {
-	return execFileSync('openssl', words, {encoding: 'utf8', stdio: 'pipe'});
+export function openssl(...args: readonly string[]): string {
+	return execFileSync('openssl', args, {encoding: 'utf8', stdio: 'pipe'});
 }
 
-/** What a certificate is to be. */
+/** The properties of a certificate. */
 export interface Wanted {
-	/** Words of `openssl genpkey`. */
+	/** Arguments of `openssl genpkey`. */
 	readonly key?: readonly string[];
-	/** Name of another certificate, whose key it shares. */
+	/** Name of another certificate, which has the same key. */
 	readonly keyOf?: string;
 	/** Message digest of the signature. */
 	readonly digest?: string;
-	/** string_mask of the request: which string types names are made of. */
+	/** string_mask of the request: the string types of names. */
 	readonly strings?: string;
 	readonly subject?: string;
 	/** Lines of an extension section. */
 	readonly extensions?: readonly string[];
 	readonly notBefore?: string;
 	readonly notAfter?: string;
-	/** Name of the issuer; its own when absent. */
+	/** Name of the issuer; undefined: self-signed. */
 	readonly issuer?: string;
 }
 
@@ -69,7 +69,7 @@ export const rsa = ['-algorithm', 'RSA', '-pkeyopt', 'rsa_keygen_bits:2048'] as 
 export const ecdsa = ['-algorithm', 'EC', '-pkeyopt', 'ec_paramgen_curve:P-256'] as const;
 export const ed25519 = ['-algorithm', 'ED25519'] as const;
 
-/** Certificates that are made when a test file starts, and gone when it ends. */
+/** Certificates in a temporary directory. Disposal removes it. */
 export class CertificateStore implements Disposable {
 	readonly directory = mkdtempSync(join(tmpdir(), 'tls-'));
 
@@ -77,7 +77,7 @@ export class CertificateStore implements Disposable {
 		return join(this.directory, name);
 	}
 
-	/** Writes a file that is put together from others. */
+	/** Writes a file from parts. Returns its pathname. */
 	write(name: string, ...parts: readonly string[]): string {
 		writeFileSync(this.path(name), parts.join(''));
 		return this.path(name);
@@ -87,7 +87,7 @@ export class CertificateStore implements Disposable {
 		return readFileSync(this.path(name), 'utf8');
 	}
 
-	/** Makes NAME.key and NAME.cert. */
+	/** Creates NAME.key and NAME.cert. */
 	make(
 		name: string,
 		{key = ecdsa, subject = `/CN=${name}.example.com`, extensions = [], ...wanted}: Wanted,
@@ -151,21 +151,21 @@ export class CertificateStore implements Disposable {
 	}
 }
 
-/** A process that serves TLS, until the test ends. */
+/** A TLS server process. It is terminated when the test ends. */
 export interface PeerServer {
 	readonly port: number;
-	/** What it has printed so far. */
+	/** Its output so far. */
 	readonly output: () => string;
-	/** Ends it at once. */
+	/** Kills it. */
 	readonly stop: () => Promise<void>;
 }
 
 /** Starts `openssl s_server`. */
 export async function sServer(
 	t: Pick<ExecutionContext, 'teardown'>,
-	...words: readonly string[]
+	...options: readonly string[]
 ): Promise<PeerServer> {
-	const child = spawn('openssl', ['s_server', '-accept', '127.0.0.1:0', ...words], {
+	const child = spawn('openssl', ['s_server', '-accept', '127.0.0.1:0', ...options], {
 		stdio: ['pipe', 'pipe', 'pipe'],
 	});
 	let output = '';
@@ -175,7 +175,7 @@ export async function sServer(
 	child.stderr.setEncoding('utf8').on('data', (text: string) => {
 		output += text;
 	});
-	/* After the pipe is broken by its end. */
+	/* EPIPE after it has exited. */
 	child.stdin.on('error', () => undefined);
 	const ended = once(child, 'exit');
 	const stop = async (): Promise<void> => {
@@ -199,7 +199,7 @@ export async function sServer(
 
 const AF_INET = 2;
 
-/** A connection to a port of this host, non-blocking; closed when the test ends. */
+/** A non-blocking connection to a local port; closed when the test ends. */
 export function connectTo(t: ExecutionContext, port: number): Owned<Fd> {
 	const fd = new Owned(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0) as Fd, close);
 	t.teardown(() => fd[Symbol.dispose]());
@@ -216,10 +216,10 @@ export function connectTo(t: ExecutionContext, port: number): Owned<Fd> {
 	return fd;
 }
 
-/** The release that these are the settings of. */
+/** The release of the following settings. */
 export const postfix37 = releaseFeatures('3.7.11');
 
-/** Settings of a client as smtp(8) of Postfix 3.7 has them by default. */
+/** The default settings of smtp(8) in Postfix 3.7. */
 export const defaultParams: ClientParams = {
 	config_file: 'default',
 	config_name: '',
@@ -284,7 +284,7 @@ export const defaultStart: ClientStart = {
 	trace_peer: '',
 };
 
-/** An application that is there; it goes when the test ends. */
+/** An SSL_CTX of the client role; disposed when the test ends. */
 export function applicationFor(
 	t: ExecutionContext,
 	init: Partial<ClientInit> = {},
@@ -299,14 +299,14 @@ export function applicationFor(
 		sessions,
 	);
 	if (context === undefined) {
-		throw new Error('no application');
+		throw new Error('cannot create the SSL_CTX');
 	}
 
 	t.teardown(() => context[Symbol.dispose]());
 	return context;
 }
 
-/** A connection before its handshake; it goes when the test ends. */
+/** A connection of the client role before its handshake; disposed when the test ends. */
 export function connectionTo(
 	t: ExecutionContext,
 	port: number,
@@ -316,14 +316,14 @@ export function connectionTo(
 	const fd = connectTo(t, port);
 	const connection = openClientConnection(context, {...defaultStart, ...start}, fd.value);
 	if (connection === undefined) {
-		throw new Error('no connection');
+		throw new Error('cannot prepare the connection');
 	}
 
 	t.teardown(() => connection[Symbol.dispose]());
 	return connection;
 }
 
-/** The same, behind its handshake. */
+/** The same, after its handshake. */
 export async function connectedTo(...to: Parameters<typeof connectionTo>): Promise<Connection> {
 	const [t] = to;
 	const connection = connectionTo(...to);
@@ -331,7 +331,7 @@ export async function connectedTo(...to: Parameters<typeof connectionTo>): Promi
 	return connection;
 }
 
-/** Repeats a step until it comes to something, up to a minute. */
+/** Repeats a step until it has another result than to wait, up to a minute. */
 export async function finish(step: () => number): Promise<number> {
 	for (const limit = performance.now() + 60_000; performance.now() < limit; ) {
 		const result = step();
@@ -342,12 +342,12 @@ export async function finish(step: () => number): Promise<number> {
 		await delay(1);
 	}
 
-	throw new Error('nothing came of it in a minute');
+	throw new Error('no result after a minute');
 }
 
 const block = allocate(65_536);
 
-/** Text that a peer sends, up to a line feed. */
+/** Reads text from the peer, up to a line feed. */
 export async function lineFrom(connection: Connection): Promise<string> {
 	let text = '';
 	while (!text.endsWith('\n')) {

@@ -1,5 +1,5 @@
 /*
- * Remote servers, good ones and others, until the test ends.
+ * Remote servers, regular ones and others. They are closed when the test ends.
  */
 import {once} from 'node:events';
 import {connect, createServer, type Server, type Socket} from 'node:net';
@@ -7,7 +7,7 @@ import {createServer as createTlsServer, type TLSSocket, type TlsOptions} from '
 import type {ExecutionContext} from 'ava';
 import {CertificateStore} from './openssl.ts';
 
-/** Starts a TCP server that does something of its own with each connection. Returns its port. */
+/** Starts a TCP server that runs a function for each connection. Returns its port. */
 export async function tcpPeer(t: ExecutionContext, run: (socket: Socket) => void): Promise<number> {
 	return await listen(
 		t,
@@ -32,10 +32,10 @@ export async function tlsPeer(
 	return await listen(t, server);
 }
 
-/** A path to another server that a test can disturb. */
+/** A TCP relay whose connections a test can disturb. */
 export interface Relay {
 	readonly port: number;
-	/** The relay's ends of the last connection. */
+	/** The sockets of the last connection. */
 	readonly ends: {client?: Socket; server?: Socket};
 }
 
@@ -55,7 +55,7 @@ export async function relay(t: ExecutionContext, port: number): Promise<Relay> {
 
 let files: {readonly key: string; readonly cert: string} | undefined;
 
-/** Key and certificate of a server of which nobody wants to know who it is. */
+/** Key and certificate of a server whose name does not matter. */
 export function peerFiles(): {readonly key: string; readonly cert: string} {
 	if (files === undefined) {
 		using store = new CertificateStore();
@@ -66,7 +66,7 @@ export function peerFiles(): {readonly key: string; readonly cert: string} {
 	return files;
 }
 
-/** Starts a TLS server that sends back what it gets. Returns its port. */
+/** Starts a TLS server that echoes all data. Returns its port. */
 export async function echoPeer(t: ExecutionContext, options: TlsOptions = {}): Promise<number> {
 	return await tlsPeer(t, {...peerFiles(), ...options}, socket => socket.pipe(socket));
 }

@@ -1,8 +1,9 @@
 /*
- * TLS without a connection: records come in and go out as bytes, and whoever has
- * them can do with them what no honest program does.
+ * TLS without a socket: records are passed in and out as bytes, so that a test can
+ * send what no regular peer sends.
  */
 import koffi from 'koffi';
+import {Owned} from '../../src/base/owned.ts';
 
 const libssl = koffi.load('libssl.so.3', {deep: true});
 const libcrypto = koffi.load('libcrypto.so.3', {deep: true});
@@ -20,6 +21,14 @@ const SSL_CTX_use_certificate_file: (ctx: bigint, file: string, type: number) =>
 const SSL_CTX_use_PrivateKey_file: (ctx: bigint, file: string, type: number) => number = declare(
 	libssl,
 	'int SSL_CTX_use_PrivateKey_file(void *ctx, const char *file, int type)',
+);
+const SSL_use_certificate_file: (ssl: bigint, file: string, type: number) => number = declare(
+	libssl,
+	'int SSL_use_certificate_file(void *ssl, const char *file, int type)',
+);
+const SSL_use_PrivateKey_file: (ssl: bigint, file: string, type: number) => number = declare(
+	libssl,
+	'int SSL_use_PrivateKey_file(void *ssl, const char *file, int type)',
 );
 const SSL_CTX_ctrl: (ctx: bigint, command: number, larg: number, parg: null) => number = declare(
 	libssl,
@@ -55,6 +64,26 @@ const SSL_read: (ssl: bigint, bytes: Uint8Array, size: number) => number = decla
 	libssl,
 	'int SSL_read(void *ssl, void *buf, int num)',
 );
+const SSL_get1_session: (ssl: bigint) => bigint | null = declare(libssl, 'void *SSL_get1_session(void *ssl)');
+const SSL_set_session: (ssl: bigint, session: bigint) => number = declare(
+	libssl,
+	'int SSL_set_session(void *ssl, void *session)',
+);
+const SSL_SESSION_free: (session: bigint) => void = declare(libssl, 'void SSL_SESSION_free(void *session)');
+const SSL_session_reused: (ssl: bigint) => number = declare(libssl, 'int SSL_session_reused(void *ssl)');
+const SSL_get1_peer_certificate: (ssl: bigint) => bigint | null = declare(
+	libssl,
+	'void *SSL_get1_peer_certificate(void *ssl)',
+);
+const X509_free: (certificate: bigint) => void = declare(libcrypto, 'void X509_free(void *x509)');
+const X509_get_subject_name: (certificate: bigint) => bigint = declare(
+	libcrypto,
+	'void *X509_get_subject_name(void *x509)',
+);
+const X509_NAME_oneline: (name: bigint, bytes: Uint8Array, size: number) => string = declare(
+	libcrypto,
+	'const char *X509_NAME_oneline(void *name, _Out_ uint8_t *buf, int size)',
+);
 const BIO_new: (method: bigint) => bigint = declare(libcrypto, 'void *BIO_new(void *type)');
 const BIO_s_mem: () => bigint = declare(libcrypto, 'void *BIO_s_mem(void)');
 const BIO_read: (bio: bigint, bytes: Uint8Array, size: number) => number = declare(
@@ -82,7 +111,7 @@ export class RawTls implements Disposable {
 	readonly #out = BIO_new(BIO_s_mem());
 	readonly #scratch = new Uint8Array(65_536);
 
-	/** @param files - of the server; undefined: a client. */
+	/** @param files - key and certificate of a server; undefined: a client. */
 	constructor(version: number, files?: {readonly key: string; readonly cert: string}) {
 		this.#ctx = SSL_CTX_new(files === undefined ? TLS_client_method() : TLS_server_method());
 		SSL_CTX_ctrl(this.#ctx, SSL_CTRL_SET_MAX_PROTO_VERSION, version, null);
@@ -96,17 +125,55 @@ export class RawTls implements Disposable {
 		(files === undefined ? SSL_set_connect_state : SSL_set_accept_state)(this.#ssl);
 	}
 
-	/** In a client, before the handshake: the name of the server. */
+	/** In a client, before the handshake: sets the server name that is sent. */
 	setServerName(name: string): void {
 		SSL_ctrl(this.#ssl, SSL_CTRL_SET_TLSEXT_HOSTNAME, 0, name);
 	}
 
-	/** Takes bytes from the other side. */
+	/** In a client, before the handshake: sets the certificate that is sent if the server requests one. */
+	useCertificate({cert, key}: {readonly key: string; readonly cert: string}): void {
+		SSL_use_certificate_file(this.#ssl, cert, SSL_FILETYPE_PEM);
+		SSL_use_PrivateKey_file(this.#ssl, key, SSL_FILETYPE_PEM);
+	}
+
+	/** The session of the connection. With TLS 1.3 it is the last ticket that {@link read} has received. */
+	session(): Owned<bigint> {
+		const session = SSL_get1_session(this.#ssl);
+		if (session === null) {
+			throw new Error('no session');
+		}
+
+		return new Owned(session, SSL_SESSION_free);
+	}
+
+	/** In a client, before the handshake: offers a session, which is borrowed. */
+	offer(session: Owned<bigint>): void {
+		SSL_set_session(this.#ssl, session.value);
+	}
+
+	/** Whether the session was resumed. */
+	get reused(): boolean {
+		return SSL_session_reused(this.#ssl) === 1;
+	}
+
+	/** The subject of the certificate of the other side; empty without a certificate. */
+	get peerSubject(): string {
+		const certificate = SSL_get1_peer_certificate(this.#ssl);
+		if (certificate === null) {
+			return '';
+		}
+
+		const subject = X509_NAME_oneline(X509_get_subject_name(certificate), this.#scratch, 1000);
+		X509_free(certificate);
+		return subject;
+	}
+
+	/** Processes records of the other side. */
 	feed(bytes: Uint8Array): void {
 		BIO_write(this.#in, bytes, bytes.length);
 	}
 
-	/** Bytes for the other side. */
+	/** Takes the records for the other side. */
 	take(): Buffer {
 		const parts: Buffer[] = [];
 		for (let size = 1; size > 0; ) {
@@ -122,19 +189,19 @@ export class RawTls implements Disposable {
 		return SSL_do_handshake(this.#ssl) === 1;
 	}
 
-	/** A KeyUpdate more to take. */
+	/** Adds a KeyUpdate to the records for the other side. */
 	keyUpdate(requested: boolean): void {
 		SSL_key_update(this.#ssl, requested ? SSL_KEY_UPDATE_REQUESTED : SSL_KEY_UPDATE_NOT_REQUESTED);
 		SSL_do_handshake(this.#ssl);
 	}
 
-	/** In a server: a ticket more to take. */
+	/** In a server: adds a ticket to the records for the other side. */
 	ticket(): void {
 		SSL_new_session_ticket(this.#ssl);
 		SSL_do_handshake(this.#ssl);
 	}
 
-	/** The beginning of another handshake: ClientHello or HelloRequest. */
+	/** Starts another handshake: adds a ClientHello or HelloRequest to the records for the other side. */
 	renegotiate(): void {
 		SSL_renegotiate(this.#ssl);
 		SSL_do_handshake(this.#ssl);

@@ -1,7 +1,7 @@
 import test from 'ava';
 import {isHostname, lowercase} from '../../src/tls/hostname.ts';
 
-const good = [
+const valid = [
 	'localhost',
 	'mx.example.com',
 	'1.2.3.x',
@@ -12,7 +12,7 @@ const good = [
 	`${'a'.repeat(63)}.example`,
 	Array.from({length: 51}, () => 'abcd').join('.'),
 ];
-const bad = [
+const invalid = [
 	'',
 	'.',
 	'1.2.3.4',
@@ -30,14 +30,14 @@ const bad = [
 	Array.from({length: 52}, () => 'abcd').join('.'),
 ];
 
-for (const name of good) {
-	test(`isHostname takes ${name.slice(0, 40)} of ${name.length}`, t => {
+for (const name of valid) {
+	test(`isHostname accepts ${name.slice(0, 40)} (${name.length} characters)`, t => {
 		t.true(isHostname(name));
 	});
 }
 
-for (const name of bad) {
-	test(`isHostname refuses "${name.slice(0, 40)}" of ${name.length}`, t => {
+for (const name of invalid) {
+	test(`isHostname rejects "${name.slice(0, 40)}" (${name.length} characters)`, t => {
 		t.false(isHostname(name));
 	});
 }

@@ -4,7 +4,7 @@ import {join} from 'node:path';
 import test from 'ava';
 import {execa} from 'execa';
 
-/* OpenSSL starts once in a process: each case is one. */
+/* OpenSSL initializes itself once per process, so each case runs in a new process. */
 const directory = mkdtempSync(join(tmpdir(), 'library-'));
 test.after.always(() => rmSync(directory, {recursive: true}));
 
@@ -14,7 +14,7 @@ function write(name: string, ...lines: readonly string[]): string {
 	return path;
 }
 
-/* What takes effect is seen in the protocol versions of a fresh context. */
+/* The minimum protocol version of a new SSL_CTX shows which settings were applied. */
 const good = write(
 	'good.cnf',
 	'openssl_conf = plain',
@@ -40,12 +40,12 @@ interface Result {
 	readonly minimum: number;
 }
 
-/** A module of the program, as an import names it. */
+/** The import specifier of a module under src/, as source text. */
 function source(path: string): string {
 	return JSON.stringify(new URL(`../../src/${path}`, import.meta.url).href);
 }
 
-/** Starts the library in a process of its own, which has a default configuration file of ours. */
+/** Calls startLibrary() in a new process, with `standard` as the default configuration file of OpenSSL. */
 async function run(
 	starts: ReadonlyArray<readonly [file: string, name: string]>,
 	standard = good,
@@ -81,15 +81,15 @@ const starts = test.macro({
 test('reads the default file', starts, 'default', '', 0x0303);
 test('reads the section of a name in the default file', starts, 'default', 'postfix', 0x0304);
 test('falls back to the default section in the default file', starts, 'default', 'absent', 0x0303);
-test('reads nothing when told so', starts, 'none', '', 0);
-test('reads nothing when told so, whatever the name', starts, 'none', 'postfix', 0);
+test('reads no file with "none"', starts, 'none', '', 0);
+test('reads no file with "none" and a section name', starts, 'none', 'postfix', 0);
 test('reads another file', starts, good, '', 0x0303);
 test('reads the section of a name in another file', starts, good, 'postfix', 0x0304);
 
-/* OpenSSL 3.0 takes a missing section for an empty one; what counts is that it does not read the default section. */
+/* OpenSSL 3.0 handles a missing section like an empty one. It must not read the default section. */
 test('does not fall back to the default section in another file', starts, good, 'absent', 0);
 
-test('startLibrary does without a default file that is not there', async t => {
+test('startLibrary accepts a missing default file', async t => {
 	for (const name of ['', 'postfix']) {
 		t.deepEqual(await run([['default', name]], join(directory, 'absent')), {
 			lines: [],
@@ -120,27 +120,27 @@ test(
 );
 test('an empty path', fails, '', '', 'non-default tls_config_file =  is not an absolute pathname');
 test(
-	'a file that is not there',
+	'a missing file',
 	fails,
 	'/nonexistent/openssl.cnf',
 	'',
 	"error loading the 'default' settings from the /nonexistent/openssl.cnf OpenSSL configuration file",
 );
 test(
-	'a section that does not make sense',
+	'an invalid section',
 	fails,
 	broken,
 	'',
 	`error loading the 'default' settings from the ${broken} OpenSSL configuration file`,
 );
 
-test('startLibrary says why in the lines of the library', async t => {
+test('startLibrary logs the errors of OpenSSL', async t => {
 	const {lines} = await run([['/nonexistent/openssl.cnf', '']]);
 	t.true(lines.length > 1);
 	t.regex(lines[1] ?? '', /^warning: TLS library problem: error:[0-9A-F]{8}:.*:[\w./-]+\.c:\d+:/);
 });
 
-test('startLibrary starts once: what came of it is final', async t => {
+test('startLibrary initializes once: the first result is final', async t => {
 	const success = await run([
 		['none', ''],
 		['/nonexistent/openssl.cnf', ''],

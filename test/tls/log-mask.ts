@@ -15,7 +15,7 @@ const TLSPKTS = 256;
 const ALLPKTS = 512;
 const DANE = 1024;
 
-const gives = test.macro<[level: string, expected: number, ...lines: readonly string[]]>({
+const converts = test.macro<[level: string, expected: number, ...lines: readonly string[]]>({
 	exec(t, level, expected, ...lines) {
 		const log: string[] = [];
 		openLog({
@@ -27,36 +27,36 @@ const gives = test.macro<[level: string, expected: number, ...lines: readonly st
 		t.deepEqual(log, lines);
 	},
 	title(_, level, expected) {
-		return `logMask makes ${expected} of "${level}"`;
+		return `logMask converts "${level}" to ${expected}`;
 	},
 });
 
-test.serial(gives, '', 0);
-test.serial(gives, ' ,\t', 0);
-test.serial(gives, '0', NONE);
-test.serial(gives, 'none', NONE);
-test.serial(gives, '1', SUMMARY);
-test.serial(gives, 'routine', SUMMARY);
-test.serial(gives, '2', SUMMARY | VERBOSE | CACHE | DEBUG);
-test.serial(gives, 'debug', SUMMARY | VERBOSE | CACHE | DEBUG);
-test.serial(gives, '3', SUMMARY | VERBOSE | CACHE | DEBUG | TLSPKTS);
-test.serial(gives, 'ssl-expert', SUMMARY | VERBOSE | CACHE | DEBUG | TLSPKTS);
+test.serial(converts, '', 0);
+test.serial(converts, ' ,\t', 0);
+test.serial(converts, '0', NONE);
+test.serial(converts, 'none', NONE);
+test.serial(converts, '1', SUMMARY);
+test.serial(converts, 'routine', SUMMARY);
+test.serial(converts, '2', SUMMARY | VERBOSE | CACHE | DEBUG);
+test.serial(converts, 'debug', SUMMARY | VERBOSE | CACHE | DEBUG);
+test.serial(converts, '3', SUMMARY | VERBOSE | CACHE | DEBUG | TLSPKTS);
+test.serial(converts, 'ssl-expert', SUMMARY | VERBOSE | CACHE | DEBUG | TLSPKTS);
 for (const level of ['4', '5', '6', '7', '8', '9', 'ssl-developer']) {
-	test.serial(gives, level, SUMMARY | VERBOSE | CACHE | DEBUG | TLSPKTS | ALLPKTS);
+	test.serial(converts, level, SUMMARY | VERBOSE | CACHE | DEBUG | TLSPKTS | ALLPKTS);
 }
 
-test.serial(gives, 'summary', SUMMARY);
-test.serial(gives, 'untrusted', UNTRUSTED);
-test.serial(gives, 'peercert', PEERCERT);
-test.serial(gives, 'certmatch', CERTMATCH);
-test.serial(gives, 'verbose', VERBOSE);
-test.serial(gives, 'cache', CACHE);
-test.serial(gives, 'dane', DANE);
-test.serial(gives, 'ssl-debug', DEBUG);
-test.serial(gives, 'ssl-handshake-packet-dump', TLSPKTS);
-test.serial(gives, 'ssl-session-packet-dump', TLSPKTS | ALLPKTS);
-test.serial(gives, 'Summary, UNTRUSTED\tcache', SUMMARY | UNTRUSTED | CACHE);
-test.serial(gives, '1 untrusted', SUMMARY | UNTRUSTED);
-test.serial(gives, '1, bogus', 0, 'warning: unknown smtp_tls_loglevel value "bogus" in "1, bogus"');
-test.serial(gives, '10', 0, 'warning: unknown smtp_tls_loglevel value "10" in "10"');
-test.serial(gives, '-1', 0, 'warning: unknown smtp_tls_loglevel value "-1" in "-1"');
+test.serial(converts, 'summary', SUMMARY);
+test.serial(converts, 'untrusted', UNTRUSTED);
+test.serial(converts, 'peercert', PEERCERT);
+test.serial(converts, 'certmatch', CERTMATCH);
+test.serial(converts, 'verbose', VERBOSE);
+test.serial(converts, 'cache', CACHE);
+test.serial(converts, 'dane', DANE);
+test.serial(converts, 'ssl-debug', DEBUG);
+test.serial(converts, 'ssl-handshake-packet-dump', TLSPKTS);
+test.serial(converts, 'ssl-session-packet-dump', TLSPKTS | ALLPKTS);
+test.serial(converts, 'Summary, UNTRUSTED\tcache', SUMMARY | UNTRUSTED | CACHE);
+test.serial(converts, '1 untrusted', SUMMARY | UNTRUSTED);
+test.serial(converts, '1, bogus', 0, 'warning: unknown smtp_tls_loglevel value "bogus" in "1, bogus"');
+test.serial(converts, '10', 0, 'warning: unknown smtp_tls_loglevel value "10" in "10"');
+test.serial(converts, '-1', 0, 'warning: unknown smtp_tls_loglevel value "-1" in "-1"');

@@ -26,7 +26,7 @@ const parses = test.macro<[list: string, disabled: number, minimum?: number, max
 		t.deepEqual<ProtocolRange | undefined, ProtocolRange>(parseProtocols(list), {disabled, minimum, maximum});
 	},
 	title(_, list) {
-		return `parseProtocols takes "${list}"`;
+		return `parseProtocols accepts "${list}"`;
 	},
 });
 
@@ -38,7 +38,7 @@ test(parses, 'TLSv1.2', EVERY & ~NO_TLSv1_2);
 test(parses, 'TLSv1.2, TLSv1.3', NO_SSLv3 | NO_TLSv1 | NO_TLSv1_1);
 test(parses, 'TLSv1.2:!TLSv1.2', EVERY);
 test(parses, 'TLSv1.2 TLSv1.3 !TLSv1.3', EVERY & ~NO_TLSv1_2);
-/* A known word without a meaning: nothing was included. */
+/* SSLv2 is accepted and has no effect, so the list includes no version. */
 test(parses, 'SSLv2', 0);
 test(parses, 'SSLv2 SSLv3', EVERY & ~NO_SSLv3);
 test(parses, '>=TLSv1', 0, 0x0301);
@@ -74,12 +74,12 @@ for (const list of [
 	'toString',
 	'__proto__',
 ]) {
-	test(`parseProtocols refuses "${list}"`, t => {
+	test(`parseProtocols rejects "${list}"`, t => {
 		t.is(parseProtocols(list), undefined);
 	});
 }
 
-test('parseProtocols is total: a range or undefined, whatever it is given', t => {
+test('parseProtocols returns a range or undefined for any input', t => {
 	const token = fc.oneof(
 		fc.constantFrom(
 			'SSLv3',
@@ -114,7 +114,7 @@ test('parseProtocols is total: a range or undefined, whatever it is given', t =>
 	);
 });
 
-test('parseProtocols does not mind the order of names', t => {
+test('the order of names has no effect on parseProtocols', t => {
 	const names = fc.uniqueArray(fc.constantFrom('SSLv3', 'TLSv1', '!TLSv1', 'TLSv1.2', '!TLSv1.3', 'tlsv1.1'));
 	fc.assert(
 		fc.property(names, list => {
@@ -130,14 +130,14 @@ const stock: CipherGrades = {
 	tls_export_cipherlist: 'EXPORT-LIST',
 	tls_null_cipherlist: 'NULL-LIST',
 };
-const modern: CipherGrades = {...stock, tls_low_cipherlist: undefined, tls_export_cipherlist: undefined};
+const since38: CipherGrades = {...stock, tls_low_cipherlist: undefined, tls_export_cipherlist: undefined};
 
 const lists = test.macro({
 	exec(t, grades: CipherGrades, grade: string, exclusions: string, expected: CipherList) {
 		t.deepEqual(cipherList(grades, grade, exclusions), expected);
 	},
 	title(_, grades: CipherGrades, grade: string, exclusions: string) {
-		return `cipherList of ${grade} less "${exclusions}"${grades === modern ? ', from 3.8 on' : ''}`;
+		return `cipherList of ${grade} without "${exclusions}"${grades === since38 ? ', from 3.8 on' : ''}`;
 	},
 });
 
@@ -146,8 +146,8 @@ test(lists, stock, 'medium', '', {list: 'MEDIUM-LIST'});
 test(lists, stock, 'low', '', {list: 'LOW-LIST'});
 test(lists, stock, 'export', '', {list: 'EXPORT-LIST'});
 test(lists, stock, 'null', '', {list: 'NULL-LIST'});
-test(lists, modern, 'low', '', {list: 'MEDIUM-LIST'});
-test(lists, modern, 'export', '', {list: 'MEDIUM-LIST'});
+test(lists, since38, 'low', '', {list: 'MEDIUM-LIST'});
+test(lists, since38, 'export', '', {list: 'MEDIUM-LIST'});
 test(lists, {...stock, tls_low_cipherlist: ''}, 'low', 'aNULL', {list: 'MEDIUM-LIST:!aNULL'});
 test(lists, {...stock, tls_export_cipherlist: ''}, 'export', 'aNULL', {list: 'MEDIUM-LIST:!aNULL'});
 test(lists, stock, 'HiGh', '', {list: 'HIGH-LIST'});
@@ -185,10 +185,10 @@ test.serial(
 	(DEFAULT | 0x4 | 0x40000000 | 0x10000 | 0x200000 | 0x100000) >>> 0,
 );
 test.serial(options, '', '0x4000', (DEFAULT | 0x4000) >>> 0);
-/* Bits that other parameters decide, and those of SSL_OP_ALL, cannot be set. */
+/* The bits that other parameters control, and those of SSL_OP_ALL, cannot be set. */
 test.serial(options, '', '0x3e000000 0x400000 0x80 0x800', DEFAULT);
 test.serial(options, '', '0xffffffff', (DEFAULT | (0xffffffff & ~(0x3e000000 | 0x400000))) >>> 0);
-/* Naming any work-around takes the one for Safari away, too. */
+/* Any value of tls_disable_workarounds also disables the workaround for Safari. */
 test.serial(options, 'CRYPTOPRO_TLSEXT_BUG', '', 0x00000890);
 test.serial(options, 'TLSEXT_PADDING', '', 0x80000880);
 test.serial(options, 'dont_insert_empty_fragments', '', 0x80000090);
@@ -225,7 +225,7 @@ const groups = test.macro<[parameter: string, ...lines: readonly string[]]>({
 	},
 });
 
-/* Which groups are offered is tested with a server: report.ts. */
+/* Daemon tests check which groups are offered. */
 test.serial(groups, '');
 test.serial(groups, ' , ');
 test.serial(groups, 'X25519 X448 prime256v1 secp521r1 secp384r1');
@@ -237,5 +237,5 @@ test.serial(
 	'warning: ignoring unknown ECDHE curve "bogus"',
 	'warning: none of the configured ECDHE curves are supported',
 );
-/* Known as an object, but not as a group. */
+/* OpenSSL has an object with this name, which is not a group. */
 test.serial(groups, 'sha256', 'warning: none of the configured ECDHE curves are supported');

@@ -1,4 +1,4 @@
-/* Servers in place of tlsmgr(8), and clients of them. ava takes this for no test because of its name. */
+/* Scripted replacements for tlsmgr(8), and clients for them. ava ignores this file because of its name. */
 import {once} from 'node:events';
 import {mkdtempSync, rmSync} from 'node:fs';
 import {createServer, type Socket} from 'node:net';
@@ -17,10 +17,10 @@ const reactor = new Reactor(closeDescriptor);
 const clock = new DeadlineClock();
 test.after.always(() => reactor[Symbol.dispose]());
 
-/** Has the clock of the program go forward by hand, and by nothing else: no limit passes because the machine is busy. */
+/** Stops the clock of the program; the result advances it. So no time limit expires because the machine is busy. */
 export function movableClock(t: ExecutionContext): (milliseconds: number) => void {
 	const real = performance.now.bind(performance);
-	/* A whole number: sums are exact then. */
+	/* An integer, so that sums are exact. */
 	let time = Math.ceil(performance.now());
 	performance.now = () => time;
 	t.teardown(() => {
@@ -32,7 +32,7 @@ export function movableClock(t: ExecutionContext): (milliseconds: number) => voi
 }
 
 /** A client that is disposed when the test ends. */
-export function managerAt(
+export function tlsmgrClient(
 	t: ExecutionContext,
 	path: string,
 	{release = '3.7.11', idle = 5000} = {},
@@ -43,29 +43,29 @@ export function managerAt(
 	return tlsmgr;
 }
 
-/** The answer, as soon as Node.js has its turn: it does not know that the reactor was called. */
-export async function answer<Value>(ask: (done: (value: Value) => void) => void): Promise<Value> {
+/** The result of a request, as a promise. setImmediate() runs microtasks, which the reactor does not. */
+export async function result<Value>(request: (done: (value: Value) => void) => void): Promise<Value> {
 	return await new Promise(resolve => {
-		ask(value => setImmediate(resolve, value));
+		request(value => setImmediate(resolve, value));
 	});
 }
 
-/** The session of a name, as text. */
+/** Looks up a session, as text. */
 export async function lookup(tlsmgr: TlsmgrClient, id: string): Promise<string | undefined> {
-	const session = await answer<Uint8Array | undefined>(done => tlsmgr.lookup('smtp', id, done));
+	const session = await result<Uint8Array | undefined>(done => tlsmgr.lookup('smtp', id, done));
 	return session === undefined ? undefined : String(session);
 }
 
-/** What tlsmgr(8) says first. */
+/** The greeting of tlsmgr(8). */
 export const greeting = printList([['protocol', 'tlsmgr_protocol']]);
-/** The reply to a lookup that finds `kept`. */
+/** The reply to a lookup that finds the session `stored`. */
 export const found = printList([
 	['status', '0'],
-	['session', Buffer.from('kept').toString('base64')],
+	['session', Buffer.from('stored').toString('base64')],
 ]);
 
-/** A server that does something of its own with each connection. Returns its path. */
-export async function scripted(
+/** A server that runs a function for each connection. Returns the pathname of its socket. */
+export async function scriptedServer(
 	t: ExecutionContext,
 	run: (socket: Socket, index: number) => void,
 ): Promise<string> {
@@ -88,8 +88,8 @@ export async function scripted(
 	return join(directory, 'socket');
 }
 
-/** What answers each request with the same bytes, after a while. */
-export function answering(bytes: Uint8Array, delay = 0): (socket: Socket) => void {
+/** Sends a greeting, and the same reply to each request, after a delay in milliseconds. */
+export function replying(bytes: Uint8Array, delay = 0): (socket: Socket) => void {
 	return socket => {
 		socket.write(greeting);
 		socket.on('data', () => setTimeout(() => socket.write(bytes), delay));

@@ -1,4 +1,4 @@
-/* What stock programs and tlsmgr(8) of nine releases say to each other; it is the same in all of them. */
+/* Messages between stock programs and tlsmgr(8), recorded from nine releases. They are the same in all of them. */
 import test from 'ava';
 import fc from 'fast-check';
 import {PeerError} from '../../src/base/errors.ts';
@@ -17,7 +17,7 @@ import {
 } from '../../src/tlsmgr/message.ts';
 import {AttributeFramer, type AttributeList} from '../../src/wire/attribute-list.ts';
 
-/** Bytes as they are on the wire, with `·` for NUL. */
+/** A message, with `·` for NUL. */
 function wire(text: string): Buffer {
 	return Buffer.from(text.replaceAll('·', '\0'), 'latin1');
 }
@@ -36,7 +36,7 @@ const prints = test.macro({
 		t.deepEqual(Buffer.from(printed), wire(expected));
 	},
 	title(what = '') {
-		return `${what} is the request of stock`;
+		return `${what} equals the request of stock`;
 	},
 });
 const keyName = Buffer.from('zclZkg+p7CUTkzMv0aSNAg==', 'base64');
@@ -63,7 +63,7 @@ test(
 	'request·tktkey·keyname·zclZkg+p7CUTkzMv0aSNAg==··',
 );
 
-test('isGreeting knows the greeting of tlsmgr, and no other list', t => {
+test('isGreeting accepts the greeting of tlsmgr, and no other list', t => {
 	t.true(isGreeting(listOf('protocol·tlsmgr_protocol··')));
 	for (const other of [
 		'·',
@@ -87,16 +87,22 @@ const session = Buffer.from([0, 1, 2, 0xfb, 0xff, 0xfe, 7]);
 test('parseLookup: found', parses, parseLookup, 'status·0·session·AAEC+//+Bw==··', session);
 test('parseLookup: not found', parses, parseLookup, 'status·4294967295·session···', undefined);
 test('parseLookup: no such cache', parses, parseLookup, 'status·4294967294·session···', undefined);
-test('parseLookup: an empty session is none', parses, parseLookup, 'status·0·session···', undefined);
 test(
-	'parseLookup does not look at what is left over behind a failure',
+	'parseLookup: an empty session counts as not found',
+	parses,
+	parseLookup,
+	'status·0·session···',
+	undefined,
+);
+test(
+	'parseLookup ignores a session after a failure status',
 	parses,
 	parseLookup,
 	'status·4294967295·session·AAEC+//+Bw==··',
 	undefined,
 );
 test('parseDone: success', parses, parseDone, 'status·0··', true);
-test('parseDone: nothing there', parses, parseDone, 'status·4294967295··', undefined);
+test('parseDone: not found', parses, parseDone, 'status·4294967295··', undefined);
 test('parseDone: failure', parses, parseDone, 'status·4294967294··', undefined);
 test('parsePolicy: on', parses, parsePolicy, 'status·0·cachable·1·timeout·3600··', {
 	cachable: true,
@@ -108,7 +114,7 @@ test('parsePolicy: off', parses, parsePolicy, 'status·0·cachable·0·timeout·
 });
 for (const timeout of ['0', '4294967295']) {
 	test(
-		`parsePolicy: without time nothing is cachable: ${timeout}`,
+		`parsePolicy: no session is cachable with timeout ${timeout}`,
 		parses,
 		parsePolicy,
 		`status·0·cachable·1·timeout·${timeout}··`,
@@ -118,14 +124,14 @@ for (const timeout of ['0', '4294967295']) {
 
 test('parsePolicy: unknown type', parses, parsePolicy, 'status·4294967294·cachable·0·timeout·0··', undefined);
 test(
-	'parsePolicy skips what nobody asked for',
+	'parsePolicy skips unknown attributes',
 	parses,
 	parsePolicy,
 	'status·0·more·x·cachable·1·timeout·60·most·y··',
 	{cachable: true, timeout: 60},
 );
 test(
-	'parseTicketKey: a structure of C, recorded with 3.10.13',
+	'parseTicketKey: a C structure, recorded from 3.10.13',
 	parses,
 	parseTicketKey,
 	'status·0·keybuf·zclZkg+p7CUTkzMv0aSNAugkWTH8c1+MANJMN47I3/IolH/RqSQBTtMINZnIkyzhl6EpJDf2bx/vu5uQUS7g260yYKph2/1geiJvLO4e9KpIRgRrAAAAAA==··',
@@ -137,7 +143,7 @@ test(
 	},
 );
 test(
-	'parseTicketKey: an unknown name is repeated behind the failure',
+	'parseTicketKey: not found; the reply repeats the name',
 	parses,
 	parseTicketKey,
 	'status·4294967295·keybuf·AAAAAAAAAAAAAAAAAAAAAA==··',
@@ -149,7 +155,7 @@ const refuses = test.macro<[parse: (list: AttributeList) => unknown, reply: stri
 		t.throws(() => parse(listOf(reply)), {instanceOf: PeerError, message: `tlsmgr reply: ${message}`});
 	},
 	title(_, parse, reply) {
-		return `${parse.name} refuses ${reply}`;
+		return `${parse.name} rejects ${reply}`;
 	},
 });
 test(refuses, parseDone, '·', 'no status');
@@ -170,12 +176,12 @@ test(
 	'keybuf has 16 bytes instead of 88',
 );
 
-test('no complaint shows a secret', t => {
+test('an error message does not contain the session', t => {
 	const error = t.throws(() => parseLookup(listOf('status·0·session·c2VjcmV0!··')));
 	t.false(error.message.includes('c2VjcmV0'));
 });
 
-test('a reply that is cut anywhere says the same', t => {
+test('a reply can be split anywhere', t => {
 	fc.assert(
 		fc.property(fc.uint8Array({maxLength: 300}), fc.array(fc.nat(500)), (bytes, cuts) => {
 			const reply = wire(`status·0·session·${Buffer.from(bytes).toString('base64')}··`);
@@ -194,7 +200,7 @@ function lookupReply(size: number): AttributeList {
 	return listOf(`status·0·session·${Buffer.alloc(size).toString('base64')}··`);
 }
 
-test('a session of the largest size can be looked up, and none that is larger', t => {
+test('a session of the maximum size can be looked up, and a larger one cannot', t => {
 	t.is(parseLookup(lookupReply(SESSION_LIMIT))?.length, SESSION_LIMIT);
 	t.throws(() => lookupReply(SESSION_LIMIT + 1), {instanceOf: PeerError});
 });

@@ -1,4 +1,4 @@
-/* Connections to tlsmgr(8): how they begin, what is sent over them, and how they end. */
+/* Connections to tlsmgr(8): start, requests and end. */
 import type {Socket} from 'node:net';
 import test from 'ava';
 import fc from 'fast-check';
@@ -10,12 +10,12 @@ import {TlsmgrClient} from '../../src/tlsmgr/tlsmgr-client.ts';
 import {printList} from '../../src/wire/attribute-list.ts';
 import {openDescriptors} from '../helpers/descriptors.ts';
 import {collectLog} from '../helpers/openssl.ts';
-import {answer, answering, found, greeting, lookup, managerAt, scripted} from './_server.ts';
+import {found, greeting, lookup, replying, result, scriptedServer, tlsmgrClient} from './_server.ts';
 
 /** The reply to an update. */
 const done = printList([['status', '0']]);
 
-test.serial('greeting and replies can be cut anywhere', async t => {
+test.serial('the greeting and replies can be split anywhere', async t => {
 	const log = collectLog();
 	let cuts: readonly number[] = [];
 	const trickle = async (socket: Socket, bytes: Uint8Array): Promise<void> => {
@@ -27,16 +27,16 @@ test.serial('greeting and replies can be cut anywhere', async t => {
 			});
 		}
 	};
-	const path = await scripted(t, socket => {
+	const path = await scriptedServer(t, socket => {
 		void trickle(socket, greeting);
 		socket.on('data', () => void trickle(socket, found));
 	});
 	await fc.assert(
 		fc.asyncProperty(fc.array(fc.nat(40)), async positions => {
 			cuts = positions;
-			const tlsmgr = managerAt(t, path);
-			t.is(await lookup(tlsmgr, 'a'), 'kept');
-			t.is(await lookup(tlsmgr, 'b'), 'kept');
+			const tlsmgr = tlsmgrClient(t, path);
+			t.is(await lookup(tlsmgr, 'a'), 'stored');
+			t.is(await lookup(tlsmgr, 'b'), 'stored');
 			tlsmgr[Symbol.dispose]();
 		}),
 		{numRuns: 50},
@@ -44,17 +44,17 @@ test.serial('greeting and replies can be cut anywhere', async t => {
 	t.deepEqual(log, []);
 });
 
-test.serial('releases before 3.6 do not greet', async t => {
+test.serial('releases before 3.6 send no greeting', async t => {
 	const log = collectLog();
-	const path = await scripted(t, socket => socket.on('data', () => socket.write(found)));
-	t.is(await lookup(managerAt(t, path, {release: '3.5.25'}), 'a'), 'kept');
+	const path = await scriptedServer(t, socket => socket.on('data', () => socket.write(found)));
+	t.is(await lookup(tlsmgrClient(t, path, {release: '3.5.25'}), 'a'), 'stored');
 	t.deepEqual(log, []);
 });
 
-test.serial('one request at a time is sent on a connection, of which there are two', async t => {
+test.serial('each of two connections has one request at a time', async t => {
 	let overlapping = 0;
 	let connections = 0;
-	const path = await scripted(t, socket => {
+	const path = await scriptedServer(t, socket => {
 		connections++;
 		socket.write(greeting);
 		let busy = false;
@@ -67,18 +67,18 @@ test.serial('one request at a time is sent on a connection, of which there are t
 			}, 2);
 		});
 	});
-	const tlsmgr = managerAt(t, path);
+	const tlsmgr = tlsmgrClient(t, path);
 	const all = await Promise.all(
 		Array.from({length: 50}, async (_, index) => await lookup(tlsmgr, String(index))),
 	);
-	t.deepEqual(new Set(all), new Set(['kept']));
+	t.deepEqual(new Set(all), new Set(['stored']));
 	t.is(overlapping, 0);
 	t.is(connections, 2);
 });
 
-test.serial('a request that does not fit into the socket is sent in pieces', async t => {
+test.serial('a request that is larger than the socket buffer is sent in parts', async t => {
 	const id = 'x'.repeat(1_000_000);
-	const path = await scripted(t, socket => {
+	const path = await scriptedServer(t, socket => {
 		let size = 0;
 		socket.write(greeting);
 		socket.on('data', bytes => {
@@ -88,116 +88,116 @@ test.serial('a request that does not fit into the socket is sent in pieces', asy
 			}
 		});
 	});
-	t.is(await lookup(managerAt(t, path), id), 'kept');
+	t.is(await lookup(tlsmgrClient(t, path), id), 'stored');
 });
 
-test.serial('a reply to half a request is a failure', async t => {
+test.serial('a reply to an incomplete request is a failure', async t => {
 	const log = collectLog();
-	const path = await scripted(t, socket => {
+	const path = await scriptedServer(t, socket => {
 		socket.write(greeting);
 		socket.once('data', () => socket.pause().write(found));
 	});
-	t.is(await lookup(managerAt(t, path), 'x'.repeat(1_000_000)), undefined);
-	t.deepEqual(log, [`warning: problem talking to server ${path}: a reply that nobody asked for`]);
+	t.is(await lookup(tlsmgrClient(t, path), 'x'.repeat(1_000_000)), undefined);
+	t.deepEqual(log, [`warning: problem talking to server ${path}: reply without a request`]);
 });
 
-for (const answers of [0, 1]) {
-	test.serial(`a connection that ends after ${answers} answers is replaced without a word`, async t => {
+for (const replies of [0, 1]) {
+	test.serial(`a connection that ends after ${replies} replies is replaced without a warning`, async t => {
 		const log = collectLog();
 		let connections = 0;
-		const path = await scripted(t, (socket, index) => {
+		const path = await scriptedServer(t, (socket, index) => {
 			connections++;
 			socket.write(greeting);
-			let asked = 0;
+			let requests = 0;
 			socket.on('data', () => {
-				if (index === 0 && asked++ === answers) {
+				if (index === 0 && requests++ === replies) {
 					socket.end();
 				} else {
 					socket.write(found);
 				}
 			});
 		});
-		const tlsmgr = managerAt(t, path);
-		t.is(await lookup(tlsmgr, 'a'), 'kept');
-		t.is(await lookup(tlsmgr, 'b'), 'kept');
+		const tlsmgr = tlsmgrClient(t, path);
+		t.is(await lookup(tlsmgr, 'a'), 'stored');
+		t.is(await lookup(tlsmgr, 'b'), 'stored');
 		t.is(connections, 2);
 		t.deepEqual(log, []);
 	});
 }
 
-test.serial('a reply that nobody asked for is a failure', async t => {
+test.serial('a reply without a request is a failure', async t => {
 	const log = collectLog();
 	const {promise: closed, resolve} = Promise.withResolvers<void>();
-	const path = await scripted(t, socket => {
-		answering(found)(socket);
+	const path = await scriptedServer(t, socket => {
+		replying(found)(socket);
 		socket.once('data', () => setTimeout(() => socket.write(found), 100)).on('close', () => resolve());
 	});
-	t.is(await lookup(managerAt(t, path), 'a'), 'kept');
+	t.is(await lookup(tlsmgrClient(t, path), 'a'), 'stored');
 	await closed;
-	t.deepEqual(log, [`warning: problem talking to server ${path}: a reply that nobody asked for`]);
+	t.deepEqual(log, [`warning: problem talking to server ${path}: reply without a request`]);
 });
 
-test.serial('a connection is closed when there was nothing to ask for a while, and made again', async t => {
+test.serial('a connection is closed after the idle timeout, and established again on demand', async t => {
 	const log = collectLog();
 	let connections = 0;
 	const {promise: closed, resolve} = Promise.withResolvers<void>();
-	const path = await scripted(t, socket => {
+	const path = await scriptedServer(t, socket => {
 		connections++;
-		answering(found)(socket);
+		replying(found)(socket);
 		socket.on('close', () => resolve());
 	});
-	const tlsmgr = managerAt(t, path, {idle: 10});
-	t.is(await lookup(tlsmgr, 'a'), 'kept');
+	const tlsmgr = tlsmgrClient(t, path, {idle: 10});
+	t.is(await lookup(tlsmgr, 'a'), 'stored');
 	await closed;
-	t.is(await lookup(tlsmgr, 'b'), 'kept');
+	t.is(await lookup(tlsmgr, 'b'), 'stored');
 	t.is(connections, 2);
 	t.deepEqual(log, []);
 });
 
-/* A lookup has not much more time than that, and on a busy machine less. An update has more. */
-test.serial('a connection is not closed while a reply is waited for', async t => {
+/* With an update, because its timeout is longer: the timeout of a lookup could expire on a busy machine. */
+test.serial('the idle timeout does not apply while a reply is pending', async t => {
 	const log = collectLog();
-	const tlsmgr = managerAt(t, await scripted(t, answering(done, 600)), {idle: 10});
-	t.true(await answer(told => tlsmgr.update('smtp', 'a', Buffer.from('x'), told)));
+	const tlsmgr = tlsmgrClient(t, await scriptedServer(t, replying(done, 600)), {idle: 10});
+	t.true(await result(stored => tlsmgr.update('smtp', 'a', Buffer.from('x'), stored)));
 	t.deepEqual(log, []);
 });
 
-test.serial('a connection is not closed while a greeting is waited for', async t => {
+test.serial('the idle timeout does not apply while a request waits for the greeting', async t => {
 	const log = collectLog();
 	let connections = 0;
-	const path = await scripted(t, socket => {
+	const path = await scriptedServer(t, socket => {
 		connections++;
 		socket.on('data', () => socket.write(done));
 		setTimeout(() => socket.write(greeting), 600);
 	});
-	const tlsmgr = managerAt(t, path, {idle: 10});
-	t.true(await answer(told => tlsmgr.update('smtp', 'a', Buffer.from('x'), told)));
+	const tlsmgr = tlsmgrClient(t, path, {idle: 10});
+	t.true(await result(stored => tlsmgr.update('smtp', 'a', Buffer.from('x'), stored)));
 	t.is(connections, 1);
 	t.deepEqual(log, []);
 });
 
-test.serial('a connection that nobody needs any more is not replaced', async t => {
+test.serial('a connection without a pending request is not replaced', async t => {
 	const log = collectLog();
 	const sockets: Socket[] = [];
-	const path = await scripted(t, (socket, index) => {
+	const path = await scriptedServer(t, (socket, index) => {
 		sockets.push(socket);
 		if (index === 0) {
-			answering(found)(socket);
+			replying(found)(socket);
 		}
 	});
-	const tlsmgr = managerAt(t, path);
+	const tlsmgr = tlsmgrClient(t, path);
 	const both = await Promise.all([lookup(tlsmgr, 'a'), lookup(tlsmgr, 'b')]);
-	t.deepEqual(both, ['kept', 'kept']);
+	t.deepEqual(both, ['stored', 'stored']);
 	sockets[1]?.end();
-	t.is(await lookup(tlsmgr, 'c'), 'kept');
+	t.is(await lookup(tlsmgr, 'c'), 'stored');
 	t.is(sockets.length, 2);
 	t.deepEqual(log, []);
 });
 
-/* epoll(7) has a limit, fs.epoll.max_user_watches, that all programs of the mail owner share. */
-test.serial('a connection that cannot be watched is a failure like others', async t => {
+/* All processes of the mail owner share the limit fs.epoll.max_user_watches: see epoll(7). */
+test.serial('a failure to watch a connection is handled like other failures', async t => {
 	const log = collectLog();
-	const path = await scripted(t, answering(found));
+	const path = await scriptedServer(t, replying(found));
 	const reactor = {
 		watch() {
 			throw new Panic('epoll_ctl: No space left on device');

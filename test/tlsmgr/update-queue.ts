@@ -1,12 +1,12 @@
-/* What tlsmgr(8) is asked, and when. Its place is taken by a list; the clock goes forward by hand. */
+/* Which requests are sent to tlsmgr(8), and when. A list replaces tlsmgr(8), and the tests advance the clock. */
 import test, {type ExecutionContext} from 'ava';
 import fc from 'fast-check';
 import {DeadlineClock} from '../../src/event/deadline.ts';
 import {type Storable, UpdateQueue} from '../../src/tlsmgr/update-queue.ts';
-import {managerAt, movableClock, scripted} from './_server.ts';
+import {movableClock, scriptedServer, tlsmgrClient} from './_server.ts';
 
-/** A session that knows how many times it was disposed. */
-class Fake implements Storable {
+/** A session that counts its disposals. */
+class FakeSession implements Storable {
 	readonly #text: string | undefined;
 	disposals = 0;
 
@@ -23,21 +23,21 @@ class Fake implements Storable {
 	}
 }
 
-/** A tlsmgr(8) that answers when it is told to, the oldest request first. */
-function scene(t: ExecutionContext) {
+/** An update queue, and a tlsmgr(8) that completes its oldest request when `reply` is called. */
+function setUp(t: ExecutionContext) {
 	const move = movableClock(t);
-	const asked: string[] = [];
-	const open: Array<() => void> = [];
-	const made: Fake[] = [];
+	const requests: string[] = [];
+	const pending: Array<() => void> = [];
+	const made: FakeSession[] = [];
 	const updates = new UpdateQueue(
 		{
 			update(_type, id, session, done = () => undefined) {
-				asked.push(`${id} = ${String(session)}`);
-				open.push(() => done(true));
+				requests.push(`${id} = ${String(session)}`);
+				pending.push(() => done(true));
 			},
 			delete(_type, id, done = () => undefined) {
-				asked.push(`${id} removed`);
-				open.push(() => done(true));
+				requests.push(`${id} removed`);
+				pending.push(() => done(true));
 			},
 		},
 		new DeadlineClock(),
@@ -46,33 +46,33 @@ function scene(t: ExecutionContext) {
 	return {
 		updates,
 		move,
-		open,
+		pending,
 		made,
-		answer: () => {
-			open.shift()?.();
+		reply: () => {
+			pending.shift()?.();
 		},
 		update: (id: string, text?: string) => {
-			const fake = new Fake(text);
+			const fake = new FakeSession(text);
 			made.push(fake);
 			updates.update('smtp', id, fake);
 		},
-		forget: (id: string) => {
+		remove: (id: string) => {
 			updates.delete('smtp', id);
 		},
-		/** What was asked since the last time. */
-		asked: () => asked.splice(0),
-		/** What has been asked when the clock of limits has looked. */
-		later: async (): Promise<readonly string[]> => {
-			for (const limit = Date.now() + 60_000; asked.length === 0 && Date.now() < limit; ) {
+		/** The requests since the last call. */
+		taken: () => requests.splice(0),
+		/** Waits for the next request. */
+		nextRequests: async (): Promise<readonly string[]> => {
+			for (const limit = Date.now() + 60_000; requests.length === 0 && Date.now() < limit; ) {
 				await new Promise(resolve => {
 					setTimeout(resolve, 10);
 				});
 			}
 
-			return asked.splice(0);
+			return requests.splice(0);
 		},
-		/** The clock of limits looks again, at least once. */
-		looked: async (): Promise<void> => {
+		/** Waits until the deadline clock has run at least once. */
+		clockTick: async (): Promise<void> => {
 			await new Promise(resolve => {
 				setTimeout(resolve, 600);
 			});
@@ -80,154 +80,154 @@ function scene(t: ExecutionContext) {
 	};
 }
 
-test.serial('the first session of a name is stored at once', t => {
-	const {update, asked, made} = scene(t);
+test.serial('the first session of a key is stored immediately', t => {
+	const {update, taken, made} = setUp(t);
 	update('a', '1');
 	update('b', '2');
-	t.deepEqual(asked(), ['a = 1', 'b = 2']);
+	t.deepEqual(taken(), ['a = 1', 'b = 2']);
 	t.deepEqual(
 		made.map(({disposals}) => disposals),
 		[1, 1],
 	);
 });
 
-test.serial('of those that follow the newest is stored, after a second', async t => {
-	const {update, asked, answer, later, looked, move, made} = scene(t);
+test.serial('of later sessions the newest is stored, after a second', async t => {
+	const {update, taken, reply, nextRequests, clockTick, move, made} = setUp(t);
 	for (const text of ['1', '2', '3', '4']) {
 		update('a', text);
 	}
 
-	answer();
-	t.deepEqual(asked(), ['a = 1']);
+	reply();
+	t.deepEqual(taken(), ['a = 1']);
 	t.deepEqual(
 		made.map(({disposals}) => disposals),
 		[1, 1, 1, 0],
 	);
 	move(999);
-	await looked();
-	t.deepEqual(asked(), []);
+	await clockTick();
+	t.deepEqual(taken(), []);
 	move(1);
-	t.deepEqual(await later(), ['a = 4']);
-	answer();
+	t.deepEqual(await nextRequests(), ['a = 4']);
+	reply();
 	t.is(made[3]?.disposals, 1);
 
-	/* From there a second again; and when there was none for a second, the next is a first one. */
+	/* Then a second passes again. A session after a second without updates is stored immediately. */
 	update('a', '5');
-	t.deepEqual(asked(), []);
+	t.deepEqual(taken(), []);
 	move(1000);
-	t.deepEqual(await later(), ['a = 5']);
-	answer();
+	t.deepEqual(await nextRequests(), ['a = 5']);
+	reply();
 	move(1000);
-	await looked();
+	await clockTick();
 	update('a', '6');
-	t.deepEqual(asked(), ['a = 6']);
+	t.deepEqual(taken(), ['a = 6']);
 });
 
-test.serial('while tlsmgr is silent it is not asked again about the same name', async t => {
-	const {update, asked, answer, looked, move} = scene(t);
+test.serial('there is one pending request per key', async t => {
+	const {update, taken, reply, clockTick, move} = setUp(t);
 	update('a', '1');
 	update('a', '2');
 	move(5000);
-	await looked();
+	await clockTick();
 	update('b', '3');
-	t.deepEqual(asked(), ['a = 1', 'b = 3']);
-	answer();
-	t.deepEqual(asked(), ['a = 2']);
+	t.deepEqual(taken(), ['a = 1', 'b = 3']);
+	reply();
+	t.deepEqual(taken(), ['a = 2']);
 });
 
-test.serial('what is forgotten is removed at once, and what waits is not stored', async t => {
-	const {update, forget, asked, answer, looked, move, made} = scene(t);
+test.serial('a removal is sent immediately, and drops the waiting session', async t => {
+	const {update, remove, taken, reply, clockTick, move, made} = setUp(t);
 	update('a', '1');
-	answer();
+	reply();
 	update('a', '2');
-	forget('a');
-	t.deepEqual(asked(), ['a = 1', 'a removed']);
+	remove('a');
+	t.deepEqual(taken(), ['a = 1', 'a removed']);
 	t.is(made[1]?.disposals, 1);
-	answer();
+	reply();
 	move(5000);
-	await looked();
-	t.deepEqual(asked(), []);
+	await clockTick();
+	t.deepEqual(taken(), []);
 });
 
-test.serial('a removal does not overtake what is being stored, nor is it overtaken', t => {
-	const {update, forget, asked, answer} = scene(t);
+test.serial('updates and removals of a key are sent in order', t => {
+	const {update, remove, taken, reply} = setUp(t);
 	update('a', '1');
-	forget('a');
-	t.deepEqual(asked(), ['a = 1']);
-	answer();
-	t.deepEqual(asked(), ['a removed']);
+	remove('a');
+	t.deepEqual(taken(), ['a = 1']);
+	reply();
+	t.deepEqual(taken(), ['a removed']);
 	update('a', '2');
-	t.deepEqual(asked(), []);
-	answer();
-	t.deepEqual(asked(), ['a = 2'], 'the first after a removal does not wait for a second to pass');
+	t.deepEqual(taken(), []);
+	reply();
+	t.deepEqual(taken(), ['a = 2'], 'the first session after a removal is stored immediately');
 });
 
-test.serial('a session that comes before a removal has begun takes its place, and is as urgent', t => {
-	const {update, forget, asked, answer} = scene(t);
+test.serial('a session that replaces a waiting removal is stored immediately', t => {
+	const {update, remove, taken, reply} = setUp(t);
 	update('a', '1');
-	forget('a');
+	remove('a');
 	update('a', '2');
-	t.deepEqual(asked(), ['a = 1']);
-	answer();
-	t.deepEqual(asked(), ['a = 2']);
+	t.deepEqual(taken(), ['a = 1']);
+	reply();
+	t.deepEqual(taken(), ['a = 2']);
 });
 
-test.serial('a session that cannot be written down is disposed, and nobody is asked', t => {
-	const {update, asked, made} = scene(t);
+test.serial('a session that cannot be encoded is disposed, and no request is sent', t => {
+	const {update, taken, made} = setUp(t);
 	update('a');
-	t.deepEqual(asked(), []);
+	t.deepEqual(taken(), []);
 	t.is(made[0]?.disposals, 1);
 });
 
-test.serial('of more names than can wait sessions are stored at once', t => {
-	const {update, asked, answer} = scene(t);
+test.serial('beyond the key limit sessions are stored immediately', t => {
+	const {update, taken, reply} = setUp(t);
 	for (let index = 0; index <= 500; index++) {
 		update(`name ${index}`, '1');
-		answer();
+		reply();
 	}
 
-	asked();
+	taken();
 	update('name 0', '2');
 	update('name 500', '2');
-	t.deepEqual(asked(), ['name 0 = 2', 'name 500 = 2']);
+	t.deepEqual(taken(), ['name 0 = 2', 'name 500 = 2']);
 });
 
-test.serial('flush stores what waits, and is through with the last answer', t => {
-	const {updates, update, asked, answer, open} = scene(t);
+test.serial('flush stores the waiting sessions, and completes with the last reply', t => {
+	const {updates, update, taken, reply, pending} = setUp(t);
 	update('a', '1');
-	answer();
+	reply();
 	update('a', '2');
 	update('b', '3');
 	update('b', '4');
-	answer();
+	reply();
 	update('c', '5');
 	update('c', '6');
-	asked();
+	taken();
 	let flushed = 0;
 	updates.flush(() => flushed++);
-	t.deepEqual(asked(), ['a = 2', 'b = 4']);
-	while (open.length > 0) {
+	t.deepEqual(taken(), ['a = 2', 'b = 4']);
+	while (pending.length > 0) {
 		t.is(flushed, 0);
-		answer();
+		reply();
 	}
 
-	t.deepEqual(asked(), ['c = 6']);
+	t.deepEqual(taken(), ['c = 6']);
 	t.is(flushed, 1);
 });
 
-test.serial('flush is through at once when nothing waits', t => {
+test.serial('flush completes during the call if nothing waits', t => {
 	let flushed = 0;
-	scene(t).updates.flush(() => flushed++);
+	setUp(t).updates.flush(() => flushed++);
 	t.is(flushed, 1);
 });
 
-test.serial('flush asks about all names, whatever is answered at once', t => {
+test.serial('flush sends all requests, even if one completes during the call', t => {
 	const move = movableClock(t);
-	const asked: string[] = [];
+	const requests: string[] = [];
 	const updates = new UpdateQueue(
 		{
 			update(_type, id, session, done = () => undefined) {
-				asked.push(`${id} = ${String(session)}`);
+				requests.push(`${id} = ${String(session)}`);
 				done(false);
 			},
 			delete() {
@@ -238,36 +238,36 @@ test.serial('flush asks about all names, whatever is answered at once', t => {
 	);
 	for (const text of ['1', '2']) {
 		for (const id of ['a', 'b']) {
-			updates.update('smtp', id, new Fake(text));
+			updates.update('smtp', id, new FakeSession(text));
 		}
 	}
 
 	move(1);
 	let flushed = 0;
 	updates.flush(() => flushed++);
-	t.deepEqual(asked, ['a = 1', 'b = 1', 'a = 2', 'b = 2']);
+	t.deepEqual(requests, ['a = 1', 'b = 1', 'a = 2', 'b = 2']);
 	t.is(flushed, 1);
 	updates[Symbol.dispose]();
 });
 
-test.serial('flush does not wait for a tlsmgr that is silent', async t => {
-	const {updates, update, answer, move, open} = scene(t);
+test.serial('flush completes after a time limit if tlsmgr does not reply', async t => {
+	const {updates, update, reply, move, pending} = setUp(t);
 	update('a', '1');
 	const flushed = new Promise<void>(resolve => {
 		updates.flush(resolve);
 	});
 	move(1000);
 	await flushed;
-	t.is(open.length, 1);
-	answer();
-	t.pass('an answer that comes too late does no harm');
+	t.is(pending.length, 1);
+	reply();
+	t.pass('a late reply is ignored');
 });
 
-test.serial('flush does not wait for a tlsmgr that is not there', async t => {
-	const path = await scripted(t, socket => socket.destroy());
-	const updates = new UpdateQueue(managerAt(t, path), new DeadlineClock());
-	updates.update('smtp', 'a', new Fake('1'));
-	updates.update('smtp', 'a', new Fake('2'));
+test.serial('flush completes if tlsmgr is not running', async t => {
+	const path = await scriptedServer(t, socket => socket.destroy());
+	const updates = new UpdateQueue(tlsmgrClient(t, path), new DeadlineClock());
+	updates.update('smtp', 'a', new FakeSession('1'));
+	updates.update('smtp', 'a', new FakeSession('2'));
 	await new Promise<void>(resolve => {
 		updates.flush(() => setImmediate(resolve));
 	});
@@ -276,19 +276,19 @@ test.serial('flush does not wait for a tlsmgr that is not there', async t => {
 });
 
 test.serial(
-	'whatever comes in whatever order: each session is disposed once, and the last word counts',
+	'for any sequence of calls: each session is disposed once, and the last call determines the result',
 	t => {
 		const id = fc.constantFrom('a', 'b');
-		const step = fc.oneof(fc.record({update: id}), fc.record({remove: id}), fc.constant('answer' as const));
+		const step = fc.oneof(fc.record({update: id}), fc.record({remove: id}), fc.constant('reply' as const));
 		fc.assert(
 			fc.property(fc.array(step, {maxLength: 60}), steps => {
 				const stored = new Map<string, string>();
-				const open: Array<() => void> = [];
+				const pending: Array<() => void> = [];
 				const busy = new Set<string>();
-				const ask = (name: string, done: (() => void) | undefined, run: () => void): void => {
+				const send = (name: string, done: (() => void) | undefined, run: () => void): void => {
 					t.false(busy.has(name), 'one request at a time');
 					busy.add(name);
-					open.push(() => {
+					pending.push(() => {
 						run();
 						busy.delete(name);
 						done?.();
@@ -297,14 +297,14 @@ test.serial(
 				const updates = new UpdateQueue(
 					{
 						update(_type, name, session, done) {
-							ask(
+							send(
 								name,
 								() => done?.(true),
 								() => stored.set(name, String(session)),
 							);
 						},
 						delete(_type, name, done) {
-							ask(
+							send(
 								name,
 								() => done?.(true),
 								() => stored.delete(name),
@@ -314,12 +314,12 @@ test.serial(
 					new DeadlineClock(),
 				);
 				const last = new Map<string, string>();
-				const made: Fake[] = [];
+				const made: FakeSession[] = [];
 				for (const [index, one] of steps.entries()) {
-					if (one === 'answer') {
-						open.shift()?.();
+					if (one === 'reply') {
+						pending.shift()?.();
 					} else if ('update' in one) {
-						const fake = new Fake(String(index));
+						const fake = new FakeSession(String(index));
 						made.push(fake);
 						last.set(one.update, String(index));
 						updates.update('smtp', one.update, fake);
@@ -331,8 +331,8 @@ test.serial(
 
 				let flushed = 0;
 				updates.flush(() => flushed++);
-				while (open.length > 0) {
-					open.shift()?.();
+				while (pending.length > 0) {
+					pending.shift()?.();
 				}
 
 				t.is(flushed, 1);
@@ -366,7 +366,7 @@ test('a cache type and an id that join to the same text are different sessions',
 			[`smtp${separator}a`, 'b'],
 			['smtp', `a${separator}b`],
 		] as const) {
-			updates.update(type, id, new Fake('x'));
+			updates.update(type, id, new FakeSession('x'));
 			expected.push(`${type}|${id}`);
 		}
 	}

@@ -2,15 +2,15 @@
 /* NAME
 /*	client-connection 3
 /* SUMMARY
-/*	prepares a TLS connection to a server
+/*	TLS connections to servers
 /* DESCRIPTION
-/*	A request says how its connection is to be made: protocols,
-/*	ciphers, server name, trust. openClientConnection() applies that to
-/*	a new SSL on the descriptor of the server. What it cannot apply
-/*	ends the session before the handshake; nothing is applied by half.
+/*	A request contains the settings of its connection: protocols,
+/*	ciphers, server name, trust. openClientConnection() applies them to
+/*	a new SSL on the descriptor of the server. If one of them cannot be
+/*	applied, the session ends before the handshake.
 /* DIAGNOSTICS
-/*	When a connection cannot be prepared the reason has been logged, in
-/*	the words of stock.
+/*	The reason why a connection cannot be prepared is logged, with the
+/*	text of stock.
 /* SEE ALSO
 /*	connection(3), postfix src/tls/tls_client.c, tls_client_start()
 /*--*/
@@ -18,14 +18,12 @@
 import {cacheKey} from '../../base/cache-key.ts';
 import {Panic} from '../../base/errors.ts';
 import {END, FAILED} from '../../base/io-result.ts';
-import {Owned, Resources} from '../../base/owned.ts';
+import {type Owned, Resources} from '../../base/owned.ts';
 import type {Fd} from '../../base/units.ts';
 import type {ReleaseFeatures} from '../../conf/release.ts';
 import {OpenSSL_version_num} from '../../ffi/openssl/libcrypto.ts';
 import {
 	SSL_connect,
-	SSL_free,
-	SSL_new,
 	SSL_OP_NO_SSLv3,
 	SSL_set_max_proto_version,
 	SSL_set_min_proto_version,
@@ -40,10 +38,8 @@ import type {ClientStart} from '../../wire/client-settings.ts';
 import type {HandshakeReport} from '../../wire/handshake-report.ts';
 import {setCiphers} from '../context/ciphers.ts';
 import type {ClientContext} from '../context/client-context.ts';
-import {fingerprintDigest} from '../context/ssl-context.ts';
 import {lowercase} from '../hostname.ts';
-import {printErrors} from '../library.ts';
-import {connectionLogMask, TLS_LOG_CACHE, TLS_LOG_UNTRUSTED, TLS_LOG_VERBOSE} from '../log-mask.ts';
+import {TLS_LOG_CACHE, TLS_LOG_UNTRUSTED, TLS_LOG_VERBOSE} from '../log-mask.ts';
 import {type ProtocolRange, parseProtocols} from '../option-lists.ts';
 import {buildClientReport} from '../report/client-report.ts';
 import {
@@ -61,18 +57,24 @@ import {type AppliedPolicy, applyPolicy, enableChecks, isDaneLevel, mustMatch} f
 import {serverName, setServerName} from '../verify/server-name.ts';
 import {registerVerifyState, type VerifyState, verifyCallback} from '../verify/verify-callback.ts';
 import {attach, Connection, DONE} from './connection.ts';
+import {fingerprintingFor, logConnectionSetup, newSsl} from './new-ssl.ts';
 
 /** A connection to a server. */
 export class ClientConnection extends Connection {
-	/* Undefined after the report. */
+	/* The state of the handshake. The report releases it, because a session may last for hours. */
 	#facts: ClientHandshakeFacts | undefined;
-	readonly #verifyRegistration: Disposable;
-	/** How its sessions are kept; undefined when they are not. */
+	#verifyRegistration: Disposable | undefined;
+	/* Undefined if sessions are not stored. */
 	readonly #resumption: Resumption | undefined;
-	/* A session was offered, and the handshake is not through. */
-	#offers = false;
+	/* A session was offered, and the handshake is not complete. */
+	#sessionOffered = false;
 
-	/** @param verifyRegistration - one of the resources; it is released with the report. */
+	/**
+	 * @param ssl - moved in.
+	 * @param resumption - how its sessions are stored; undefined if they are not.
+	 * @param resources - registrations for the SSL; moved in.
+	 * @param verifyRegistration - one of the resources; it is released with the report.
+	 */
 	constructor(
 		ssl: Owned<Ssl>,
 		facts: ClientHandshakeFacts,
@@ -90,7 +92,7 @@ export class ClientConnection extends Connection {
 		return this.#facts?.verifyState.logMask ?? 0;
 	}
 
-	/* OpenSSL cannot wait for the answer, so it comes before the handshake. */
+	/* OpenSSL cannot wait for the lookup, so it is done before the handshake. */
 	lookUp(done: () => void): void {
 		const resumption = this.#resumption;
 		if (resumption === undefined) {
@@ -101,7 +103,7 @@ export class ClientConnection extends Connection {
 		resumption.store.find(resumption, found => {
 			using session = found;
 			if (session !== undefined && !this.disposed) {
-				this.#offers = offerSession(this.ssl, resumption, session);
+				this.#sessionOffered = offerSession(this.ssl, resumption, session);
 			}
 
 			done();
@@ -110,21 +112,23 @@ export class ClientConnection extends Connection {
 
 	protected buildReport(): HandshakeReport {
 		const facts = this.#facts;
-		if (facts === undefined) {
+		const verifyRegistration = this.#verifyRegistration;
+		if (facts === undefined || verifyRegistration === undefined) {
 			throw new Panic('a second report');
 		}
 
 		const report = buildClientReport(facts);
-		this.release(this.#verifyRegistration);
+		this.release(verifyRegistration);
+		this.#verifyRegistration = undefined;
 		this.#facts = undefined;
 		return report;
 	}
 
-	/* There will be no report that smtp(8) could learn it from. */
+	/* After a failed handshake smtp(8) gets no report, so the failure is reported to TLSRPT here. */
 	override handshake(mayRead = true): number {
 		const result = super.handshake(mayRead);
 		if (result === DONE) {
-			this.#offers = false;
+			this.#sessionOffered = false;
 		}
 
 		if (result === END || result === FAILED) {
@@ -134,10 +138,10 @@ export class ClientConnection extends Connection {
 		return result;
 	}
 
-	/* A time limit ends a handshake, too. */
+	/* Disposal ends a handshake that has failed or timed out: see removeSession(). */
 	override [Symbol.dispose](): void {
-		if (this.#offers && this.#resumption !== undefined) {
-			this.#offers = false;
+		if (this.#sessionOffered && this.#resumption !== undefined) {
+			this.#sessionOffered = false;
 			removeSession(this.#resumption);
 		}
 
@@ -152,9 +156,10 @@ export class ClientConnection extends Connection {
 /**
  * Prepares a connection to a server.
  *
- * @param fd - the peer's descriptor, non-blocking; borrowed, it has to outlive the connection.
- * @param keeper - of sessions; without, none is kept, and none resumed.
- * @returns undefined when the request cannot be honoured; the reason has been logged.
+ * @param fd - the peer's descriptor, non-blocking; borrowed, must outlive the connection.
+ * @param store - of sessions, borrowed; undefined: no session is stored or resumed.
+ * @returns the connection, owned by the caller; undefined if the settings cannot be applied: the reason has been
+ * logged.
  * Source: tls_client_start(), postfix src/tls/tls_client.c.
  */
 export function openClientConnection(
@@ -165,94 +170,83 @@ export function openClientConnection(
 ): ClientConnection | undefined {
 	const {namaddr} = start;
 	const {features, params} = context;
-	const logMask = connectionLogMask(context.logMask, start, features);
-	if ((logMask & TLS_LOG_VERBOSE) !== 0) {
-		info(`setting up TLS connection to ${namaddr}`);
-	}
-
+	const logMask = logConnectionSetup('to', context, start, features);
 	const range = parseProtocols(start.protocols, features.protocolLimits);
 	if (range === undefined) {
 		warning(`${namaddr}: Invalid TLS protocol list "${start.protocols}": aborting TLS session`);
 		return undefined;
 	}
 
-	const digest = start.mdalg === context.init.mdalg ? context.digest : fingerprintDigest(start.mdalg);
-	if (digest === undefined) {
+	const fingerprinting = fingerprintingFor(context, context, start.mdalg);
+	using owned = fingerprinting && newSsl(context);
+	if (fingerprinting === undefined || owned === undefined) {
 		return undefined;
 	}
 
-	const made = SSL_new(context.ctx);
-	if (made === null) {
-		warning("Could not allocate 'TLScontext->con' with SSL_new()");
-		printErrors();
-		return undefined;
-	}
-
-	using ssl = new Owned(made, SSL_free);
 	using resources = new Resources();
+	const ssl = owned.value;
 	const name = lowercase(namaddr);
-	const ciphers = setCiphers(context, made, params, start, logMask);
+	const ciphers = setCiphers(context, ssl, params, start, logMask);
 	if (ciphers === undefined) {
 		return undefined;
 	}
 
-	/* DNS-based authentication needs TLS: SSLv3 has no extension for the name. */
+	/* DANE requires the server name extension, which SSLv3 does not have. */
 	const dane = isDaneLevel(start.tls_level);
 	const disabled = range.disabled | (features.protocolLimits && dane ? SSL_OP_NO_SSLv3 : 0);
-	setProtocols(made, {...range, disabled: disabled >>> 0}, name, features);
+	setProtocols(ssl, {...range, disabled: disabled >>> 0}, name, features);
 	/* In the order of Postfix: names that cannot be used are logged as they are met. */
 	const wantedName = serverName(features, start, dane);
 	const checks = features.legacyVerification
 		? {dane: false, names: [], mustFail: false}
-		: enableChecks(made, start, name);
+		: enableChecks(ssl, start, name);
 	if (checks === undefined) {
 		return undefined;
 	}
 
-	const sni = setServerName(features, made, wantedName, {namaddr, logMask});
+	const sni = setServerName(features, ssl, wantedName, {namaddr, logMask});
 	if (sni === undefined) {
 		return undefined;
 	}
 
 	const reporter = FailureReporter.for(start);
 	const policy = features.legacyVerification
-		? applyLegacyPolicy(made, start, name)
-		: applyPolicy(made, start, name, checks, features, reporter);
+		? applyLegacyPolicy(ssl, start, name)
+		: applyPolicy(ssl, start, name, checks, features, reporter);
 	if (policy === undefined) {
 		return undefined;
 	}
 
 	if (mustMatch(policy.level)) {
-		SSL_set_security_level(made, 1);
+		SSL_set_security_level(ssl, 1);
 	}
 
-	const verifyState = prepareVerifyState(context, made, start, {...policy, reporter, name, logMask});
+	const verifyState = prepareVerifyState(context, ssl, start, {...policy, reporter, name, logMask});
 
-	if (!attach(made, fd, logMask, name)) {
+	if (!attach(ssl, fd, logMask, name)) {
 		return undefined;
 	}
 
-	const verifyRegistration = resources.use(registerVerifyState(made, verifyState));
+	const verifyRegistration = resources.use(registerVerifyState(ssl, verifyState));
 	const parts = {ciphers, disabled: disabled >>> 0, sni, ...policy};
 	const resumption =
-		/* That a failure is forced is not in the name of a session. */
+		/* The session key does not contain the forced failure. */
 		store === undefined || context.sessionPolicy === undefined || verifyState.forcedFailure !== ''
 			? undefined
 			: resumptionOf(context, start, {...parts, ...context.sessionPolicy}, store, logMask);
 	if (resumption !== undefined) {
-		resources.use(storeNewSessions(made, resumption));
+		resources.use(storeNewSessions(ssl, resumption));
 	}
 
-	const bareKeys = features.legacyFingerprints && params.tls_legacy_public_key_fingerprints === 1;
 	return new ClientConnection(
-		ssl,
+		owned,
 		{
-			ssl: made,
+			ssl,
 			features,
 			start,
 			verifyState,
 			level: policy.level,
-			fingerprinting: {digest, bareKeys},
+			fingerprinting,
 			wildcardMatchesMultipleLabels: params.tls_wildcard_matches_multiple_labels !== 0,
 		},
 		resumption,
@@ -282,7 +276,7 @@ function resumptionOf(
 	return {
 		cacheType,
 		key,
-		/* Stock tells neither identities nor, below verification, server names apart. */
+		/* The key of stock contains no client certificate, and no server name below the verify levels. */
 		localCacheKey: cacheKey(String(serial), parts.sni, key),
 		logMask,
 		firstOnly: context.features.firstTicketOnly,
@@ -291,27 +285,27 @@ function resumptionOf(
 }
 
 /*
- * The callback only takes notes for the log, unless the policy could not be
- * applied. Where nobody will read them OpenSSL can stop at the first error, and no
- * call crosses into JavaScript: whether the chain is trusted comes out the same.
+ * The verify callback only records the error for the log, unless the policy could not
+ * be applied. If the error is not logged, no callback is set: OpenSSL stops at the
+ * first error and does not call JavaScript. The verification result is the same.
  */
 function prepareVerifyState(
 	context: ClientContext,
 	ssl: Ssl,
 	start: ClientStart,
 	{
-		mustFail: unapplied,
+		mustFail: policyFailed,
 		reporter,
 		name,
 		names,
-		logMask: asked,
+		logMask: configuredMask,
 	}: AppliedPolicy & Pick<VerifyState, 'reporter' | 'logMask'> & {readonly name: string},
 ): VerifyState {
 	const forcedFailure = start.forced_failure_type ?? '';
-	const mustFail = unapplied || forcedFailure !== '';
+	const mustFail = policyFailed || forcedFailure !== '';
 	const {features} = context;
-	const explains = features.legacyVerification ? explainsDistrust(start) : mustMatch(start.tls_level);
-	const logMask = asked | (explains ? TLS_LOG_UNTRUSTED : 0);
+	const logsDistrust = features.legacyVerification ? explainsDistrust(start) : mustMatch(start.tls_level);
+	const logMask = configuredMask | (logsDistrust ? TLS_LOG_UNTRUSTED : 0);
 	if (mustFail || features.legacyVerification || (logMask & (TLS_LOG_UNTRUSTED | TLS_LOG_VERBOSE)) !== 0) {
 		SSL_set_verify(ssl, SSL_VERIFY_NONE, verifyCallback);
 	}
@@ -326,7 +320,7 @@ function prepareVerifyState(
 		reporter,
 		features,
 		chainCacheQuery:
-			/* What is verified is logged step by step, if asked for. */
+			/* At the verbose level each step of the verification is logged, so the cache is not used. */
 			names === undefined || mustFail || (logMask & TLS_LOG_VERBOSE) !== 0
 				? undefined
 				: {cache: context.verifiedChains, names},
@@ -335,7 +329,7 @@ function prepareVerifyState(
 	};
 }
 
-/* A limit of zero also cancels what openssl.cnf says. A limit that the library refuses does not end the session. */
+/* A limit of zero also overrides openssl.cnf. A limit that OpenSSL rejects is logged and does not end the session. */
 function setProtocols(ssl: Ssl, range: ProtocolRange, name: string, {protocolLimits}: ReleaseFeatures): void {
 	if (range.disabled !== 0) {
 		SSL_set_options(ssl, range.disabled);
@@ -346,16 +340,16 @@ function setProtocols(ssl: Ssl, range: ProtocolRange, name: string, {protocolLim
 	}
 
 	if (SSL_set_min_proto_version(ssl, range.minimum) !== 1) {
-		warning(`${name}: ${limitComplaint('minimum', range.minimum)}`);
+		warning(`${name}: ${limitError('minimum', range.minimum)}`);
 	}
 
 	if (SSL_set_max_proto_version(ssl, range.maximum) !== 1) {
-		warning(`${name}: ${limitComplaint('maximum', range.maximum)}`);
+		warning(`${name}: ${limitError('maximum', range.maximum)}`);
 	}
 }
 
-function limitComplaint(word: 'minimum' | 'maximum', version: number): string {
+function limitError(limit: 'minimum' | 'maximum', version: number): string {
 	return version === 0
-		? `error clearing ${word} TLS version`
-		: `error setting ${word} TLS version to: 0x${version.toString(16).padStart(4, '0')}`;
+		? `error clearing ${limit} TLS version`
+		: `error setting ${limit} TLS version to: 0x${version.toString(16).padStart(4, '0')}`;
 }

@@ -2,37 +2,36 @@
 /* NAME
 /*	connection 3
 /* SUMMARY
-/*	one TLS connection, in non-blocking steps
+/*	a TLS connection with non-blocking operations
 /* DESCRIPTION
 /*	A connection (TLS_SESS_STATE) is one SSL on the descriptor of a
-/*	remote peer. OpenSSL reads and writes the descriptor itself, but
-/*	for what it reads during the handshake: see handshake-input(3). The caller
-/*	waits for readiness when a step says so. Who makes the
-/*	connection, and what is said about it, depends on the role; all
-/*	else is here.
+/*	remote peer. OpenSSL reads and writes the descriptor, except that
+/*	during the handshake it reads from memory: see handshake-input(3).
+/*	The caller waits for readiness as the results request it. This
+/*	class has everything that does not depend on the role.
 /*
-/*	Results of steps are numbers, those of io-result(3): bytes when
-/*	positive, otherwise WANT_READ, WANT_WRITE, AGAIN, END or FAILED. What
-/*	OpenSSL has to say about a failure has been logged by then. A peer
-/*	that resets or just goes away is no failure worth a line.
+/*	Results are numbers: a number of bytes if positive, otherwise
+/*	WANT_READ, WANT_WRITE, WANT_LOOKUP, AGAIN, END or FAILED of
+/*	io-result(3). OpenSSL's reason for a failure has been logged. A
+/*	peer that resets or closes the connection is not logged.
 /*
-/*	Behind the handshake a peer may send messages that are not data:
-/*	key updates, tickets, wishes to renegotiate. Left to itself,
-/*	OpenSSL goes on to read until there is data, and a peer that sends
-/*	nothing else keeps the whole process with one call, until the
-/*	watchdog ends it. Therefore each call takes one such message at
-/*	most.
+/*	After the handshake a peer may send messages that are not data:
+/*	key updates, tickets, renegotiation requests. By default OpenSSL
+/*	reads on until there is data, so that a peer that sends nothing
+/*	else would block the process in one call, until the watchdog ends
+/*	it. Therefore each call reads at most one such message.
 /*
-/*	A peer that wishes to renegotiate is told that we do not. What it
-/*	would be then is not what has been reported of it, and its wishes
-/*	would be read in one call, however many they are. Mail servers do
-/*	not renegotiate, and TLS 1.3 has no such thing.
+/*	Renegotiation is refused. After it the peer could differ from what
+/*	was reported, and any number of renegotiation requests would be
+/*	read in one call. SMTP servers do not renegotiate, and TLS 1.3 has
+/*	no renegotiation.
 /*
-/*	For such a message OpenSSL also provides memory for an answer, and
-/*	keeps it until something is written: 16 kilobytes, for as long as
-/*	an idle connection lasts. It is asked to give them back.
+/*	When OpenSSL reads such a message it allocates a write buffer of 16
+/*	kilobytes for the reply, and releases it only with the next write,
+/*	so that an idle connection would have it for its lifetime.
+/*	Therefore the buffers are released after each such message.
 /* SEE ALSO
-/*	client(3) and server(3), how one is prepared;
+/*	client-connection(3), server-connection(3);
 /*	postfix src/tls/tls_bio_ops.c
 /*--*/
 
@@ -73,49 +72,49 @@ import {HandshakeInput} from './handshake-input.ts';
 /** The handshake is complete. */
 export const DONE = 1;
 
-/** One TLS connection. Disposal releases the SSL, without telling the peer; the descriptor stays open. */
+/** One TLS connection. Disposal releases the SSL without sending close_notify; the descriptor stays open. */
 export abstract class Connection implements Disposable {
 	readonly #ssl: Owned<Ssl>;
-	/* What goes before the SSL; undefined when nothing is left. */
+	/* Released before the SSL; undefined if nothing is left. */
 	#resources: Resources | undefined;
-	/* Up to the end of the handshake, and of what has come with it. */
+	/* Undefined after the handshake, when OpenSSL has read all bytes in memory. */
 	#input: HandshakeInput | undefined;
-	/* Bytes from the descriptor, as of the last time that somebody asked. */
+	/* Bytes read from the descriptor, at the last call of #hasReceived(). */
 	#received: number | bigint = 0;
 	#disposed = false;
 
 	/**
 	 * @param ssl - moved in.
-	 * @param resources - what is registered for it; moved in.
+	 * @param resources - registrations for the SSL; moved in.
 	 */
 	constructor(ssl: Owned<Ssl>, resources: Resources) {
 		SSL_clear_mode(ssl.value, SSL_MODE_AUTO_RETRY);
 		SSL_set_options(ssl.value, SSL_OP_NO_RENEGOTIATION);
 		this.#input = HandshakeInput.open(ssl.value);
-		/* Last: what throws before leaves them to their owner. */
+		/* Last: after an earlier exception the caller is still the owner. */
 		this.#ssl = ssl.move();
 		this.#resources = resources.move();
 	}
 
-	/** Bits of tls/log-mask that let lines about this connection through. Until the report. */
+	/** The log mask of this connection: log-mask(3). Zero after the report. */
 	abstract readonly logMask: number;
 
 	/**
-	 * Learns from other processes what the next step of the handshake has to know.
+	 * Looks up what the next step of the handshake needs from other processes.
 	 *
-	 * @param done - called once, at once or later; must not throw.
+	 * @param done - called exactly once, during the call or later; must not throw.
 	 */
 	abstract lookUp(done: () => void): void;
 
-	/** What {@link report} logs and says, which depends on the role. */
+	/** Logs the outcome of the handshake and builds the report. */
 	protected abstract buildReport(): HandshakeReport;
 
-	/** Whether answers to {@link lookUp} come too late. */
+	/** Whether the connection was disposed; then the result of {@link lookUp} must not be used. */
 	protected get disposed(): boolean {
 		return this.#disposed;
 	}
 
-	/** Releases one of the resources that nothing after the report needs. */
+	/** Releases one of the resources before the others. */
 	protected release(resource: Disposable): void {
 		this.#resources?.release(resource);
 		if (this.#resources?.empty === true) {
@@ -131,13 +130,16 @@ export abstract class Connection implements Disposable {
 		return this.#ssl.value;
 	}
 
-	/** Logs the outcome of a complete handshake, and says what it is. To be called once. */
+	/**
+	 * Logs the outcome of a complete handshake and builds the report. Releases the state of the handshake, so
+	 * it must be called only once.
+	 */
 	report(): HandshakeReport {
 		this.endDump();
 		return this.buildReport();
 	}
 
-	/** Only the handshake is to be logged octet by octet, unless the log level asks for all. */
+	/** Stops the packet dump after the handshake, unless the log level requests a dump of the whole session. */
 	endDump(): void {
 		if ((this.logMask & TLS_LOG_TLSPKTS) === 0 || (this.logMask & TLS_LOG_ALLPKTS) !== 0) {
 			return;
@@ -151,10 +153,10 @@ export abstract class Connection implements Disposable {
 	}
 
 	/**
-	 * One step of the handshake: {@link DONE}, or what to wait for, or why it ends; {@link AGAIN}: the peer
-	 * has sent more than is due for a step.
+	 * Performs one step of the handshake.
 	 *
-	 * @param mayRead - whether the descriptor was readable since the last step said {@link WANT_READ}.
+	 * @param mayRead - whether the descriptor was readable since the last result was {@link WANT_READ}.
+	 * @returns {@link DONE}; {@link AGAIN}: the peer has sent more than one step reads; or another io-result(3).
 	 */
 	handshake(mayRead = true): number {
 		const filled = mayRead && (this.#input?.fill() ?? false);
@@ -169,7 +171,11 @@ export abstract class Connection implements Disposable {
 		return outcome === WANT_READ && filled && this.#input?.fill() === true ? AGAIN : outcome;
 	}
 
-	/** Decrypts up to `size` bytes to an address in C memory; {@link AGAIN}: there was a message, but no data. */
+	/**
+	 * Decrypts up to `size` bytes to an address in C memory.
+	 *
+	 * @returns the number of bytes; {@link AGAIN}: a message without data was read; or another io-result(3).
+	 */
 	read(to: Address, size: number): number {
 		ERR_clear_error();
 		const callbacks = callbacksRun();
@@ -185,9 +191,9 @@ export abstract class Connection implements Disposable {
 		}
 
 		/*
-		 * OpenSSL says the same when it has had a message as when there is nothing to read.
-		 * Its last system call knows; unless there was one of ours behind it, and much of
-		 * Node.js. Then it depends on whether there were any bytes.
+		 * OpenSSL returns the same result after a message without data as when there is nothing
+		 * to read. The errno of its last system call tells these apart, unless a callback has
+		 * run JavaScript code since then. In that case the number of bytes read does.
 		 */
 		const blocked = callbacksRun() === callbacks ? errno() === EAGAIN : !this.#hasReceived();
 		const outcome = this.#outcome(result);
@@ -195,10 +201,12 @@ export abstract class Connection implements Disposable {
 	}
 
 	/**
-	 * Encrypts and sends one record at most.
+	 * Encrypts and sends at most one record.
 	 *
-	 * After {@link WANT_READ} or {@link WANT_WRITE} it has to be called again with the same bytes, from
-	 * wherever they are by then.
+	 * After {@link WANT_READ} or {@link WANT_WRITE} it must be called again with the same bytes; they may have
+	 * moved to another address.
+	 *
+	 * @returns the number of bytes, or an io-result(3).
 	 */
 	write(from: Address | Uint8Array, size: number): number {
 		ERR_clear_error();
@@ -206,7 +214,7 @@ export abstract class Connection implements Disposable {
 		return result > 0 ? result : this.#outcome(result);
 	}
 
-	/** Says goodbye, without waiting for the answer: {@link END} when that is done. */
+	/** Sends close_notify and does not wait for that of the peer. Returns {@link END} when it is sent. */
 	shutdown(): number {
 		ERR_clear_error();
 		const result = SSL_shutdown(this.#ssl.value);
@@ -222,13 +230,13 @@ export abstract class Connection implements Disposable {
 		}
 	}
 
-	/* There was a message, and no data. */
+	/* A message without data was read. */
 	#again(): typeof AGAIN {
 		SSL_free_buffers(this.#ssl.value);
 		return AGAIN;
 	}
 
-	/* Whether there were bytes since the last time. */
+	/* Whether bytes were read from the descriptor since the last call. */
 	#hasReceived(): boolean {
 		const bio = SSL_get_rbio(this.#ssl.value);
 		const received = bio === null ? 0 : BIO_number_read(bio);
@@ -256,17 +264,18 @@ export abstract class Connection implements Disposable {
 				printErrors();
 				return FAILED;
 			default:
-				/* End-of-file, a reset, close_notify: all of them end the connection without a word. */
+				/* End of file, a reset or close_notify: not logged. */
 				return END;
 		}
 	}
 }
 
 /**
- * Gives an SSL the descriptor of its peer.
+ * Sets the descriptor of an SSL, and enables the packet dump and the trace of the handshake.
  *
- * @param logMask - whether to log what goes over it, and each step of the handshake.
- * @returns false when that is not possible; the reason has been logged.
+ * @param fd - borrowed; must outlive the SSL.
+ * @param logMask - whether packets and the steps of the handshake are logged.
+ * @returns false if that is not possible; the reason has been logged.
  */
 export function attach(ssl: Ssl, fd: Fd, logMask: number, namaddr: string): boolean {
 	if (SSL_set_fd(ssl, fd) !== 1) {

@@ -2,18 +2,18 @@
 /* NAME
 /*	handshake-input 3
 /* SUMMARY
-/*	what a peer has sent during its handshake, a little at a time
+/*	limits how many bytes OpenSSL reads per step of a handshake
 /* DESCRIPTION
-/*	OpenSSL reads the descriptor of a peer itself, and in a handshake
-/*	it does not come back before it needs something that is not there.
-/*	There are messages that it skips, and a server that sends nothing
-/*	else keeps the whole process with one call for as long as it can
-/*	send them faster than they are skipped, which is not fast.
+/*	In a handshake OpenSSL reads the descriptor of the peer until it
+/*	needs bytes that have not arrived. It skips some kinds of messages.
+/*	A server that sends only such messages would block the process in
+/*	one call for as long as it sends them faster than OpenSSL skips
+/*	them, and OpenSSL skips them slowly.
 /*
-/*	So as long as the handshake lasts, OpenSSL reads from memory, and
-/*	for each step gets what a peer that means it needs for a step.
-/*	Behind the handshake it reads the descriptor, as soon as it has
-/*	read what was in memory.
+/*	So during the handshake OpenSSL reads from memory, which gets as
+/*	many bytes per step as a regular handshake needs. After the
+/*	handshake it reads the descriptor again, as soon as it has read all
+/*	bytes in memory.
 /* SEE ALSO
 /*	stream(3), bio_s_mem(3ssl)
 /*--*/
@@ -35,13 +35,13 @@ import {
 import {SSL_get_rbio, type Ssl} from '../../ffi/openssl/libssl.ts';
 import {BIO_set_callback_ex, type Bio} from '../../ffi/openssl/pem.ts';
 
-/** Bytes for one step: the largest record. Few flights of a handshake are larger. */
+/** Bytes per step: the largest record. Few flights of a handshake are larger. */
 const STEP_SIZE = 16_384 + 5;
 
-/* Bytes do not stay here. */
+/* Shared by all connections: fill() copies its bytes to the BIO. */
 const block: {readonly address: Address} = allocate(STEP_SIZE);
 
-/** Where an SSL reads from, up to the end of its handshake. */
+/** The memory BIO that an SSL reads from during its handshake. */
 export class HandshakeInput {
 	readonly #ssl: Ssl;
 	readonly #fd: Fd;
@@ -54,10 +54,10 @@ export class HandshakeInput {
 	}
 
 	/**
-	 * Takes the place of the descriptor that an SSL reads from.
+	 * Makes an SSL read from memory instead of its descriptor.
 	 *
-	 * @param ssl - has its descriptor already; borrowed, it owns what is made here.
-	 * @returns undefined when there is no memory: then all is as it was.
+	 * @param ssl - has its descriptor; borrowed. It owns the new BIO.
+	 * @returns undefined if there is no memory: then the SSL is unchanged.
 	 */
 	static open(ssl: Ssl): HandshakeInput | undefined {
 		const socket = SSL_get_rbio(ssl);
@@ -77,7 +77,7 @@ export class HandshakeInput {
 		return new HandshakeInput(ssl, fd, memory);
 	}
 
-	/** Takes what the peer has sent, as much as is due for one step. Returns whether there was any, or the end. */
+	/** Reads the bytes for one step from the descriptor. Returns whether there were bytes or the end of the stream. */
 	fill(): boolean {
 		const size = read(this.#fd, block.address, STEP_SIZE);
 		if (size > 0) {
@@ -89,17 +89,17 @@ export class HandshakeInput {
 			return false;
 		}
 
-		/* A reset is an end like others: OpenSSL finds it behind the last byte. */
+		/* A reset is handled like the end of the stream: OpenSSL finds it after the last byte. */
 		BIO_set_mem_eof_return(this.#memory, 0);
 		return true;
 	}
 
-	/** Whether OpenSSL has still to read some of it. */
+	/** Whether there are bytes that OpenSSL has not read yet. */
 	get pending(): boolean {
 		return BIO_pending(this.#memory) > 0;
 	}
 
-	/** From now on OpenSSL reads the descriptor. */
+	/** Makes the SSL read its descriptor again. It releases the BIO. */
 	close(): void {
 		const socket = SSL_get_wbio(this.#ssl);
 		if (socket !== null) {

@@ -2,12 +2,12 @@
 /* NAME
 /*	open-connection 3
 /* SUMMARY
-/*	makes the connection of either role
+/*	prepares the TLS connection of a hand-off
 /* DESCRIPTION
-/*	A role decides with which SSL_CTX and which settings a hand-off is
-/*	served, before the descriptor of the remote peer has arrived. That
-/*	decision is a plain value; openConnection() makes a connection
-/*	from it and the descriptor.
+/*	A role selects the SSL_CTX and the settings for a hand-off before
+/*	the descriptor of the remote peer has arrived. The result is a
+/*	plain value. openConnection() prepares a connection from this value
+/*	and the descriptor.
 /* SEE ALSO
 /*	client-connection(3), server-connection(3)
 /*--*/
@@ -19,11 +19,11 @@ import type {ServerContext} from '../context/server-context.ts';
 import type {SessionStore} from '../resume/client-resumption.ts';
 import {openClientConnection} from './client-connection.ts';
 import type {Connection} from './connection.ts';
-import {openServerConnection, type ServerChoice} from './server-connection.ts';
+import {openServerConnection, type ServerConnectionSettings} from './server-connection.ts';
 
 /**
- * Everything that a connection is made with, except the descriptor of its peer. The SSL_CTX is borrowed: it
- * has to be retained until the connection is open, because its cache may drop it before.
+ * Everything that a connection needs, except the descriptor of its peer. The SSL_CTX is borrowed: it must be
+ * retained until the connection is open, because its cache may drop it.
  */
 export type ConnectionParameters =
 	| {
@@ -33,13 +33,13 @@ export type ConnectionParameters =
 			/** Where sessions are looked up and stored; borrowed. */
 			readonly sessions: SessionStore;
 	  }
-	| {readonly role: 'server'; readonly context: ServerContext; readonly start: ServerChoice};
+	| {readonly role: 'server'; readonly context: ServerContext; readonly start: ServerConnectionSettings};
 
 /**
  * Prepares a connection.
  *
- * @param fd - the peer's descriptor, non-blocking; borrowed, it has to outlive the connection.
- * @returns undefined when that is not possible; the reason has been logged.
+ * @param fd - the peer's descriptor, non-blocking; borrowed, must outlive the connection.
+ * @returns the connection, owned by the caller; undefined if it cannot be prepared: the reason has been logged.
  */
 export function openConnection(parameters: ConnectionParameters, fd: Fd): Connection | undefined {
 	return parameters.role === 'client'

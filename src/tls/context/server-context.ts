@@ -41,7 +41,7 @@ import {printErrors, startLibrary} from '../library.ts';
 import {logMask, TLS_LOG_VERBOSE} from '../log-mask.ts';
 import {type CipherGrades, contextOptions, type ProtocolRange, parseProtocols} from '../option-lists.ts';
 import {offerServerKeys} from '../raw-public-keys.ts';
-import type {ResumptionTerms, ServerSessions} from '../resume/server-resumption.ts';
+import type {ServerResumptionSettings, ServerSessions} from '../resume/server-resumption.ts';
 import {enableServerSessions} from '../resume/server-sessions.ts';
 import {verifyCallback, verifyServerCertificates} from '../verify/verify-callback.ts';
 import type {CredentialStore} from './credential-store.ts';
@@ -61,7 +61,7 @@ interface ServerContextSettings {
 	readonly init: ServerInit;
 	readonly features: ReleaseFeatures;
 	/** How sessions are stored and resumed. */
-	readonly terms: ResumptionTerms;
+	readonly resumption: ServerResumptionSettings;
 	/** Certificate chains by server name; undefined when tls_server_sni_maps is empty. */
 	readonly sniChains: SniChains | undefined;
 }
@@ -155,7 +155,7 @@ export function createServerContext(
 	);
 	SSL_CTX_set_verify_depth(ctx.value, init.verifydepth + 1);
 	SSL_CTX_set_options(ctx.value, options);
-	const terms = enableServerSessions(ctx.value, {...params, ...init, options, range}, sessions);
+	const resumption = enableServerSessions(ctx.value, {...params, ...init, options, range}, sessions);
 	setProtocols(ctx.value, range);
 	if (params.tls_preempt_cipherlist !== 0) {
 		SSL_CTX_set_options(ctx.value, SSL_OP_CIPHER_SERVER_PREFERENCE);
@@ -188,7 +188,7 @@ export function createServerContext(
 		params,
 		init,
 		features,
-		terms,
+		resumption,
 		sniChains: maps.empty ? undefined : enableSni(ctx.value, sniCtx, maps),
 	});
 }

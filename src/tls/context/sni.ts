@@ -23,7 +23,7 @@
 /*--*/
 
 import {Lru} from '../../base/lru.ts';
-import {Finalizer, Owned} from '../../base/owned.ts';
+import {Owned} from '../../base/owned.ts';
 import {errorText} from '../../base/text.ts';
 import {registerCertificateCallback, registerServerNameCallback} from '../../ffi/openssl/callback.ts';
 import {
@@ -50,6 +50,7 @@ import {
 import {info, warning} from '../../log/log.ts';
 import {isHostname} from '../hostname.ts';
 import {printErrors} from '../library.ts';
+import {SslRegistry} from '../ssl-registry.ts';
 import {loadIdentityText} from './certificates.ts';
 
 /** The result of a lookup. */
@@ -244,12 +245,11 @@ export class SniRequest {
 
 const failure = {result: SSL_TLSEXT_ERR_ALERT_FATAL, alert: SSL_AD_INTERNAL_ERROR} as const;
 
-const requests = new Map<Ssl, SniRequest>();
+const requests = new SslRegistry<SniRequest>();
 
 /** Registers the request of a connection for the callbacks, until the result is disposed. */
 export function selectCertificate(ssl: Ssl, request: SniRequest): Disposable {
-	requests.set(ssl, request);
-	return new Finalizer(() => requests.delete(ssl));
+	return requests.register(ssl, request);
 }
 
 /* Registered for the lifetime of the process. Exceptions must not reach OpenSSL. */

@@ -2,15 +2,16 @@
 /* NAME
 /*	client-report 3
 /* SUMMARY
-/*	the outcome of a handshake with a server: log lines, and the report
+/*	logs and reports the outcome of a handshake with a server
 /* DESCRIPTION
-/*	What is reported here decides, in smtp(8), whether mail is sent.
-/*	Nothing is assumed: each attribute is asked of OpenSSL, and what
-/*	does not apply is empty or zero.
+/*	From this report smtp(8) decides whether mail is sent. So nothing
+/*	is assumed: each attribute is queried from OpenSSL, and an
+/*	attribute that does not apply is empty or zero.
 /* SEE ALSO
 /*	negotiated(3), postfix src/tls/tls_client.c, tls_client_post_connect()
 /*--*/
 
+import {hexText} from '../../base/text.ts';
 import type {ReleaseFeatures} from '../../conf/release.ts';
 import {daneMatch} from '../../ffi/openssl/dane.ts';
 import type {EvpPkey} from '../../ffi/openssl/libcrypto.ts';
@@ -49,7 +50,7 @@ import {
 } from './negotiated.ts';
 
 /**
- * Logs the outcome of a complete handshake and makes the report for the client.
+ * Logs the outcome of a complete handshake and builds the report for the client.
  *
  * Source: tls_client_post_connect(), postfix src/tls/tls_client.c.
  */
@@ -68,19 +69,20 @@ export function buildClientReport(facts: ClientHandshakeFacts): HandshakeReport 
 		info(`${facts.start.namaddr}: raw public key fingerprint=${names.peer_pubkey_fingerprint}`);
 	}
 
-	const own =
+	const legacy =
 		features.legacyVerification && certificate !== null
 			? legacyVerdict(facts, certificate, names.peer_CN)
 			: undefined;
-	const verdict = own ?? verdictOn(facts, certificate, rawKey);
-	if (own === undefined && verdict.matched && (logMask & CREDENTIALS) !== 0) {
+	const status = legacy ?? peerStatus(facts, certificate, rawKey);
+	if (legacy === undefined && status.matched && (logMask & CREDENTIALS) !== 0) {
 		logMatch(facts, certificate);
 	}
 
 	const peer_CN =
-		own?.name ?? (names.peer_CN === '' && own === undefined ? nameOf(facts, certificate) : names.peer_CN);
+		legacy?.name ??
+		(names.peer_CN === '' && legacy === undefined ? matchedName(facts, certificate) : names.peer_CN);
 	if (certificate !== null || rawKey !== null) {
-		explain(facts, own?.trusted ?? verdict.matched, reused, rawKey !== null);
+		logDistrust(facts, legacy?.trusted ?? status.matched, reused, rawKey !== null);
 	}
 
 	if (certificate !== null && (logMask & CREDENTIALS) !== 0) {
@@ -95,12 +97,12 @@ export function buildClientReport(facts: ClientHandshakeFacts): HandshakeReport 
 		peer_status:
 			(certificate === null ? 0 : TLS_CERT_FLAG_PRESENT) |
 			(rawKey === null ? 0 : TLS_CRED_FLAG_RPK) |
-			(own?.hasDnsNames === true ? TLS_CERT_FLAG_ALTNAME : 0) |
-			(verdict.trusted ? TLS_CERT_FLAG_TRUSTED : 0) |
-			(verdict.matched ? TLS_CERT_FLAG_MATCHED : 0) |
-			(verdict.trusted && verdict.matched && level !== TLS_LEV_HALF_DANE ? TLS_CERT_FLAG_SECURED : 0),
+			(legacy?.hasDnsNames === true ? TLS_CERT_FLAG_ALTNAME : 0) |
+			(status.trusted ? TLS_CERT_FLAG_TRUSTED : 0) |
+			(status.matched ? TLS_CERT_FLAG_MATCHED : 0) |
+			(status.trusted && status.matched && level !== TLS_LEV_HALF_DANE ? TLS_CERT_FLAG_SECURED : 0),
 		...negotiated(ssl, certificate === null ? rawKey : X509_get0_pubkey(certificate), 'client', features),
-		/* In lower case, as the C program keeps it. */
+		/* In lower case, as in the C program. */
 		namaddr: verifyState.namaddr,
 		rpt_reported: verifyState.reporter?.isSettled(reused) === true ? 1 : 0,
 		trace_size_limit: 0,
@@ -112,14 +114,18 @@ export function buildClientReport(facts: ClientHandshakeFacts): HandshakeReport 
 	return report;
 }
 
-/* Log levels that tell of credentials. */
+/* Source: postfix src/tls/tls.h; RFC 7218. */
+const TLS_LEV_FPRINT = 3;
+const DANE_USAGE_TA = 2;
+
+/* Log levels that include the credentials of the peer. */
 const CREDENTIALS = TLS_LOG_CERTMATCH | TLS_LOG_VERBOSE | TLS_LOG_PEERCERT;
 
 /*
- * Without a credential the result is OK too, because nothing was verified; and
- * where the policy could not be applied it must not count whatever it is.
+ * OpenSSL's verification result is also OK without a certificate or raw key, because
+ * nothing was verified. If the policy could not be applied, the result is ignored.
  */
-function verdictOn(
+function peerStatus(
 	{features, level, verifyState, ssl}: ClientHandshakeFacts,
 	certificate: X509 | null,
 	rawKey: EvpPkey | null,
@@ -140,20 +146,22 @@ function verdictOn(
 	};
 }
 
-/* Problems are told when a session is new, before it is kept: later there is only a hint. */
-function explain(
+/* The reason is known only in a full handshake. On resumption the log line refers to the earlier one. */
+function logDistrust(
 	{features, verifyState, start}: ClientHandshakeFacts,
-	good: boolean,
+	acceptable: boolean,
 	reused: boolean,
 	raw: boolean,
 ): void {
-	if (good || (verifyState.logMask & TLS_LOG_UNTRUSTED) === 0) {
+	if (acceptable || (verifyState.logMask & TLS_LOG_UNTRUSTED) === 0) {
 		return;
 	}
 
 	if (reused) {
-		const what = features.credentialLines && !raw ? 'peer credential' : 'certificate';
-		info(`${start.namaddr}: re-using session with untrusted ${what}, look for details earlier in the log`);
+		const credential = features.credentialLines && !raw ? 'peer credential' : 'certificate';
+		info(
+			`${start.namaddr}: re-using session with untrusted ${credential}, look for details earlier in the log`,
+		);
 	} else {
 		logVerifyError(verifyState);
 	}
@@ -169,9 +177,9 @@ function credentialLine(
 		: `subject_CN=${peer_CN}, issuer_CN=${issuer_CN}, fingerprint=${peer_fingerprint}, pkey_fingerprint=${peer_pubkey_fingerprint}`;
 }
 
-/* How a peer has proved itself. Source: tls_dane_log(), postfix src/tls/tls_dane.c. */
+/* Logs which name, fingerprint or TLSA record has matched. Source: tls_dane_log(), postfix src/tls/tls_dane.c. */
 function logMatch({level, verifyState, ssl}: ClientHandshakeFacts, certificate: X509 | null): void {
-	const peername = nameOf({verifyState, ssl}, certificate);
+	const peername = matchedName({verifyState, ssl}, certificate);
 	if (peername !== '') {
 		info(`${verifyState.namaddr}: matched peername: ${peername}`);
 	}
@@ -181,28 +189,24 @@ function logMatch({level, verifyState, ssl}: ClientHandshakeFacts, certificate: 
 		return;
 	}
 
-	const FINGERPRINT = 3;
-	const DANE_TA = 2;
-	if (level === FINGERPRINT) {
-		info(
-			`${verifyState.namaddr}: Matched fingerprint: ${Buffer.from(match.data).toString('hex').toUpperCase()}`,
-		);
+	if (level === TLS_LEV_FPRINT) {
+		info(`${verifyState.namaddr}: Matched fingerprint: ${hexText(match.data)}`);
 	} else if (!isDaneLevel(level)) {
 		info(`${verifyState.namaddr}: Matched trust anchor at depth ${match.depth}`);
 	} else if (certificate === null) {
 		info(`${verifyState.namaddr}: Matched DANE raw public key: ${recordText(match)}`);
 	} else {
-		const what = match.bareKey
+		const kind = match.bareKey
 			? 'TA public key verified certificate'
-			: match.usage === DANE_TA
+			: match.usage === DANE_USAGE_TA
 				? 'TA certificate'
 				: 'EE certificate';
-		info(`${verifyState.namaddr}: Matched DANE ${what} at depth ${match.depth}: ${recordText(match)}`);
+		info(`${verifyState.namaddr}: Matched DANE ${kind} at depth ${match.depth}: ${recordText(match)}`);
 	}
 }
 
-/* A certificate without a common name is called by the name that has matched. */
-function nameOf(
+/* The certificate name that has matched. It replaces an empty common name. */
+function matchedName(
 	{verifyState, ssl}: Pick<ClientHandshakeFacts, 'ssl' | 'verifyState'>,
 	certificate: X509 | null,
 ): string {

@@ -2,12 +2,12 @@
 /* NAME
 /*	negotiated 3
 /* SUMMARY
-/*	what was agreed in a handshake
+/*	the negotiated parameters of a connection
 /* DESCRIPTION
-/*	The part of a report that both roles have: protocol, ciphers, key
-/*	exchange and signatures, and the line that says it all. Nothing is
-/*	assumed: each attribute is asked of OpenSSL, and what does not
-/*	apply is empty or zero.
+/*	The part of a report that is the same for both roles: protocol,
+/*	cipher, key exchange and signatures, and the log line with all of
+/*	them. Nothing is assumed: each attribute is queried from OpenSSL,
+/*	and an attribute that does not apply is empty or zero.
 /* SEE ALSO
 /*	client-report(3), server-report(3)
 /*	postfix src/tls/tls_misc.c, tls_get_signature_params(),
@@ -49,19 +49,19 @@ import type {Role} from '../../wire/request.ts';
 
 /* Bits of peer_status. Source: postfix src/tls/tls.h. */
 export const TLS_CERT_FLAG_PRESENT = 1;
-/** Names for DNS: before 3.6 only. */
+/** The certificate has DNS names. Before Postfix 3.6 only. */
 export const TLS_CERT_FLAG_ALTNAME = 2;
 export const TLS_CERT_FLAG_TRUSTED = 4;
 export const TLS_CERT_FLAG_MATCHED = 8;
 export const TLS_CERT_FLAG_SECURED = 16;
-/** A raw key instead of a certificate. */
+/** The peer has a raw public key instead of a certificate. */
 export const TLS_CRED_FLAG_RPK = 32;
 
 /**
- * What was agreed in a complete handshake.
+ * The negotiated parameters after a complete handshake.
  *
- * @param peer - key of the peer; borrowed.
- * @param role - ours.
+ * @param peer - the key of the peer; borrowed. Null: the peer has no certificate and no raw public key.
+ * @param role - the role of this process.
  */
 export function negotiated(ssl: Ssl, peer: EvpPkey | null, role: Role, features: ReleaseFeatures) {
 	const cipher = SSL_get_current_cipher(ssl);
@@ -77,15 +77,17 @@ export function negotiated(ssl: Ssl, peer: EvpPkey | null, role: Role, features:
 
 /* Key exchange and signatures: TLS 1.3 only, as in the C program. */
 function handshakeDetails(ssl: Ssl, peer: EvpPkey | null, role: Role, features: ReleaseFeatures) {
-	const modern = SSL_version(ssl) >= TLS1_3_VERSION;
-	const exchange = modern ? keyExchange(ssl, features) : noKeyExchange;
-	const signed = modern && (features.resumedHasSignatures || SSL_session_reused(ssl) !== 1);
-	const theirs = signed && peer !== null ? signature(peer, SSL_get_peer_signature_nid(ssl)) : undefined;
+	const tls13 = SSL_version(ssl) >= TLS1_3_VERSION;
+	const exchange = tls13 ? keyExchange(ssl, features) : noKeyExchange;
+	const signed = tls13 && (features.resumedHasSignatures || SSL_session_reused(ssl) !== 1);
+	const peerSignature =
+		signed && peer !== null ? signature(peer, SSL_get_peer_signature_nid(ssl)) : undefined;
 	const digest = signed ? SSL_get_signature_nid(ssl) : undefined;
-	/* A client may have a certificate that it did not use; a server of TLS 1.3 always uses one. */
-	const own = signed && (role === 'server' || digest !== undefined) ? SSL_get_privatekey(ssl) : null;
-	const ours = own === null ? undefined : signature(own, digest);
-	const [client, server] = role === 'client' ? [ours, theirs] : [theirs, ours];
+	/* A client may have a certificate that it did not use. A TLS 1.3 server always uses its certificate. */
+	const key = signed && (role === 'server' || digest !== undefined) ? SSL_get_privatekey(ssl) : null;
+	const localSignature = key === null ? undefined : signature(key, digest);
+	const [client, server] =
+		role === 'client' ? [localSignature, peerSignature] : [peerSignature, localSignature];
 	const {name: clntName, curve: clntCurve, bits: clntBits, digest: clntDigest} = client ?? noSignature;
 	const {name: srvrName, curve: srvrCurve, bits: srvrBits, digest: srvrDigest} = server ?? noSignature;
 	return {
@@ -130,13 +132,13 @@ function keyExchange(ssl: Ssl, {groupAsKeyExchange: exchangeIsGroup}: ReleaseFea
 const noSignature = {name: '', curve: '', bits: 0, digest: ''};
 
 function signature(key: EvpPkey, digest: number | undefined): typeof noSignature {
-	return {...keyOf(key), digest: digestName(digest)};
+	return {...signatureKey(key), digest: digestName(digest)};
 }
 
-function keyOf(key: EvpPkey): Omit<typeof noSignature, 'digest'> {
+function signatureKey(key: EvpPkey): Omit<typeof noSignature, 'digest'> {
 	const id = EVP_PKEY_get_id(key);
 	switch (id) {
-		/* TLS 1.3 has only one way to sign with an RSA key. */
+		/* The only RSA signature scheme of TLS 1.3. */
 		case EVP_PKEY_RSA:
 			return {name: 'RSA-PSS', curve: '', bits: EVP_PKEY_get_bits(key)};
 		case EVP_PKEY_EC:
@@ -155,14 +157,14 @@ function digestName(nid: number | undefined): string {
 }
 
 /**
- * The one line about a connection. smtp(8) writes it again from the report, so both have to agree.
+ * The log line about a connection. smtp(8) logs the same line from the report.
  *
- * @param serverName - the name that the peer has asked for, and got a certificate of.
+ * @param serverName - the SNI name for which a certificate was found; empty: none.
  * Source: tls_log_summary(), postfix src/tls/tls_misc.c.
  */
-export function summary(direction: 'to' | 'from', context: HandshakeReport, serverName = ''): string {
-	const {peer_status: status} = context;
-	const verdict =
+export function summary(direction: 'to' | 'from', report: HandshakeReport, serverName = ''): string {
+	const {peer_status: status} = report;
+	const trust =
 		(status & (TLS_CERT_FLAG_PRESENT | TLS_CRED_FLAG_RPK)) === 0
 			? 'Anonymous'
 			: (status & TLS_CERT_FLAG_SECURED) !== 0
@@ -170,27 +172,25 @@ export function summary(direction: 'to' | 'from', context: HandshakeReport, serv
 				: (status & TLS_CERT_FLAG_TRUSTED) !== 0
 					? 'Trusted'
 					: 'Untrusted';
+	const serverSignature = {
+		name: report.srvr_signature,
+		curve: report.srvr_signature_curve,
+		bits: report.srvr_signature_bits,
+		digest: report.srvr_signature_digest,
+	};
+	const clientSignature = {
+		name: report.clnt_signature,
+		curve: report.clnt_signature_curve,
+		bits: report.clnt_signature_bits,
+		digest: report.clnt_signature_digest,
+	};
 	const name = serverName === '' ? '' : ` to ${serverName}`;
-	const bits = `(${context.cipher_usebits}/${context.cipher_algbits} bits)`;
+	const bits = `(${report.cipher_usebits}/${report.cipher_algbits} bits)`;
 	return [
-		`${verdict} TLS connection established ${direction} ${context.namaddr}${name}: ${context.cipher_protocol} with cipher ${context.cipher_name} ${bits}`,
-		exchangePart(context),
-		signaturePart(
-			'server',
-			context.srvr_signature,
-			context.srvr_signature_curve,
-			context.srvr_signature_bits,
-			context.stoc_rpk === 1,
-		),
-		digestPart('server', context.srvr_signature, context.srvr_signature_digest),
-		signaturePart(
-			'client',
-			context.clnt_signature,
-			context.clnt_signature_curve,
-			context.clnt_signature_bits,
-			context.ctos_rpk === 1,
-		),
-		digestPart('client', context.clnt_signature, context.clnt_signature_digest),
+		`${trust} TLS connection established ${direction} ${report.namaddr}${name}: ${report.cipher_protocol} with cipher ${report.cipher_name} ${bits}`,
+		exchangePart(report),
+		signaturePart('server', serverSignature, report.stoc_rpk === 1),
+		signaturePart('client', clientSignature, report.ctos_rpk === 1),
 	].join('');
 }
 
@@ -203,13 +203,7 @@ function exchangePart({
 	return name === '' ? '' : ` key-exchange ${name}${detail}`;
 }
 
-function signaturePart(
-	who: 'client' | 'server',
-	name: string,
-	curve: string,
-	bits: number,
-	raw: boolean,
-): string {
+function signaturePart(signer: Role, {name, curve, bits, digest}: typeof noSignature, raw: boolean): string {
 	if (name === '') {
 		return '';
 	}
@@ -217,9 +211,6 @@ function signaturePart(
 	const key = raw ? 'raw public key' : '';
 	const size = bits > 0 ? `${bits} bit${raw ? '' : 's'}` : '';
 	const detail = [curve === '' ? size : curve, key].filter(text => text !== '').join(' ');
-	return ` ${who}-signature ${name}${detail === '' ? '' : ` (${detail})`}`;
-}
-
-function digestPart(who: 'client' | 'server', name: string, digest: string): string {
-	return name === '' || digest === '' ? '' : ` ${who}-digest ${digest}`;
+	const digestText = digest === '' ? '' : ` ${signer}-digest ${digest}`;
+	return ` ${signer}-signature ${name}${detail === '' ? '' : ` (${detail})`}${digestText}`;
 }

@@ -2,11 +2,11 @@
 /* NAME
 /*	server-report 3
 /* SUMMARY
-/*	the outcome of a handshake with a client: log lines, and the report
+/*	logs and reports the outcome of a handshake with a client
 /* DESCRIPTION
-/*	Whether the certificate of a client is good enough is not decided
-/*	here. postscreen(8) does not ask; smtpd(8) would, and gets what it
-/*	needs to know.
+/*	A client is not rejected because of its certificate: the report
+/*	contains its verification status, and the process that has made the
+/*	request decides. postscreen(8) requests no client certificate.
 /* SEE ALSO
 /*	negotiated(3), postfix src/tls/tls_server.c, tls_server_post_accept()
 /*--*/
@@ -46,7 +46,7 @@ import {
 } from './negotiated.ts';
 
 /**
- * Logs the outcome of a complete handshake and makes the report.
+ * Logs the outcome of a complete handshake and builds the report.
  *
  * Source: tls_server_post_accept(), postfix src/tls/tls_server.c.
  */
@@ -61,12 +61,12 @@ export function buildServerReport({
 	const {logMask, namaddr} = verifyState;
 	const reused = SSL_session_reused(ssl) === 1;
 	if (reused && (logMask & TLS_LOG_CACHE) !== 0) {
-		const ticketed = tickets.opened || (tickets.issued && !features.openedTicketsOnly);
-		info(`${namaddr}: Reusing old session${ticketed ? ' (RFC 5077 session ticket)' : ''}`);
+		const withTicket = tickets.opened || (tickets.issued && !features.openedTicketsOnly);
+		info(`${namaddr}: Reusing old session${withTicket ? ' (RFC 5077 session ticket)' : ''}`);
 	}
 
 	const certificate = SSL_get0_peer_certificate(ssl);
-	/* Without a certificate the result is OK too. */
+	/* The verification result is also OK without a certificate. */
 	const trusted = certificate !== null && SSL_get_verify_result(ssl) === X509_V_OK;
 	if (certificate !== null && (logMask & TLS_LOG_VERBOSE) !== 0) {
 		logSubject(certificate);

@@ -2,67 +2,67 @@
 /* NAME
 /*	client-hello 3
 /* SUMMARY
-/*	what a client offers to resume
+/*	predicts from a ClientHello which sessions OpenSSL looks up
 /* DESCRIPTION
-/*	Tells from the hello of a client which tickets and which sessions
-/*	OpenSSL will ask for a moment later. It is a guess: OpenSSL has not
-/*	chosen the protocol yet. What is forgotten here costs a complete
-/*	handshake, what is too much costs a question.
-/*
-/*	The hello comes from a stranger. Whatever does not look like what
-/*	it should is nothing.
+/*	Determines from the ClientHello which ticket keys and sessions
+/*	OpenSSL will need a moment later. This is a prediction: OpenSSL has
+/*	not chosen the protocol version yet. A missing entry costs a full
+/*	handshake, an unnecessary entry costs a lookup.
+/* SECURITY
+/*	The ClientHello is untrusted input. Malformed parts are ignored.
 /* SEE ALSO
 /*	RFC 8446, section 4.2; RFC 5077
 /*--*/
 
-/** A hello, as far as it matters here. */
+/** The parts of a ClientHello that offer a session. */
 export interface ClientHello {
 	readonly sessionId: Uint8Array;
-	/** The contents of an extension; undefined when there is none of that type. */
+	/** The contents of the extension of a type; undefined if the ClientHello has no such extension. */
 	extension(type: number): Uint8Array | undefined;
 }
 
-/** What the server's side has to do with it. */
+/** How the server can resume sessions. */
 export interface ServerCapabilities {
-	/** TLS 1.3 may be chosen. */
-	readonly modern: boolean;
-	/** Sessions travel in tickets. */
+	/** TLS 1.3 is enabled. */
+	readonly tls13: boolean;
+	/** Tickets are enabled. */
 	readonly tickets: boolean;
-	/** Sessions are kept. */
-	readonly sessions: boolean;
+	/** Sessions are stored under their ids. */
+	readonly sessionIds: boolean;
 }
 
-/** What is offered. */
+/** The sessions that a client offers. */
 export interface OfferedResumption {
-	/** Names of the keys of tickets. */
+	/** Names of the keys that its tickets are encrypted with: 16 bytes each. */
 	readonly keyNames: readonly Uint8Array[];
-	/** Ids of sessions. */
+	/** Session ids: 1 to 32 bytes each. */
 	readonly sessionIds: readonly Uint8Array[];
 }
 
-/* Types of extensions. Source: RFC 5077, RFC 8446. */
+/* Extension types. Source: RFC 5077, RFC 8446. */
 const SESSION_TICKET = 35;
 const PRE_SHARED_KEY = 41;
 const SUPPORTED_VERSIONS = 43;
 
 const TLS1_3_VERSION = 0x0304;
-/** Bytes of the name of a key, at the beginning of a ticket. */
-const NAME_SIZE = 16;
+/** Bytes of the key name at the start of a ticket. */
+const KEY_NAME_SIZE = 16;
+/** Bytes of a session id. */
 const SESSION_ID_LIMIT = 32;
-/** Offers that are looked at. Clients make one. */
-const OFFER_LIMIT = 4;
+/** Identities of pre_shared_key that are examined. Clients send one. */
+const IDENTITY_LIMIT = 4;
 
-/** What a client offers to resume. */
+/** The sessions that a client offers, as far as the server can resume them. */
 export function offeredResumption(
 	hello: ClientHello,
-	{modern, tickets, sessions}: ServerCapabilities,
+	{tls13, tickets, sessionIds}: ServerCapabilities,
 ): OfferedResumption {
-	/* With TLS 1.3 the session id is random, and the ticket of an older protocol does not count. */
-	if (modern && offersModern(hello.extension(SUPPORTED_VERSIONS))) {
-		const identities = identitiesOf(hello.extension(PRE_SHARED_KEY));
+	/* With TLS 1.3 the session id is random, and the ticket extension of older protocols is ignored. */
+	if (tls13 && offersTls13(hello.extension(SUPPORTED_VERSIONS))) {
+		const identities = pskIdentities(hello.extension(PRE_SHARED_KEY));
 		return {
 			keyNames: tickets ? identities.flatMap(keyNameOf) : [],
-			sessionIds: !tickets && sessions ? identities.filter(isSessionId) : [],
+			sessionIds: !tickets && sessionIds ? identities.filter(isSessionId) : [],
 		};
 	}
 
@@ -71,7 +71,7 @@ export function offeredResumption(
 		return {keyNames: keyNameOf(ticket), sessionIds: []};
 	}
 
-	return {keyNames: [], sessionIds: sessions ? [hello.sessionId].filter(isSessionId) : []};
+	return {keyNames: [], sessionIds: sessionIds ? [hello.sessionId].filter(isSessionId) : []};
 }
 
 function isSessionId(bytes: Uint8Array): boolean {
@@ -79,16 +79,16 @@ function isSessionId(bytes: Uint8Array): boolean {
 }
 
 function keyNameOf(ticket: Uint8Array): readonly Uint8Array[] {
-	return ticket.length >= NAME_SIZE ? [ticket.subarray(0, NAME_SIZE)] : [];
+	return ticket.length >= KEY_NAME_SIZE ? [ticket.subarray(0, KEY_NAME_SIZE)] : [];
 }
 
-function offersModern(versions: Uint8Array | undefined): boolean {
+function offersTls13(versions: Uint8Array | undefined): boolean {
 	if (versions === undefined) {
 		return false;
 	}
 
 	for (let at = 1; at + 2 <= versions.length; at += 2) {
-		if (wordAt(versions, at) === TLS1_3_VERSION) {
+		if (uint16At(versions, at) === TLS1_3_VERSION) {
 			return true;
 		}
 	}
@@ -96,27 +96,27 @@ function offersModern(versions: Uint8Array | undefined): boolean {
 	return false;
 }
 
-/* Each one has its length in front, and its age behind it. */
-function identitiesOf(offer: Uint8Array | undefined): readonly Uint8Array[] {
+/* Source: RFC 8446, section 4.2.11: a list of uint16 length, identity, uint32 age. */
+function pskIdentities(extension: Uint8Array | undefined): readonly Uint8Array[] {
 	const identities: Uint8Array[] = [];
-	if (offer === undefined || offer.length < 2) {
+	if (extension === undefined || extension.length < 2) {
 		return identities;
 	}
 
-	const end = Math.min(2 + wordAt(offer, 0), offer.length);
-	for (let at = 2; at + 2 <= end && identities.length < OFFER_LIMIT; ) {
-		const length = wordAt(offer, at);
+	const end = Math.min(2 + uint16At(extension, 0), extension.length);
+	for (let at = 2; at + 2 <= end && identities.length < IDENTITY_LIMIT; ) {
+		const length = uint16At(extension, at);
 		if (at + 2 + length + 4 > end) {
 			break;
 		}
 
-		identities.push(offer.subarray(at + 2, at + 2 + length));
+		identities.push(extension.subarray(at + 2, at + 2 + length));
 		at += 2 + length + 4;
 	}
 
 	return identities;
 }
 
-function wordAt(bytes: Uint8Array, at: number): number {
+function uint16At(bytes: Uint8Array, at: number): number {
 	return ((bytes[at] ?? 0) << 8) | (bytes[at + 1] ?? 0);
 }

@@ -2,20 +2,21 @@
 /* NAME
 /*	client-resumption 3
 /* SUMMARY
-/*	sessions that servers give us, and sessions that are offered again
+/*	stores and resumes the TLS sessions of connections to servers
 /* DESCRIPTION
-/*	A context is told whether sessions of its cache type are kept at
-/*	all; if so, each session that a server gives a connection is
-/*	copied and handed to whoever keeps sessions. With TLS 1.2
-/*	that happens in the handshake, with TLS 1.3 whenever the server
-/*	sends a ticket behind it.
+/*	Sessions of an SSL_CTX are stored if tlsmgr(8) stores sessions of
+/*	its cache type. Then each session that a server issues is copied
+/*	and passed to a SessionStore. With TLS 1.2 a session is issued
+/*	during the handshake; with TLS 1.3 the server sends a ticket at any
+/*	time after the handshake.
 /*
-/*	OpenSSL cannot wait for somebody to look a session up. So it is
-/*	looked up before the handshake begins.
+/*	OpenSSL cannot wait for the result of a lookup. So the session is
+/*	looked up before the handshake starts.
 /* SEE ALSO
 /*	postfix src/tls/tls_client.c, src/tls/tls_session.c
 /*--*/
 
+import {errorText} from '../../base/text.ts';
 import type {Seconds} from '../../base/units.ts';
 import {registerNewSessionCallback} from '../../ffi/openssl/callback.ts';
 import {SSL_CTX_set_session_cache_mode, type Ssl, type SslCtx} from '../../ffi/openssl/libssl.ts';
@@ -28,102 +29,91 @@ import {
 import {info, warning} from '../../log/log.ts';
 import {printErrors} from '../library.ts';
 import {TLS_LOG_CACHE} from '../log-mask.ts';
+import {SslRegistry} from '../ssl-registry.ts';
 import {StoredSession} from './stored-session.ts';
 
-/** Whoever keeps the sessions that servers give us. */
+/** Where the sessions that servers issue are stored and looked up. */
 export interface SessionStore {
-	/** Trust settings of requests are lists of digests, as before 3.6. */
+	/** Trust settings of requests are lists of digests, as before Postfix 3.6. */
 	readonly digestLists: boolean;
 	/**
-	 * Looks for a session, which is given away once: whoever asks owns it. Answers at once or later, and
-	 * always: with nothing, if need be.
+	 * Looks up a session. Calls `done` exactly once, during the call or later; without a session if none is
+	 * found or the lookup fails. The callee of `done` owns the session.
 	 */
 	find(resumption: Resumption, done: (session: StoredSession | undefined) => void): void;
-	/** Owns the session. Must not throw. */
+	/** Stores a session, and owns it. Must not throw. */
 	store(resumption: Resumption, session: StoredSession): void;
-	/** Offers none of that name again that it has now. Must not throw. */
+	/** Removes all sessions that are stored under the key. Must not throw. */
 	remove(resumption: Resumption): void;
 }
 
-/** What a connection needs to know to have its sessions kept. */
+/** How the sessions of one connection are stored and looked up. */
 export interface Resumption {
 	/** smtp or lmtp. */
 	readonly cacheType: string;
-	/** The name that processes share: session-key(3). */
+	/** The key that all processes share: session-key(3). */
 	readonly key: string;
-	/** The name in the cache of this process. */
+	/** The key in the cache of this process. */
 	readonly localCacheKey: string;
 	readonly logMask: number;
-	/** Of several sessions on one connection only the first is kept. */
+	/** Only the first session that the connection receives is stored. */
 	readonly firstOnly: boolean;
-	/** Gets each session that the server gives. */
 	readonly store: SessionStore;
 }
 
 /**
- * Sessions of one connection that are kept. Servers give one or two. One that gives them without end must
- * not have tlsmgr(8) for itself, and have others wait for it.
+ * Sessions that are stored per connection. Servers issue one or two. A server that issues them without end
+ * must not occupy tlsmgr(8), which others wait for.
  */
 const SESSIONS_PER_CONNECTION = 8;
 
-/* How the sessions of one connection are kept, until it is disposed. */
-class SessionReceiver implements Disposable {
-	readonly #ssl: Ssl;
+/* The state of a connection whose sessions are stored. */
+interface SessionReceiver {
 	readonly resumption: Resumption;
-	left: number;
-
-	constructor(ssl: Ssl, resumption: Resumption) {
-		this.#ssl = ssl;
-		this.resumption = resumption;
-		this.left = resumption.firstOnly ? 1 : SESSIONS_PER_CONNECTION;
-		receivers.set(ssl, this);
-	}
-
-	/* Another connection may have the same address later. */
-	[Symbol.dispose](): void {
-		if (receivers.get(this.#ssl) === this) {
-			receivers.delete(this.#ssl);
-		}
-	}
+	/** How many more sessions are stored. */
+	remaining: number;
 }
 
-const receivers = new Map<Ssl, SessionReceiver>();
+const receivers = new SslRegistry<SessionReceiver>();
 
-/** Keeps the sessions of a connection until the result is disposed. */
+/** Stores the sessions that a connection receives, until the result is disposed. */
 export function storeNewSessions(ssl: Ssl, resumption: Resumption): Disposable {
-	return new SessionReceiver(ssl, resumption);
+	return receivers.register(ssl, {
+		resumption,
+		remaining: resumption.firstOnly ? 1 : SESSIONS_PER_CONNECTION,
+	});
 }
 
-/* Registered for the life of the process. */
-const newSessionCallback: NewSessionCallback = registerNewSessionCallback(receive);
+/* Registered for the lifetime of the process. */
+const newSessionCallback: NewSessionCallback = registerNewSessionCallback(receiveSession);
 
-/* Nothing may be thrown into OpenSSL: a session that cannot be kept is no loss. */
-function receive(ssl: Ssl, session: SslSession): void {
+/* OpenSSL cannot handle an exception, and a session that is not stored only costs a full handshake later. */
+function receiveSession(ssl: Ssl, session: SslSession): void {
 	try {
-		keep(receivers.get(ssl), session);
+		storeSession(receivers.get(ssl), session);
 	} catch (reason) {
-		warning(`cannot keep a TLS session: ${reason instanceof Error ? reason.message : String(reason)}`);
+		warning(`cannot store a TLS session: ${errorText(reason)}`);
 	}
 }
 
-function keep(keeping: SessionReceiver | undefined, session: SslSession): void {
-	if (keeping === undefined || keeping.left === 0) {
+function storeSession(receiver: SessionReceiver | undefined, session: SslSession): void {
+	if (receiver === undefined || receiver.remaining === 0) {
 		return;
 	}
 
-	const {resumption} = keeping;
-	const kept = StoredSession.of(session);
-	if (kept === undefined) {
+	const {resumption} = receiver;
+	const stored = StoredSession.of(session);
+	if (stored === undefined) {
 		return;
 	}
 
-	keeping.left--;
+	receiver.remaining--;
 	if ((resumption.logMask & TLS_LOG_CACHE) !== 0) {
 		const {key, cacheType} = resumption;
 		info(`save session ${key} to ${cacheType} cache`);
 	}
 
-	resumption.store.store(resumption, kept);
+	resumption.store.store(resumption, stored);
 }
 
 /* Source: openssl/ssl.h. */
@@ -132,9 +122,9 @@ const SSL_SESS_CACHE_NO_AUTO_CLEAR = 0x0080;
 const SSL_SESS_CACHE_NO_INTERNAL_STORE = 0x0200;
 
 /**
- * Has a context tell of the sessions that its connections get.
+ * Enables the callback for the sessions that connections of an SSL_CTX receive.
  *
- * @param timeout - for how long tlsmgr(8) keeps sessions. Source: tls_client_init(), postfix src/tls/tls_client.c.
+ * @param timeout - how long tlsmgr(8) stores sessions. Source: tls_client_init(), postfix src/tls/tls_client.c.
  */
 export function enableResumption(ctx: SslCtx, timeout: Seconds): void {
 	SSL_CTX_set_session_cache_mode(
@@ -145,7 +135,7 @@ export function enableResumption(ctx: SslCtx, timeout: Seconds): void {
 	SSL_CTX_set_timeout(ctx, 2 * timeout);
 }
 
-/** A session that another process has written down; undefined, and the log says why, when it cannot be read. */
+/** Decodes a session that tlsmgr(8) returned; undefined if that is not possible: the reason has been logged. */
 export function decodeSession(bytes: Uint8Array): StoredSession | undefined {
 	const session = StoredSession.parse(bytes);
 	if (session === undefined) {
@@ -174,8 +164,8 @@ export function offerSession(
 }
 
 /**
- * The handshake of a connection that was offered a session has come to nothing: whether that was because of
- * the session nobody knows, but with it the next one could fare the same.
+ * Removes the sessions of a connection that was offered a session and whose handshake has failed. The session
+ * may or may not be the cause, but with it the next handshake could fail, too.
  *
  * Source: uncache_session(), postfix src/tls/tls_client.c, which smtp(8) calls when it does TLS itself.
  */

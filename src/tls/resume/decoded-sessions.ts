@@ -2,77 +2,60 @@
 /* NAME
 /*	decoded-sessions 3
 /* SUMMARY
-/*	the sessions of other processes, read once
+/*	a cache of decoded sessions from tlsmgr(8)
 /* DESCRIPTION
-/*	tlsmgr(8) answers with the same bytes until it has a newer session
-/*	of that name. Some servers give no new one to who resumes a
-/*	session, and some clients leave before it has come. To read the
-/*	bytes is what costs: so what they have become stays, and who comes
-/*	with the same bytes gets a copy.
+/*	tlsmgr(8) returns the same bytes until it has a newer session for
+/*	the key. Some servers issue no new session on resumption, and some
+/*	clients disconnect before it arrives. Decoding is what costs CPU
+/*	time. So the decoded session is stored, and the next lookup with
+/*	the same bytes gets a copy.
 /*
-/*	Whether a session is there, and which, tlsmgr(8) says each time.
+/*	Every lookup still asks tlsmgr(8), which decides whether there is a
+/*	session, and which one.
 /* SEE ALSO
 /*	stored-session(3), session-cache(3)
 /*--*/
 
+import {Lru} from '../../base/lru.ts';
 import type {CacheableSession} from './session-cache.ts';
 
-interface Parsed<Session> {
+interface Decoded<Session> {
 	readonly bytes: Uint8Array;
 	readonly session: Session;
 }
 
-/** Bounded memory of what bytes have become. Disposal disposes what is in it. */
+/** A bounded cache of decoded sessions, which it owns. Disposal disposes them. */
 export class DecodedSessionCache<Session extends CacheableSession<Session>> implements Disposable {
-	readonly #limit: number;
-	readonly #read: (bytes: Uint8Array) => Session | undefined;
-	readonly #entries = new Map<string, Parsed<Session>>();
+	readonly #decoder: (bytes: Uint8Array) => Session | undefined;
+	readonly #entries: Lru<string, Decoded<Session>>;
 
 	/**
-	 * @param limit - how many names are remembered, with one session each.
-	 * @param read - makes a session of bytes; undefined when they are none.
+	 * @param limit - number of keys, with one session each.
+	 * @param decoder - decodes a session; returns undefined if the bytes are not a session.
 	 */
-	constructor(limit: number, read: (bytes: Uint8Array) => Session | undefined) {
-		this.#limit = limit;
-		this.#read = read;
+	constructor(limit: number, decoder: (bytes: Uint8Array) => Session | undefined) {
+		this.#decoder = decoder;
+		this.#entries = new Lru(limit, ({session}) => session[Symbol.dispose]());
 	}
 
-	/** The session of some bytes, for the caller to own; undefined when they are none. */
-	parse(name: string, bytes: Uint8Array): Session | undefined {
-		const known = this.#entries.get(name);
-		if (known !== undefined && Buffer.compare(known.bytes, bytes) === 0) {
-			/* Of all names it was used last. */
-			this.#entries.delete(name);
-			this.#entries.set(name, known);
-			return known.session.copy();
+	/** Decodes a session, which the caller owns. Returns undefined if the bytes are not a session. */
+	decode(key: string, bytes: Uint8Array): Session | undefined {
+		const cached = this.#entries.get(key);
+		if (cached !== undefined && Buffer.compare(cached.bytes, bytes) === 0) {
+			return cached.session.copy();
 		}
 
-		this.#drop(name);
-		const session = this.#read(bytes);
+		const session = this.#decoder(bytes);
 		if (session === undefined) {
+			this.#entries.delete(key);
 			return undefined;
 		}
 
-		this.#entries.set(name, {bytes, session});
-		for (const oldest of this.#entries.keys()) {
-			if (this.#entries.size <= this.#limit) {
-				break;
-			}
-
-			this.#drop(oldest);
-		}
-
+		this.#entries.set(key, {bytes, session});
 		return session.copy();
 	}
 
 	[Symbol.dispose](): void {
-		for (const name of this.#entries.keys()) {
-			this.#drop(name);
-		}
-	}
-
-	#drop(name: string): void {
-		this.#entries.get(name)?.session[Symbol.dispose]();
-		this.#entries.delete(name);
+		this.#entries[Symbol.dispose]();
 	}
 }

@@ -2,26 +2,24 @@
 /* NAME
 /*	server-resumption 3
 /* SUMMARY
-/*	sessions that clients come back with
+/*	resumes the TLS sessions of clients
 /* DESCRIPTION
-/*	A session lives in a ticket that the client keeps, or, when it
-/*	does not take tickets, with tlsmgr(8), under its id. Either way
-/*	OpenSSL wants to know about it in the middle of the handshake, and
-/*	cannot wait for an answer. So the hello of each client is looked
-/*	at before OpenSSL does: when that shows that something has to be
-/*	asked, the handshake is suspended, and goes on with the answers.
-/*
-/*	Callbacks know a connection by its SSL pointer only, so each is
-/*	registered here for its lifetime.
+/*	A session is encrypted in a ticket that the client stores, or, if
+/*	the client does not support tickets, it is stored by tlsmgr(8)
+/*	under the session id. In both cases OpenSSL needs it, or the ticket
+/*	key, in the middle of the handshake, and cannot wait for a lookup.
+/*	So a callback examines each ClientHello before OpenSSL does. If a
+/*	lookup is needed, the handshake is suspended, and continues when
+/*	the results are there.
 /* DIAGNOSTICS
-/*	What cannot be had, for whatever reason, costs resumption: a
-/*	complete handshake, or a client that gets no ticket.
+/*	Without the result of a lookup, for whatever reason, there is no
+/*	resumption: a full handshake is made, or no ticket is issued.
 /* SEE ALSO
 /*	postfix src/tls/tls_server.c, get_server_session_cb(),
 /*	new_server_session_cb(), ticket_cb()
 /*--*/
 
-import {Finalizer} from '../../base/owned.ts';
+import {errorText, hexText} from '../../base/text.ts';
 import type {Seconds} from '../../base/units.ts';
 import {
 	registerClientHelloCallback,
@@ -42,114 +40,119 @@ import {info, warning} from '../../log/log.ts';
 import type {TicketKey} from '../../wire/ticket-key.ts';
 import {printErrors} from '../library.ts';
 import {TLS_LOG_CACHE} from '../log-mask.ts';
+import {SslRegistry} from '../ssl-registry.ts';
 import {offeredResumption, type ServerCapabilities} from './client-hello.ts';
 
-/** How sessions of clients are kept. */
+/** How sessions of a cache type are stored. */
 export interface ServerSessionPolicy {
-	/** Somebody keeps them. */
+	/** tlsmgr(8) stores sessions. */
 	readonly cachable: boolean;
-	/** For how long they are good, in whatever way; zero: not at all. */
+	/** How long sessions and tickets can be resumed; zero: never. */
 	readonly timeout: Seconds;
 }
 
-/** Whoever keeps sessions and ticket keys. Answers are given once, at once or later: with nothing, if need be. */
+/**
+ * Where sessions and ticket keys are stored and looked up. Each `done` is called exactly once, during the call
+ * or later; without a value if nothing is found or the lookup fails.
+ */
 export interface ServerSessions {
-	/** Sessions of one service are not resumed by another, as from 3.11.7 on. */
+	/** A session of one service is not resumed by another, as from Postfix 3.11.7 on. */
 	readonly perService: boolean;
 	policyOf(cacheType: string): ServerSessionPolicy;
 	find(cacheType: string, key: string, done: (session: Uint8Array | undefined) => void): void;
 	/** Must not throw. */
-	keep(cacheType: string, key: string, session: Uint8Array): void;
-	/** @param name - of a key that has to open a ticket; without, it is to issue them. */
+	store(cacheType: string, key: string, session: Uint8Array): void;
+	/** @param name - of the key that decrypts a ticket; undefined: the key that new tickets are issued with. */
 	ticketKey(name: Uint8Array | undefined, timeout: Seconds, done: (key: TicketKey | undefined) => void): void;
 }
 
-/** What the connections of an application have to do with sessions. */
-export interface ResumptionTerms {
+/** How the connections of an SSL_CTX resume sessions. */
+export interface ServerResumptionSettings {
 	readonly cacheType: string;
-	readonly abilities: ServerCapabilities;
-	/** Of tickets; undefined when there are none. */
+	readonly capabilities: ServerCapabilities;
+	/** The cipher of tickets; undefined if tickets are disabled. */
 	readonly cipher: EvpCipher | undefined;
 	readonly timeout: Seconds;
 	readonly sessions: ServerSessions;
 }
 
-/** Whose sessions they are. */
-export interface ResumptionNames {
+/** The connection that sessions belong to. */
+export interface ServerResumptionClient {
 	readonly namaddr: string;
 	readonly serverid: string;
 	readonly logMask: number;
 }
 
-/** The sessions that one connection may have to do with. */
+/** The lookups, tickets and sessions of one handshake. Needed until the handshake is complete. */
 export class ServerResumption {
-	readonly #terms: ResumptionTerms;
-	readonly #names: ResumptionNames;
-	readonly #found = new Map<string, Uint8Array>();
-	readonly #keys = new Map<string, TicketKey>();
-	#asked = false;
-	/* Questions without an answer, and who waits for the last one. */
-	#open = 0;
+	readonly #settings: ServerResumptionSettings;
+	readonly #client: ServerResumptionClient;
+	/* Results of lookups: sessions by cache key, ticket keys by name. */
+	readonly #sessions = new Map<string, Uint8Array>();
+	readonly #ticketKeys = new Map<string, TicketKey>();
+	#lookupsStarted = false;
+	#pendingLookups = 0;
+	/* Called after the last lookup. */
 	#done: (() => void) | undefined;
-	#issues: TicketKey | undefined;
-	#issued = false;
-	#opened = false;
+	#issuingKey: TicketKey | undefined;
+	#ticketIssued = false;
+	#ticketDecrypted = false;
 
-	constructor(terms: ResumptionTerms, names: ResumptionNames) {
-		this.#terms = terms;
-		this.#names = names;
+	constructor(settings: ServerResumptionSettings, client: ServerResumptionClient) {
+		this.#settings = settings;
+		this.#client = client;
 	}
 
-	/** The cipher of tickets; undefined when there are none. */
+	/** The cipher of tickets; undefined if tickets are disabled. */
 	get cipher(): EvpCipher | undefined {
-		return this.#terms.cipher;
+		return this.#settings.cipher;
 	}
 
 	/** Whether a ticket was issued. */
 	get issued(): boolean {
-		return this.#issued;
+		return this.#ticketIssued;
 	}
 
-	/** Whether a ticket was opened. */
+	/** Whether a ticket was decrypted. */
 	get opened(): boolean {
-		return this.#opened;
+		return this.#ticketDecrypted;
 	}
 
-	/** Waits for the answers to what the hello has raised; `done` is called at once or later. */
+	/** Waits for the lookups that the ClientHello requires. Calls `done` during the call or later. */
 	lookUp(done: () => void): void {
-		if (this.#open === 0) {
+		if (this.#pendingLookups === 0) {
 			done();
 		} else {
 			this.#done = done;
 		}
 	}
 
-	/** The hello of the client is there: whether the handshake can go on. For the callback. */
+	/** Handles the ClientHello. Returns whether the handshake can continue. For the callback. */
 	hello(ssl: Ssl): boolean {
-		if (!this.#asked) {
-			this.#asked = true;
-			this.#ask(ssl);
+		if (!this.#lookupsStarted) {
+			this.#lookupsStarted = true;
+			this.#startLookups(ssl);
 		}
 
-		if (this.#open > 0) {
+		if (this.#pendingLookups > 0) {
 			return false;
 		}
 
-		/* In TLS 1.3 the callback for tickets could only break the handshake off. */
-		if (this.#terms.abilities.tickets && this.#issues === undefined) {
+		/* With TLS 1.3, the ticket callback can only abort the handshake. */
+		if (this.#settings.capabilities.tickets && this.#issuingKey === undefined) {
 			SSL_set_num_tickets(ssl, 0);
 		}
 
 		return true;
 	}
 
-	/** The session of an id, if there is one. For the callback. */
+	/** The session with an id, which OpenSSL owns; null if it was not found. For the callback. */
 	session(id: Uint8Array): SslSession | null {
-		const {cacheType} = this.#terms;
-		const {namaddr} = this.#names;
+		const {cacheType} = this.#settings;
+		const {namaddr} = this.#client;
 		const key = this.#cacheKey(id);
 		this.#log(`${namaddr}: looking up session ${key} in ${cacheType} cache`);
-		const bytes = this.#found.get(key);
+		const bytes = this.#sessions.get(key);
 		const session = bytes === undefined ? null : decodeSession(bytes);
 		if (session !== null) {
 			this.#log(`${namaddr}: reloaded session ${key} from ${cacheType} cache`);
@@ -160,110 +163,106 @@ export class ServerResumption {
 		return session;
 	}
 
-	/** A new session is to be kept. For the callback. */
-	keep(session: SslSession): void {
-		const {cacheType, sessions} = this.#terms;
-		const {namaddr} = this.#names;
+	/** Stores a new session. For the callback. */
+	store(session: SslSession): void {
+		const {cacheType, sessions} = this.#settings;
+		const {namaddr} = this.#client;
 		const key = this.#cacheKey(sessionId(session));
 		this.#log(`${namaddr}: save session ${key} to ${cacheType} cache`);
 		const bytes = sessionBytes(session);
 		if (bytes !== undefined) {
-			sessions.keep(cacheType, key, bytes);
+			sessions.store(cacheType, key, bytes);
 		}
 	}
 
-	/** The key to issue a ticket with. For the callback. */
-	issues(): TicketKey | undefined {
-		return this.#ticket('Issuing', this.#issues);
+	/** The key that encrypts a new ticket; undefined if it was not found. For the callback. */
+	issuingKey(): TicketKey | undefined {
+		this.#ticketIssued ||= this.#issuingKey !== undefined;
+		return this.#logged('Issuing', this.#issuingKey);
 	}
 
-	/** The key to open a ticket with. For the callback. */
-	opens(name: Uint8Array): TicketKey | undefined {
-		return this.#ticket('Decrypting', this.#keys.get(hex(name)));
+	/** The key that decrypts a ticket; undefined if it was not found. For the callback. */
+	decryptingKey(name: Uint8Array): TicketKey | undefined {
+		const key = this.#ticketKeys.get(hexText(name));
+		this.#ticketDecrypted ||= key !== undefined;
+		return this.#logged('Decrypting', key);
 	}
 
-	#ticket(what: 'Issuing' | 'Decrypting', key: TicketKey | undefined): TicketKey | undefined {
+	#logged(action: 'Issuing' | 'Decrypting', key: TicketKey | undefined): TicketKey | undefined {
 		if (key !== undefined) {
-			this.#issued ||= what === 'Issuing';
-			this.#opened ||= what === 'Decrypting';
-			this.#log(`${this.#names.namaddr}: ${what} session ticket, key expiration: ${key.expires}`);
+			this.#log(`${this.#client.namaddr}: ${action} session ticket, key expiration: ${key.expires}`);
 		}
 
 		return key;
 	}
 
-	/* What is known already is answered at once. */
-	#ask(ssl: Ssl): void {
-		const {abilities, cacheType, sessions} = this.#terms;
+	/* A lookup may complete during the call. */
+	#startLookups(ssl: Ssl): void {
+		const {capabilities, cacheType, sessions} = this.#settings;
 		const hello = {sessionId: helloSessionId(ssl), extension: (type: number) => helloExtension(ssl, type)};
-		const {keyNames, sessionIds} = offeredResumption(hello, abilities);
-		if (abilities.tickets) {
-			this.#askForKey(undefined, key => {
-				this.#issues = key;
+		const {keyNames, sessionIds} = offeredResumption(hello, capabilities);
+		if (capabilities.tickets) {
+			this.#findTicketKey(undefined, key => {
+				this.#issuingKey = key;
 			});
 		}
 
 		for (const name of keyNames) {
-			this.#askForKey(name, key => this.#keys.set(hex(name), key));
+			this.#findTicketKey(name, key => this.#ticketKeys.set(hexText(name), key));
 		}
 
 		for (const id of sessionIds) {
 			const key = this.#cacheKey(id);
-			this.#open++;
+			this.#pendingLookups++;
 			sessions.find(cacheType, key, session => {
 				if (session !== undefined) {
-					this.#found.set(key, session);
+					this.#sessions.set(key, session);
 				}
 
-				this.#answered();
+				this.#lookupDone();
 			});
 		}
 	}
 
-	#askForKey(name: Uint8Array | undefined, use: (key: TicketKey) => void): void {
-		const {sessions, timeout} = this.#terms;
-		this.#open++;
+	#findTicketKey(name: Uint8Array | undefined, use: (key: TicketKey) => void): void {
+		const {sessions, timeout} = this.#settings;
+		this.#pendingLookups++;
 		sessions.ticketKey(name, timeout, key => {
 			if (key !== undefined) {
 				use(key);
 			}
 
-			this.#answered();
+			this.#lookupDone();
 		});
 	}
 
-	#answered(): void {
-		this.#open--;
-		if (this.#open === 0) {
+	#lookupDone(): void {
+		this.#pendingLookups--;
+		if (this.#pendingLookups === 0) {
 			this.#done?.();
 		}
 	}
 
-	/* Services and libraries do not share sessions. */
+	/* Services do not share sessions, and releases of OpenSSL do not. */
 	#cacheKey(id: Uint8Array): string {
-		return `${hex(id)}&s=${this.#names.serverid}&l=${OpenSSL_version_num()}`;
+		return `${hexText(id)}&s=${this.#client.serverid}&l=${OpenSSL_version_num()}`;
 	}
 
 	#log(line: string): void {
-		if ((this.#names.logMask & TLS_LOG_CACHE) !== 0) {
+		if ((this.#client.logMask & TLS_LOG_CACHE) !== 0) {
 			info(line);
 		}
 	}
 }
 
-function hex(bytes: Uint8Array): string {
-	return Buffer.from(bytes).toString('hex').toUpperCase();
+const resumptions = new SslRegistry<ServerResumption>();
+
+/** Handles the session and ticket callbacks of a connection until the result is disposed. */
+export function registerResumption(ssl: Ssl, resumption: ServerResumption): Disposable {
+	return resumptions.register(ssl, resumption);
 }
 
-const resumptions = new Map<Ssl, ServerResumption>();
-
-/** Serves the callbacks of a connection until the result is disposed. */
-export function serveResumption(ssl: Ssl, resumption: ServerResumption): Disposable {
-	resumptions.set(ssl, resumption);
-	return new Finalizer(() => resumptions.delete(ssl));
-}
-
-/** What a callback needs to know about a connection. Nothing may be thrown into OpenSSL. */
+/** Runs a callback with the state of its connection. OpenSSL cannot handle an exception: the result is `otherwise`. */
 export function withResumption<Value>(
 	ssl: Ssl,
 	otherwise: Value,
@@ -273,12 +272,12 @@ export function withResumption<Value>(
 		const resumption = resumptions.get(ssl);
 		return resumption === undefined ? otherwise : run(resumption);
 	} catch (reason) {
-		warning(`cannot resume a TLS session: ${reason instanceof Error ? reason.message : String(reason)}`);
+		warning(`cannot resume a TLS session: ${errorText(reason)}`);
 		return otherwise;
 	}
 }
 
-/* Registered for the life of the process. */
+/* Registered for the lifetime of the process. */
 export const clientHelloCallback = registerClientHelloCallback(ssl =>
 	withResumption(ssl, SSL_CLIENT_HELLO_SUCCESS, resumption =>
 		resumption.hello(ssl) ? SSL_CLIENT_HELLO_SUCCESS : SSL_CLIENT_HELLO_RETRY,
@@ -288,5 +287,5 @@ export const getSessionCallback = registerGetSessionCallback((ssl, id) =>
 	withResumption<SslSession | null>(ssl, null, resumption => resumption.session(id)),
 );
 export const newSessionCallback = registerNewSessionCallback((ssl, session) =>
-	withResumption<void>(ssl, undefined, resumption => resumption.keep(session)),
+	withResumption<void>(ssl, undefined, resumption => resumption.store(session)),
 );

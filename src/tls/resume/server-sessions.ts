@@ -2,11 +2,11 @@
 /* NAME
 /*	server-sessions 3
 /* SUMMARY
-/*	whether and how a context has its sessions resumed
+/*	enables session resumption in the SSL_CTX of the server role
 /* DESCRIPTION
-/*	tlsmgr(8) says for how long sessions are good, and whether it keeps
-/*	them for clients that do not take tickets. Tickets need no more
-/*	than the time.
+/*	tlsmgr(8) determines how long sessions can be resumed, and whether
+/*	it stores sessions for clients that do not support tickets. Tickets
+/*	only need the time limit.
 /* SEE ALSO
 /*	server-resumption(3); postfix src/tls/tls_server.c,
 /*	tls_server_init()
@@ -38,19 +38,19 @@ import {
 	clientHelloCallback,
 	getSessionCallback,
 	newSessionCallback,
-	type ResumptionTerms,
+	type ServerResumptionSettings,
 	type ServerSessions,
 } from './server-resumption.ts';
 import {enableTickets, ticketCipher} from './tickets.ts';
 
-/** What the settings say about sessions. */
+/** The settings that session resumption depends on. */
 interface SessionSettings {
 	readonly tls_session_ticket_cipher: string;
-	/** Option bits of the context. */
+	/** Option bits of the SSL_CTX. */
 	readonly options: number;
 	readonly range: ProtocolRange;
 	readonly cache_type: string;
-	/** Clients get a session id even if nobody keeps the session. */
+	/** Clients get a session id even if their sessions are not stored. */
 	readonly set_sessid: number;
 }
 
@@ -60,25 +60,25 @@ const SSL_SESS_CACHE_SERVER = 0x0002;
 const SSL_SESS_CACHE_NO_AUTO_CLEAR = 0x0080;
 const SSL_SESS_CACHE_NO_INTERNAL = 0x0300;
 
-/* With the NUL of a C string: tickets go from program to program. */
-const SITE = Buffer.from('Postfix/TLS\0');
+/* With the NUL of a C string: all programs of Postfix must use the same value to resume each other's tickets. */
+const SESSION_ID_CONTEXT = Buffer.from('Postfix/TLS\0');
 
 /**
- * Has a context resume sessions, as far as its settings and tlsmgr(8) allow.
+ * Enables session resumption, as far as the settings and tlsmgr(8) allow it.
  *
- * @param sessions - who keeps them.
- * @returns what its connections need to know.
+ * @param sessions - where sessions and ticket keys are stored; must outlive the SSL_CTX.
+ * @returns how connections of the SSL_CTX resume sessions.
  */
 export function enableServerSessions(
 	ctx: SslCtx,
 	settings: SessionSettings,
 	sessions: ServerSessions,
-): ResumptionTerms {
+): ServerResumptionSettings {
 	const cacheType = settings.cache_type;
 	const {cachable, timeout} = sessions.policyOf(cacheType);
-	const wanted =
+	const enabled =
 		settings.tls_session_ticket_cipher !== '' && timeout > 0 && (settings.options & SSL_OP_NO_TICKET) === 0;
-	const cipher = wanted ? ticketCipher(settings.tls_session_ticket_cipher) : undefined;
+	const cipher = enabled ? ticketCipher(settings.tls_session_ticket_cipher) : undefined;
 	if (cipher === undefined) {
 		SSL_CTX_set_options(ctx, SSL_OP_NO_TICKET);
 	} else {
@@ -87,12 +87,12 @@ export function enableServerSessions(
 
 	if (cachable || cipher !== undefined || settings.set_sessid !== 0) {
 		SSL_CTX_sess_set_cache_size(ctx, 1);
-		SSL_CTX_set_session_id_context(ctx, SITE, SITE.length);
+		SSL_CTX_set_session_id_context(ctx, SESSION_ID_CONTEXT, SESSION_ID_CONTEXT.length);
 		SSL_CTX_set_session_cache_mode(
 			ctx,
 			SSL_SESS_CACHE_SERVER | SSL_SESS_CACHE_NO_INTERNAL | SSL_SESS_CACHE_NO_AUTO_CLEAR,
 		);
-		/* A session lasts longer than the key that its ticket was made with. */
+		/* A session lasts longer than the key that encrypts its ticket. */
 		SSL_CTX_set_timeout(ctx, 2 * timeout);
 	} else {
 		SSL_CTX_set_session_cache_mode(ctx, SSL_SESS_CACHE_OFF);
@@ -107,12 +107,24 @@ export function enableServerSessions(
 		SSL_CTX_set_client_hello_cb(ctx, clientHelloCallback, null);
 	}
 
-	const abilities = {modern: allowsModern(settings.range), tickets: cipher !== undefined, sessions: cachable};
-	return {cacheType, abilities, cipher, timeout, sessions};
+	const capabilities = {
+		tls13: allowsTls13(settings.range),
+		tickets: cipher !== undefined,
+		sessionIds: cachable,
+	};
+	return {cacheType, capabilities, cipher, timeout, sessions};
 }
 
-/** Keeps the sessions of a service from those of others, where the release does so. */
-export function separate(ssl: Ssl, {sessions}: ResumptionTerms, serverid: string): boolean {
+/**
+ * Prevents that a session of one service is resumed by another, if the release does so.
+ *
+ * @returns false if that fails; OpenSSL's error queue has the reason.
+ */
+export function setServiceSessionContext(
+	ssl: Ssl,
+	{sessions}: ServerResumptionSettings,
+	serverid: string,
+): boolean {
 	if (!sessions.perService) {
 		return true;
 	}
@@ -121,6 +133,6 @@ export function separate(ssl: Ssl, {sessions}: ResumptionTerms, serverid: string
 	return context !== undefined && SSL_set_session_id_context(ssl, context, context.length) === 1;
 }
 
-function allowsModern({disabled, maximum}: ProtocolRange): boolean {
+function allowsTls13({disabled, maximum}: ProtocolRange): boolean {
 	return (disabled & SSL_OP_NO_TLSv1_3) === 0 && (maximum === 0 || maximum >= TLS1_3_VERSION);
 }

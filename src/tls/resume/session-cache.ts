@@ -2,115 +2,104 @@
 /* NAME
 /*	session-cache 3
 /* SUMMARY
-/*	the TLS sessions that this process keeps
+/*	the TLS sessions that this process caches
 /* DESCRIPTION
-/*	tlsmgr(8) keeps one session per name for all processes; to ask it
-/*	costs a round trip. This cache stands in front of it, with a few
-/*	sessions per name: a ticket of TLS 1.3 is offered once, and several
-/*	connections to one server can begin at the same time.
+/*	tlsmgr(8) stores one session per key for all processes, and a
+/*	lookup costs a round trip. This cache is searched first. It stores
+/*	a few sessions per key: a TLS 1.3 ticket is offered once, and
+/*	several connections to one server can start at the same time.
 /*
-/*	Names here are narrower than those that processes share: they
-/*	also tell apart who we are for the server, and the server name
-/*	that is sent. It is bounded; what was not used for longest goes.
+/*	Keys are narrower than those that processes share: they also
+/*	contain the SSL_CTX, and with it the client certificate, and the
+/*	server name that is sent. The number of keys is limited; the least
+/*	recently used key is dropped.
 /*
-/*	The cache owns what it keeps, and disposes each session that goes
-/*	in any way but one: what was taken belongs to who has taken it.
+/*	The cache owns its sessions and disposes each one that it drops. A
+/*	session that is taken belongs to the caller.
 /*--*/
 
+import {Lru} from '../../base/lru.ts';
 import type {Milliseconds} from '../../base/units.ts';
 
-/** Sessions under one name. Servers send two tickets, as a rule. */
-const SESSIONS_PER_NAME = 4;
+/** Sessions under one key. Servers usually send two tickets. */
+const SESSIONS_PER_KEY = 4;
 
-/** What the cache needs to know of a session: stored-session(3). */
+/** The part of a session that the cache needs: stored-session(3). */
 export interface CacheableSession<Session> extends Disposable {
-	/** A ticket that is to be offered once. */
+	/** A ticket that may be offered only once. */
 	readonly singleUse: boolean;
-	/** Another of the same; undefined when that is not possible. */
+	/** A copy, which the caller owns; undefined if there is no memory for it. */
 	copy(): Session | undefined;
 }
 
 interface Entry<Session> {
 	readonly session: Session;
-	readonly until: number;
+	/** Milliseconds, on the clock of the cache. */
+	readonly expires: number;
 }
 
-/** Bounded store of sessions. Disposal disposes all that are in it. */
+/** A bounded cache of sessions, which it owns. Disposal disposes them. */
 export class SessionCache<Session extends CacheableSession<Session>> implements Disposable {
-	readonly #limit: number;
 	readonly #lifetime: Milliseconds;
 	readonly #now: () => number;
-	readonly #entries = new Map<string, ReadonlyArray<Entry<Session>>>();
+	/* The sessions of each key, oldest first. */
+	readonly #sessions: Lru<string, ReadonlyArray<Entry<Session>>>;
 
 	/**
-	 * @param limit - how many names are kept.
+	 * @param limit - number of keys.
 	 * @param lifetime - of a session.
 	 * @param now - a clock, in milliseconds.
 	 */
 	constructor(limit: number, lifetime: Milliseconds, now: () => number) {
-		this.#limit = limit;
 		this.#lifetime = lifetime;
 		this.#now = now;
+		this.#sessions = new Lru(limit, entries => release(entries));
 	}
 
-	/** Number of names. */
+	/** Number of keys. */
 	get size(): number {
-		return this.#entries.size;
+		return this.#sessions.size;
 	}
 
-	/** Keeps a session, and owns it from here on. */
-	put(name: string, session: Session): void {
-		const found = this.#entries.get(name) ?? [];
-		/* A session that can be offered again takes the place of all before it. */
-		const gone = session.singleUse ? found.length - (SESSIONS_PER_NAME - 1) : found.length;
-		release(found.slice(0, Math.max(gone, 0)));
-		this.#entries.delete(name);
-		this.#entries.set(name, [
-			...found.slice(Math.max(gone, 0)),
-			{session, until: this.#now() + this.#lifetime},
-		]);
-		for (const oldest of this.#entries.keys()) {
-			if (this.#entries.size <= this.#limit) {
-				break;
-			}
-
-			this.drop(oldest);
-		}
+	/** Adds a session, which the cache owns from then on. */
+	put(key: string, session: Session): void {
+		const stored = this.#sessions.take(key) ?? [];
+		/* A session that may be offered more than once replaces all earlier ones. */
+		const surplus = session.singleUse ? stored.length - (SESSIONS_PER_KEY - 1) : stored.length;
+		const dropped = Math.max(surplus, 0);
+		release(stored.slice(0, dropped));
+		this.#sessions.set(key, [...stored.slice(dropped), {session, expires: this.#now() + this.#lifetime}]);
 	}
 
-	/** Forgets all sessions of a name. */
-	drop(name: string): void {
-		release(this.#entries.get(name) ?? []);
-		this.#entries.delete(name);
+	/** Drops all sessions of a key. */
+	delete(key: string): void {
+		this.#sessions.delete(key);
 	}
 
 	/**
-	 * The newest session of a name, for the caller to own. One that is to be offered once is not here any
-	 * more after that; of another it is a copy.
+	 * The newest session of a key, which the caller owns. A session that may be offered only once leaves the
+	 * cache; of any other the result is a copy.
 	 */
-	take(name: string): Session | undefined {
-		const found = this.#entries.get(name);
-		if (found === undefined) {
+	take(key: string): Session | undefined {
+		const stored = this.#sessions.take(key);
+		if (stored === undefined) {
 			return undefined;
 		}
 
-		this.#entries.delete(name);
 		const now = this.#now();
-		release(found.filter(({until}) => until <= now));
-		const good = found.filter(({until}) => until > now);
-		const newest = good.at(-1)?.session;
-		const rest = newest?.singleUse === true ? good.slice(0, -1) : good;
+		release(stored.filter(({expires}) => expires <= now));
+		const valid = stored.filter(({expires}) => expires > now);
+		const newest = valid.at(-1)?.session;
+		const rest = newest?.singleUse === true ? valid.slice(0, -1) : valid;
 		if (rest.length > 0) {
-			this.#entries.set(name, rest);
+			this.#sessions.set(key, rest);
 		}
 
 		return newest?.singleUse === false ? newest.copy() : newest;
 	}
 
 	[Symbol.dispose](): void {
-		for (const name of this.#entries.keys()) {
-			this.drop(name);
-		}
+		this.#sessions[Symbol.dispose]();
 	}
 }
 

@@ -2,53 +2,54 @@
 /* NAME
 /*	session-key 3
 /* SUMMARY
-/*	under which name a TLS session is kept
+/*	the cache key of a TLS session in the client role
 /* DESCRIPTION
-/*	A session that is resumed is as trusted as its first handshake was:
-/*	certificates are not looked at again. So the name has everything
-/*	in it that the verdict depends on: who the client believes to talk
-/*	to, the settings that it has for that, and the release of OpenSSL
-/*	that wrote the session.
+/*	A resumed session is as trusted as its first handshake:
+/*	certificates are not verified again. So the key contains everything
+/*	that the verification result depends on: the server that the client
+/*	connects to, the settings for that server, and the OpenSSL release
+/*	that encoded the session.
 /*
-/*	The name is the one that the installed release of Postfix uses:
-/*	tlsmgr(8) keeps the sessions of all programs in one table, and what
-/*	one has stored the other can resume.
+/*	The key is identical to that of the installed Postfix release:
+/*	tlsmgr(8) stores the sessions of all programs in one table, and
+/*	each program can resume the sessions of the others.
 /* SEE ALSO
 /*	postfix src/tls/tls_fprint.c, tls_serverid_digest()
 /*--*/
 
 import {Panic} from '../../base/errors.ts';
+import {hexText} from '../../base/text.ts';
 import {sha256} from '../../ffi/openssl/libcrypto.ts';
 import type {ClientStart} from '../../wire/client-settings.ts';
 import {disabledVersions} from '../option-lists.ts';
 import {isDaneLevel, mustMatch} from '../verify/policy.ts';
 
-/** What the name is made of besides the request itself. */
+/** The parts of the key that are not in the request. */
 export interface SessionKeyParts {
 	/** OpenSSL's cipher list. */
 	readonly ciphers: string;
-	/** SSL_OP_NO_ bits of the protocols that the request turns off. */
+	/** SSL_OP_NO_ bits of the protocols that the request disables. */
 	readonly disabled: number;
-	/** Security level in effect. */
+	/** The security level in effect. */
 	readonly level: number;
-	/** The policy could not be applied: nothing the peer presents may count. */
+	/** The policy could not be applied: the peer must not be reported as matched. */
 	readonly mustFail: boolean;
-	/** The server name that is sent; empty for none. */
+	/** The server name that is sent; empty if no name is sent. */
 	readonly sni: string;
 	/** OpenSSL_version_num(). */
 	readonly library: number;
 	/** Trust settings are lists of digests, as before 3.6. */
 	readonly digestLists: boolean;
 	/**
-	 * Who we are for servers and whom we trust, where that is not what the service is configured with. The
-	 * C program, which serves with its own settings, leaves it out.
+	 * The client certificate and the trusted certificates; empty if they are those of main.cf. The C
+	 * program, which always uses main.cf, has no such part.
 	 */
 	readonly scope: string;
 }
 
-/** The name: what the client calls the server, and a digest of the rest. */
+/** The key: the server id of the request, and a digest of the other parts. */
 export function sessionKey(start: ClientStart, parts: SessionKeyParts): string {
-	const input = new Input();
+	const input = new DigestInput();
 	input.text(start.helo).number(8, parts.library);
 	if (parts.digestLists) {
 		legacyParts(input, start, parts);
@@ -63,7 +64,7 @@ export function sessionKey(start: ClientStart, parts: SessionKeyParts): string {
 	return `${start.serverid}&${input.digest()}`;
 }
 
-function currentParts(input: Input, start: ClientStart, parts: SessionKeyParts): void {
+function currentParts(input: DigestInput, start: ClientStart, parts: SessionKeyParts): void {
 	input.text(start.protocols).text(parts.ciphers);
 	if (start.enable_rpk !== undefined) {
 		input.number(4, start.enable_rpk);
@@ -80,7 +81,7 @@ function currentParts(input: Input, start: ClientStart, parts: SessionKeyParts):
 	input.text(verified ? parts.sni : '');
 }
 
-function legacyParts(input: Input, start: ClientStart, parts: SessionKeyParts): void {
+function legacyParts(input: DigestInput, start: ClientStart, parts: SessionKeyParts): void {
 	input.number(8, disabledVersions(parts.disabled)).text(parts.ciphers);
 	if (start.dane === undefined) {
 		return;
@@ -100,7 +101,7 @@ function legacyParts(input: Input, start: ClientStart, parts: SessionKeyParts): 
 
 type TlsaRecord = NonNullable<NonNullable<ClientStart['dane']>['tlsa']>[number];
 
-/* Usage, selector, matching type, length as C has it in memory, data. */
+/* Usage, selector, matching type, length in native byte order, data. */
 function recordBytes({usage = 0, selector = 0, mtype = 0, data = new Uint8Array(0)}: TlsaRecord): Buffer {
 	const head = Buffer.from([usage, selector, mtype, 0, 0]);
 	head.writeUInt16LE(data.length, 3);
@@ -115,8 +116,8 @@ function compareRecords(a: Buffer, b: Buffer): number {
 	);
 }
 
-/* Bytes as they lie in the memory of the C program. */
-class Input {
+/* Digest input in the memory layout of the C program. */
+class DigestInput {
 	readonly #parts: Uint8Array[] = [];
 
 	bytes(bytes: Uint8Array): this {
@@ -124,7 +125,7 @@ class Input {
 		return this;
 	}
 
-	/** With its terminator. */
+	/** A string with its NUL. */
 	text(wire: string): this {
 		return this.bytes(Buffer.from(`${wire}\0`, 'latin1'));
 	}
@@ -152,6 +153,6 @@ class Input {
 			throw new Panic('error computing session digest');
 		}
 
-		return digest.toString('hex').toUpperCase();
+		return hexText(digest);
 	}
 }

@@ -2,24 +2,25 @@
 /* NAME
 /*	stored-session 3
 /* SUMMARY
-/*	a TLS session that can be offered again
+/*	a TLS session that can be offered to a server
 /* DESCRIPTION
-/*	To read a session from bytes costs OpenSSL 3 as much CPU time as a
-/*	tenth of a full handshake and more, for the certificate in it. So
-/*	what a server gives this process stays an SSL_SESSION for as long
-/*	as it is kept here, and becomes bytes for other processes only.
+/*	Decoding a session costs OpenSSL 3 a tenth of the CPU time of a
+/*	full handshake or more, because of the certificate in it. So a
+/*	session that this process receives stays an SSL_SESSION while it is
+/*	cached here. It is encoded only for other processes.
 /*
-/*	No connection ever has the object that is kept. OpenSSL writes to
-/*	that of a connection: when one ends without a goodbye, or by an
-/*	alert, its session is marked as one that cannot be resumed, as
-/*	RFC 2246 would have it, and smtp(8) has many such servers. Stock,
-/*	which keeps bytes, does not notice. A copy costs a quarter of a
-/*	microsecond, and shares the certificates with the original.
+/*	A connection never gets the stored object, only a copy, because
+/*	OpenSSL modifies the session of a connection: if the connection
+/*	ends without close_notify, or with an alert, the session is marked
+/*	as not resumable, as RFC 2246 requires. Many SMTP servers end
+/*	connections like that. Stock is not affected, because it stores
+/*	encoded sessions. A copy costs a quarter of a microsecond and
+/*	shares the certificates with the original.
 /*
-/*	Unlike bytes, a copy has the whole chain of the peer. For what we
-/*	report of a session that is resumed only the certificate of the
-/*	peer and the result of its verification count, and they are the
-/*	same.
+/*	Unlike a decoded session, a copy has the whole chain of the peer.
+/*	This makes no difference to the report: on resumption it depends
+/*	only on the certificate of the peer and its verification result,
+/*	which are the same.
 /* SEE ALSO
 /*	SSL_SESSION_dup(3), SSL_set_session(3)
 /*--*/
@@ -36,48 +37,48 @@ import {
 	sessionBytes,
 } from '../../ffi/openssl/ssl-session.ts';
 
-/** A session of nobody but its owner, who has to dispose it. */
+/** A session that no connection uses. It must be disposed by its owner. */
 export class StoredSession implements Disposable {
-	/** A ticket that is to be offered once. */
+	/** A ticket that may be offered only once. */
 	readonly singleUse: boolean;
 	readonly #session: Owned<SslSession>;
 
-	/* Takes the session over. */
+	/* @param session - owned by the new object. */
 	private constructor(session: SslSession) {
 		this.#session = new Owned(session, SSL_SESSION_free);
 		this.singleUse = isSingleUse(session);
 	}
 
-	/** What a connection has been given; undefined when there is no memory for it. */
+	/** A copy of the session of a connection; undefined if there is no memory for it. */
 	static of(session: SslSession): StoredSession | undefined {
 		const copy = SSL_SESSION_dup(session);
 		return copy === null ? undefined : new StoredSession(copy);
 	}
 
-	/** From what {@link bytes} has made, here or elsewhere; undefined: OpenSSL's queue of errors says why. */
+	/** Decodes {@link bytes}, of any process; undefined if that fails: OpenSSL's error queue has the reason. */
 	static parse(bytes: Uint8Array): StoredSession | undefined {
 		const session = decodeSession(bytes);
 		return session === null ? undefined : new StoredSession(session);
 	}
 
-	/** Another of the same, with an owner of its own. */
+	/** A copy, which the caller owns; undefined if there is no memory for it. */
 	copy(): StoredSession | undefined {
 		return StoredSession.of(this.#session.value);
 	}
 
-	/** For other processes; undefined when it cannot be written down. */
+	/** The encoded session, for other processes; undefined if it cannot be encoded. */
 	bytes(): Uint8Array | undefined {
 		return sessionBytes(this.#session.value);
 	}
 
-	/** Offers a copy to the server of a connection, before its handshake. Returns whether that was possible. */
+	/** Offers a copy to the server of a connection, before the handshake. Returns whether that was possible. */
 	offer(ssl: Ssl): boolean {
 		const copy = SSL_SESSION_dup(this.#session.value);
 		if (copy === null) {
 			return false;
 		}
 
-		/* The connection takes a reference of its own. */
+		/* SSL_set_session() adds a reference. */
 		const set = SSL_set_session(ssl, copy) === 1;
 		SSL_SESSION_free(copy);
 		return set;

@@ -2,15 +2,15 @@
 /* NAME
 /*	ticket-keys 3
 /* SUMMARY
-/*	the session ticket keys that this process knows
+/*	a cache of session ticket keys
 /* DESCRIPTION
-/*	tlsmgr(8) makes keys; a process remembers two of them, that which
-/*	issues tickets and that before it. A key opens tickets for as long
-/*	again as sessions are kept, so that the last ticket that it has
-/*	issued is worth as much as the first.
+/*	tlsmgr(8) creates the keys. A process caches two of them: the
+/*	current key, which encrypts new tickets, and the previous key.
+/*	After a key has expired it decrypts tickets for the session
+/*	timeout, so that the last ticket can be used as long as the first.
 /*
-/*	The same in all programs of Postfix: a ticket of one is good for
-/*	the others, and for none longer than for another.
+/*	All programs of Postfix use the same rules: each program can
+/*	decrypt the tickets of the others, for the same time.
 /* SEE ALSO
 /*	postfix src/tls/tls_scache.c, tls_scache_key()
 /*--*/
@@ -18,16 +18,17 @@
 import type {Seconds} from '../../base/units.ts';
 import type {TicketKey} from '../../wire/ticket-key.ts';
 
-/** Two keys, the one that expires last in front. */
+/** The two keys that expire last. */
 export class TicketKeys {
+	/* The current key first. */
 	#keys: readonly TicketKey[] = [];
 
 	/**
-	 * A key that is good at a time.
+	 * A key that is valid at a time; undefined if it is not cached.
 	 *
-	 * @param name - of the key that has to open a ticket; without, one is to be issued.
+	 * @param name - of the key that decrypts a ticket; undefined: the key that encrypts new tickets.
 	 * @param time - in seconds since 1970.
-	 * @param timeout - how long sessions are kept.
+	 * @param timeout - how long sessions can be resumed.
 	 */
 	find(name: Uint8Array | undefined, time: number, timeout: Seconds): TicketKey | undefined {
 		const [newest] = this.#keys;
@@ -39,7 +40,7 @@ export class TicketKeys {
 		return found !== undefined && found.expires + timeout > time ? found : undefined;
 	}
 
-	/** Remembers a key, in place of the older one. */
+	/** Adds a key, which replaces the previous key. */
 	add(key: TicketKey): void {
 		const [newest] = this.#keys;
 		this.#keys = newest === undefined ? [key] : newest.expires < key.expires ? [key, newest] : [newest, key];

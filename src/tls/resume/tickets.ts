@@ -2,15 +2,17 @@
 /* NAME
 /*	tickets 3
 /* SUMMARY
-/*	session tickets, as all programs of Postfix make them
+/*	encrypts and decrypts session tickets
 /* DESCRIPTION
-/*	A ticket has the name of its key, and a session that is encrypted
-/*	and authenticated with it. The keys are those of tlsmgr(8): what
-/*	one program has issued any other can open.
+/*	A ticket consists of the name of its key, and of a session that is
+/*	encrypted and authenticated with that key. The keys come from
+/*	tlsmgr(8), so that all programs of Postfix can decrypt each other's
+/*	tickets.
 /* SEE ALSO
 /*	RFC 5077; postfix src/tls/tls_server.c, ticket_cb()
 /*--*/
 
+import {Lru} from '../../base/lru.ts';
 import {registerTicketKeyCallback, type TicketCall} from '../../ffi/openssl/callback.ts';
 import {ERR_clear_error} from '../../ffi/openssl/libcrypto.ts';
 import type {SslCtx} from '../../ffi/openssl/libssl.ts';
@@ -31,86 +33,95 @@ import {
 import {warning} from '../../log/log.ts';
 import {withResumption} from './server-resumption.ts';
 
-/* Bytes that there is room for. Source: TLS_TICKET_, postfix src/tls/tls_scache.h. */
+/* Sizes in bytes. Source: TLS_TICKET_, postfix src/tls/tls_scache.h. */
 const IV_SIZE = 16;
-const KEY_LIMIT = 32;
+const KEY_SIZE_MIN = 16;
+const KEY_SIZE_MAX = 32;
 
-/* Answers to OpenSSL. */
-const NO_KEYS = -1;
-const STALE = 0;
-const ACCEPT = 1;
+/* Results of the callback. Source: SSL_CTX_set_tlsext_ticket_key_evp_cb(3). */
+const TICKET_ERROR = -1;
+const TICKET_UNUSABLE = 0;
+const TICKET_OK = 1;
 
-const ciphers = new Map<string, EvpCipher | undefined>();
+/*
+ * Usable ciphers, and null for names that are not. From Postfix 3.12 on requests contain such names. A cipher is
+ * never released: an SSL_CTX uses it after its name was dropped here, and OpenSSL has one object per cipher.
+ */
+const CIPHER_LIMIT = 10;
+const ciphers = new Lru<string, EvpCipher | null>(CIPHER_LIMIT);
 
 /**
  * The cipher of tickets.
  *
  * @param name - tls_session_ticket_cipher.
- * @returns undefined when it is not usable; that has been logged.
+ * @returns undefined if it cannot be used; that has been logged.
  */
 export function ticketCipher(name: string): EvpCipher | undefined {
-	if (!ciphers.has(name)) {
-		ciphers.set(name, usable(cipherOf(name)));
-		ERR_clear_error();
+	let cipher = ciphers.get(name);
+	if (cipher === undefined) {
+		cipher = usableCipher(name);
+		ciphers.set(name, cipher);
 	}
 
-	const cipher = ciphers.get(name);
-	if (cipher === undefined) {
+	if (cipher === null) {
 		warning(`tls_session_ticket_cipher: invalid value: ${name}; session tickets disabled`);
+		return undefined;
 	}
 
 	return cipher;
 }
 
-/** Has connections of a context issue and open tickets, as far as their {@link ServerResumption} knows keys. */
+/** Enables tickets: connections of an SSL_CTX use the keys of their {@link ServerResumption}. */
 export function enableTickets(ctx: SslCtx): void {
 	setTicketKeyCallback(ctx, ticketKeyCallback);
-	/* Mail servers keep one. */
+	/* SMTP clients store one ticket. */
 	SSL_CTX_set_num_tickets(ctx, 1);
 }
 
-function usable(found: EvpCipher | null): EvpCipher | undefined {
-	if (found === null || EVP_CIPHER_get_mode(found) !== EVP_CIPH_CBC_MODE) {
-		return undefined;
+function usableCipher(name: string): EvpCipher | null {
+	const cipher = cipherOf(name);
+	ERR_clear_error();
+	if (cipher === null || EVP_CIPHER_get_mode(cipher) !== EVP_CIPH_CBC_MODE) {
+		return null;
 	}
 
-	const size = EVP_CIPHER_get_key_length(found);
-	return EVP_CIPHER_get_iv_length(found) === IV_SIZE && size >= IV_SIZE && size <= KEY_LIMIT
-		? found
-		: undefined;
+	const keySize = EVP_CIPHER_get_key_length(cipher);
+	return EVP_CIPHER_get_iv_length(cipher) === IV_SIZE && keySize >= KEY_SIZE_MIN && keySize <= KEY_SIZE_MAX
+		? cipher
+		: null;
 }
 
-/* Registered for the life of the process. */
-const ticketKeyCallback = registerTicketKeyCallback(call => (call.create ? issue(call) : open(call)));
+/* Registered for the lifetime of the process. */
+const ticketKeyCallback = registerTicketKeyCallback(call => (call.create ? issue(call) : decrypt(call)));
 
-/* A ticket that cannot be made is left out by TLS 1.2; TLS 1.3 does not come here then. */
+/* Without a key TLS 1.2 sends no ticket. With TLS 1.3 this is not called then: see ServerResumption.hello(). */
 function issue({ssl, name, iv, cipher: ctx, mac}: TicketCall): number {
-	return withResumption(ssl, STALE, resumption => {
+	return withResumption(ssl, TICKET_UNUSABLE, resumption => {
 		const {cipher} = resumption;
-		const key = resumption.issues();
+		const key = resumption.issuingKey();
 		if (key === undefined) {
-			return STALE;
+			return TICKET_UNUSABLE;
 		}
 
 		if (cipher === undefined || RAND_bytes(iv, IV_SIZE) !== 1 || !authenticate(mac, key.macKey)) {
-			return NO_KEYS;
+			return TICKET_ERROR;
 		}
 
 		name.set(key.name);
-		return EVP_EncryptInit_ex(ctx, cipher, null, key.cipherKey, iv) === 1 ? ACCEPT : NO_KEYS;
+		return EVP_EncryptInit_ex(ctx, cipher, null, key.cipherKey, iv) === 1 ? TICKET_OK : TICKET_ERROR;
 	});
 }
 
-/* A ticket that is good stays good: it is not replaced by another. */
-function open({ssl, name, iv, cipher: ctx, mac}: TicketCall): number {
-	return withResumption(ssl, STALE, resumption => {
+/* TICKET_OK also means: the client can use this ticket again, and no new one is issued. */
+function decrypt({ssl, name, iv, cipher: ctx, mac}: TicketCall): number {
+	return withResumption(ssl, TICKET_UNUSABLE, resumption => {
 		const {cipher} = resumption;
-		const key = resumption.opens(name);
+		const key = resumption.decryptingKey(name);
 		return key !== undefined &&
 			cipher !== undefined &&
 			authenticate(mac, key.macKey) &&
 			EVP_DecryptInit_ex(ctx, cipher, null, key.cipherKey, iv) === 1
-			? ACCEPT
-			: STALE;
+			? TICKET_OK
+			: TICKET_UNUSABLE;
 	});
 }

@@ -51,6 +51,7 @@ import {
 } from '../../ffi/openssl/x509.ts';
 import {info} from '../../log/log.ts';
 import {TLS_LOG_VERBOSE} from '../log-mask.ts';
+import {SslRegistry} from '../ssl-registry.ts';
 import {type FailureReporter, forcedFailure} from './failure-reporter.ts';
 import type {VerifiedChainCache} from './verified-chains.ts';
 
@@ -85,7 +86,7 @@ interface ChainCacheQuery {
 	readonly names: readonly string[];
 }
 
-const verifyStates = new Map<Ssl, VerifyState>();
+const verifyStates = new SslRegistry<VerifyState>();
 
 /*
  * The number of states that need to see certificates without an error, too. OpenSSL calls
@@ -99,11 +100,15 @@ function isVerbose({mustFail, features, logMask}: VerifyState): boolean {
 
 /** Registers the state of a connection until the result is disposed. */
 export function registerVerifyState(ssl: Ssl, verifyState: VerifyState): Disposable {
-	verifyStates.set(ssl, verifyState);
-	verboseVerifiers += isVerbose(verifyState) ? 1 : 0;
+	const registration = verifyStates.register(ssl, verifyState);
+	if (!isVerbose(verifyState)) {
+		return registration;
+	}
+
+	verboseVerifiers++;
 	return new Finalizer(() => {
-		verifyStates.delete(ssl);
-		verboseVerifiers -= isVerbose(verifyState) ? 1 : 0;
+		registration[Symbol.dispose]();
+		verboseVerifiers--;
 	});
 }
 

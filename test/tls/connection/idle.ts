@@ -15,7 +15,7 @@ const RECORD = 16_384;
 const COUNT = 100;
 const block = allocate(RECORD);
 
-/* A process of its own: its memory is not ours. Two tickets behind each handshake, and silence. */
+/* In a separate process, so that its memory is not measured. It sends two tickets after each handshake, and no data. */
 const SERVER = `
 	const {createServer} = require('node:tls');
 	const {readFileSync} = require('node:fs');
@@ -33,7 +33,7 @@ async function silentServer(t: ExecutionContext): Promise<number> {
 	return Number(line);
 }
 
-/** Bytes that are allocated in C. */
+/** Bytes that are allocated with malloc(3). */
 const allocated: () => number = (() => {
 	const names = 'arena ordblks smblks hblks hblkhd usmblks fsmblks uordblks fordblks keepcost'.split(' ');
 	const struct = koffi.struct('mallinfo2', Object.fromEntries(names.map(name => [name, 'size_t'])));
@@ -44,7 +44,7 @@ const allocated: () => number = (() => {
 	};
 })();
 
-/** A connection whose peer has sent all that it will. */
+/** A connection whose peer sends no more messages. */
 async function idle(t: ExecutionContext, port: number, context: ReturnType<typeof applicationFor>) {
 	const connection = await connectedTo(t, port, context);
 	connection.report();
@@ -58,23 +58,20 @@ async function idle(t: ExecutionContext, port: number, context: ReturnType<typeo
 	}
 }
 
-test.serial(
-	'an idle connection keeps no memory for records, whatever has come behind the handshake',
-	async t => {
-		collectLog();
-		const port = await silentServer(t);
-		const context = applicationFor(t);
-		for (let index = 0; index < 5; index++) {
-			await idle(t, port, context);
-		}
+test.serial('an idle connection has no record buffers after it has received tickets', async t => {
+	collectLog();
+	const port = await silentServer(t);
+	const context = applicationFor(t);
+	for (let index = 0; index < 5; index++) {
+		await idle(t, port, context);
+	}
 
-		const before = allocated();
-		for (let index = 0; index < COUNT; index++) {
-			await idle(t, port, context);
-		}
+	const before = allocated();
+	for (let index = 0; index < COUNT; index++) {
+		await idle(t, port, context);
+	}
 
-		const each = (allocated() - before) / COUNT;
-		t.log(`${Math.round(each)} bytes for each`);
-		t.true(each > 4096 && each < 1.5 * RECORD);
-	},
-);
+	const each = (allocated() - before) / COUNT;
+	t.log(`${Math.round(each)} bytes for each`);
+	t.true(each > 4096 && each < 1.5 * RECORD);
+});

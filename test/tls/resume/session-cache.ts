@@ -9,52 +9,52 @@ const LIFETIME = 1000 as Milliseconds;
 const ticket = (value: number) => new Fake(value, true);
 const session = (value: number) => new Fake(value, false);
 
-/** A cache whose clock stands at `clock.now`. */
-function cacheOf(limit = 10) {
+/** A cache whose clock shows `clock.now`. */
+function newCache(limit = 10) {
 	const clock = {now: 0};
 	return {clock, cache: new SessionCache<Fake>(limit, LIFETIME, () => clock.now)};
 }
 
-test('take gives nothing under a name that was never used', t => {
-	t.is(cacheOf().cache.take('a'), undefined);
+test('take returns nothing for an unknown key', t => {
+	t.is(newCache().cache.take('a'), undefined);
 });
 
-test('take gives each ticket once, the newest first', t => {
-	const {cache} = cacheOf();
+test('take returns each ticket once, the newest first', t => {
+	const {cache} = newCache();
 	cache.put('a', ticket(1));
 	cache.put('a', ticket(2));
 	t.deepEqual([cache.take('a')?.value, cache.take('a')?.value, cache.take('a')], [2, 1, undefined]);
 	t.is(cache.size, 0);
 });
 
-test('take gives a session of TLS 1.2 as often as it is asked', t => {
-	const {cache} = cacheOf();
+test('take returns a TLS 1.2 session any number of times', t => {
+	const {cache} = newCache();
 	cache.put('a', session(1));
 	t.deepEqual([cache.take('a')?.value, cache.take('a')?.value], [1, 1]);
 	cache.put('a', session(2));
 	t.is(cache.take('a')?.value, 2);
 });
 
-test('drop forgets all sessions of a name, and no others', t => {
-	const {cache} = cacheOf();
+test('delete drops all sessions of a key, and no others', t => {
+	const {cache} = newCache();
 	cache.put('a', ticket(1));
 	cache.put('a', ticket(2));
 	cache.put('b', session(3));
-	cache.drop('a');
+	cache.delete('a');
 	t.is(cache.take('a'), undefined);
 	t.is(cache.take('b')?.value, 3);
-	t.notThrows(() => cache.drop('c'));
+	t.notThrows(() => cache.delete('c'));
 });
 
-test('names have nothing to do with each other', t => {
-	const {cache} = cacheOf();
+test('keys are independent', t => {
+	const {cache} = newCache();
 	cache.put('a', ticket(1));
 	t.is(cache.take('b'), undefined);
 	t.is(cache.take('a')?.value, 1);
 });
 
-test('what is too old is gone', t => {
-	const {cache, clock} = cacheOf();
+test('an expired session is dropped', t => {
+	const {cache, clock} = newCache();
 	cache.put('a', session(1));
 	clock.now = LIFETIME - 1;
 	t.is(cache.take('a')?.value, 1);
@@ -63,8 +63,8 @@ test('what is too old is gone', t => {
 	t.is(cache.size, 0);
 });
 
-test('the name that was not used for longest goes first', t => {
-	const {cache} = cacheOf(2);
+test('the least recently used key is dropped first', t => {
+	const {cache} = newCache(2);
 	cache.put('a', session(1));
 	cache.put('b', session(2));
 	cache.take('a');
@@ -74,8 +74,8 @@ test('the name that was not used for longest goes first', t => {
 	t.is(cache.take('c')?.value, 3);
 });
 
-test('what was taken belongs to who has taken it; of a session that stays it is a copy', t => {
-	const {cache} = cacheOf();
+test('the caller owns a taken session, which is a copy if the session stays in the cache', t => {
+	const {cache} = newCache();
 	const [once, often] = [ticket(1), session(2)];
 	cache.put('a', once);
 	cache.put('b', often);
@@ -88,68 +88,70 @@ test('what was taken belongs to who has taken it; of a session that stays it is 
 	t.deepEqual([once.disposals, copy?.disposals, often.disposals], [0, 0, 1]);
 });
 
-/* Each of them once, however it goes. */
-const goes = test.macro<[how: string, run: (cache: SessionCache<Fake>, clock: {now: number}) => void]>({
+/* Each session is disposed exactly once. */
+const disposesOnce = test.macro<
+	[how: string, run: (cache: SessionCache<Fake>, clock: {now: number}) => void]
+>({
 	exec(t, _, run) {
-		const {cache, clock} = cacheOf(2);
-		const gone = ticket(1);
-		cache.put('a', gone);
-		t.is(gone.disposals, 0);
+		const {cache, clock} = newCache(2);
+		const dropped = ticket(1);
+		cache.put('a', dropped);
+		t.is(dropped.disposals, 0);
 		run(cache, clock);
-		t.is(gone.disposals, 1);
+		t.is(dropped.disposals, 1);
 		cache[Symbol.dispose]();
-		cache.drop('a');
-		t.is(gone.disposals, 1);
+		cache.delete('a');
+		t.is(dropped.disposals, 1);
 	},
-	title: (_, how) => `a session that ${how} is disposed once`,
+	title: (_, how) => `a session is disposed once when ${how}`,
 });
-test(goes, 'is dropped', cache => cache.drop('a'));
-test(goes, 'is replaced by one for all times', cache => cache.put('a', session(2)));
-test(goes, 'is too old when others are asked for', (cache, clock) => {
+test(disposesOnce, 'its key is deleted', cache => cache.delete('a'));
+test(disposesOnce, 'a TLS 1.2 session replaces it', cache => cache.put('a', session(2)));
+test(disposesOnce, 'it has expired at the next take', (cache, clock) => {
 	clock.now = LIFETIME;
 	cache.take('a');
 });
-test(goes, 'is one of too many', cache => {
+test(disposesOnce, 'its key has too many sessions', cache => {
 	for (const value of [2, 3, 4, 5]) {
 		cache.put('a', ticket(value));
 	}
 });
-test(goes, 'has the name that was not used for longest', cache => {
+test(disposesOnce, 'its key is the least recently used one', cache => {
 	cache.put('b', ticket(2));
 	cache.put('c', ticket(3));
 });
-test(goes, 'is there at the end', cache => cache[Symbol.dispose]());
+test(disposesOnce, 'the cache is disposed', cache => cache[Symbol.dispose]());
 
-test('whatever is put and taken: never more names than the limit, never a ticket twice, never that of another name, and each session has an owner', t => {
-	const name = fc.constantFrom('a', 'b', 'c', 'd');
+test('for any sequence of calls: the key limit holds, no ticket is returned twice or for another key, and each session is disposed once', t => {
+	const key = fc.constantFrom('a', 'b', 'c', 'd');
 	const step = fc.oneof(
-		fc.record({put: name, singleUse: fc.boolean()}),
-		fc.record({take: name}),
-		fc.record({drop: name}),
+		fc.record({put: key, singleUse: fc.boolean()}),
+		fc.record({take: key}),
+		fc.record({delete: key}),
 		fc.record({wait: fc.integer({min: 1, max: 600})}),
 	);
 	fc.assert(
 		fc.property(fc.array(step, {maxLength: 100}), steps => {
-			const {cache, clock} = cacheOf(3);
-			const made = new Map<number, {readonly name: string; readonly fake: Fake; readonly at: number}>();
+			const {cache, clock} = newCache(3);
+			const made = new Map<number, {readonly key: string; readonly fake: Fake; readonly at: number}>();
 			const taken = new Set<Fake>();
 			for (const [index, one] of steps.entries()) {
 				if ('put' in one) {
 					const fake = new Fake(index, one.singleUse);
-					made.set(index, {name: one.put, fake, at: clock.now});
+					made.set(index, {key: one.put, fake, at: clock.now});
 					cache.put(one.put, fake);
 				} else if ('take' in one) {
 					const got = cache.take(one.take);
 					const origin = got === undefined ? undefined : made.get(got.value);
 					if (got !== undefined && origin !== undefined) {
-						t.is(origin.name, one.take);
+						t.is(origin.key, one.take);
 						t.true(clock.now < origin.at + LIFETIME);
 						t.false(taken.has(got));
 						t.is(got.disposals, 0);
 						taken.add(got);
 					}
-				} else if ('drop' in one) {
-					cache.drop(one.drop);
+				} else if ('delete' in one) {
+					cache.delete(one.delete);
 				} else {
 					clock.now += one.wait;
 				}

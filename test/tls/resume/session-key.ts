@@ -38,7 +38,7 @@ const makes = test.macro<[start: Partial<ClientStart>, parts: Partial<SessionKey
 		t.is(sessionKey({...start, ...request}, {...parts, ...more}), `smtp&mx&${digest}`);
 	},
 	title(condition = '') {
-		return `sessionKey is that of stock ${condition}`;
+		return `sessionKey equals the key of stock ${condition}`;
 	},
 });
 
@@ -59,7 +59,7 @@ test(
 	'46DD34E7037ABB70C42F295EE3475C1D516FE0179AB69C5D8F5D1A20898D61D4',
 );
 test(
-	'from 3.9 on, where nothing may match',
+	'from 3.9 on, with a policy that could not be applied',
 	makes,
 	{enable_rpk: 0, dane},
 	{...atDane, level: 6, mustFail: true},
@@ -81,14 +81,14 @@ test(
 	'87A2F31FF68544FAD493FCD99A1B710C38D3A19F790A140AD112278BC51405A7',
 );
 test(
-	'before 3.6, without',
+	'before 3.6, without trust anchors',
 	makes,
 	{},
 	legacy,
 	'AA42B3FD87C34A7FD1D4391252A69A9607990C2A415937CEBAB7DD5E27C629AE',
 );
 
-test('records have no order', t => {
+test('the order of TLSA records has no effect', t => {
 	fc.assert(
 		fc.property(
 			fc.array(
@@ -108,7 +108,7 @@ test('records have no order', t => {
 	);
 });
 
-/* Each of these decides whether the verdict of the first handshake still holds. */
+/* The verification result of the first handshake depends on each of these. */
 const different = test.macro<[request: Partial<ClientStart>, more: Partial<SessionKeyParts>]>({
 	exec(t, request, more) {
 		const base = {...start, dane};
@@ -116,22 +116,22 @@ const different = test.macro<[request: Partial<ClientStart>, more: Partial<Sessi
 		t.not(sessionKey({...base, ...request}, {...parts, ...atDane, ...more}), one);
 	},
 	title(condition = '') {
-		return `sessionKey differs with ${condition}`;
+		return `sessionKey depends on ${condition}`;
 	},
 });
 test('the server', different, {serverid: 'smtp&other'}, {});
-test('the own name', different, {helo: 'other.example.com'}, {});
+test('the client name (helo)', different, {helo: 'other.example.com'}, {});
 test('protocols', different, {protocols: '>=TLSv1.2'}, {});
 test('ciphers', different, {}, {ciphers: 'HIGH'});
 test('records', different, {dane: {domain: '', tlsa: records.slice(1)}}, {});
 test(
-	'one octet of a record',
+	'one byte of a record',
 	different,
 	{dane: {domain: '', tlsa: [{...records[0], data: bytes(1)}, records[1] ?? {}]}},
 	{},
 );
 test('the server name', different, {}, {sni: 'other.example.com'});
-test('a policy that could not be applied', different, {}, {mustFail: true});
+test('whether the policy could be applied', different, {}, {mustFail: true});
 test('the class of the level', different, {}, {level: 2});
-test('the library', different, {}, {library: 0x30000141});
-test('an identity of its own', different, {}, {scope: '/etc/cert.pem'});
+test('the OpenSSL release', different, {}, {library: 0x30000141});
+test('the scope: client certificate and trusted certificates', different, {}, {scope: '/etc/cert.pem'});

@@ -1,4 +1,4 @@
-/* Sessions of real connections. What a connection does to its own must not reach those that are kept. */
+/* Sessions of real connections. A stored session must not change when a connection uses its copy. */
 import test, {type ExecutionContext} from 'ava';
 import {Panic} from '../../../src/base/errors.ts';
 import type {Seconds} from '../../../src/base/units.ts';
@@ -7,7 +7,6 @@ import {SSL_session_reused} from '../../../src/ffi/openssl/libssl.ts';
 import {openClientConnection} from '../../../src/tls/connection/client-connection.ts';
 import {DONE} from '../../../src/tls/connection/connection.ts';
 import type {ClientContext} from '../../../src/tls/context/client-context.ts';
-import type {SessionStore} from '../../../src/tls/resume/client-resumption.ts';
 import {StoredSession} from '../../../src/tls/resume/stored-session.ts';
 import type {HandshakeReport} from '../../../src/wire/handshake-report.ts';
 import {
@@ -21,6 +20,7 @@ import {
 	rsa,
 	sServer,
 } from '../../helpers/openssl.ts';
+import {RecordingStore} from '../../helpers/session-store.ts';
 
 const store = new CertificateStore();
 test.after.always(() => store[Symbol.dispose]());
@@ -29,40 +29,15 @@ store.make('middle', {key: rsa, issuer: 'root', extensions: ['basicConstraints=c
 store.make('leaf', {issuer: 'middle', extensions: ['subjectAltName=DNS:mx.example.com']});
 const chain = store.write('chain', store.read('middle.cert'));
 
-/** Has what it gives, and owns what it has got. */
-class Shelf implements SessionStore, Disposable {
-	readonly digestLists = false;
-	readonly kept: StoredSession[] = [];
-	next: StoredSession | undefined;
-
-	find(_: unknown, done: (session: StoredSession | undefined) => void): void {
-		const session = this.next;
-		this.next = undefined;
-		done(session);
-	}
-
-	store(_: unknown, session: StoredSession): void {
-		this.kept.push(session);
-	}
-
-	remove(): void {
-		this.next = undefined;
-	}
-
-	[Symbol.dispose](): void {
-		for (const session of this.kept.splice(0)) {
-			session[Symbol.dispose]();
-		}
-	}
+interface Fixture {
+	readonly sessions: RecordingStore;
+	/** Makes a connection that echoes a line, so that all tickets have arrived, and ends with or without close_notify. */
+	readonly connect: (
+		closeNotify: boolean,
+	) => Promise<{readonly reused: boolean; readonly report: HandshakeReport}>;
 }
 
-interface Scene {
-	readonly shelf: Shelf;
-	/** Shakes hands, has a line reversed, so that all tickets have come, and ends with or without a goodbye. */
-	readonly visit: (goodbye: boolean) => Promise<{readonly reused: boolean; readonly report: HandshakeReport}>;
-}
-
-async function sceneFor(t: ExecutionContext, protocol: string): Promise<Scene> {
+async function setUp(t: ExecutionContext, protocol: string): Promise<Fixture> {
 	collectLog();
 	const files = ['-cert', store.path('leaf.cert'), '-key', store.path('leaf.key'), '-cert_chain', chain];
 	const {port} = await sServer(t, '-rev', `-${protocol}`, ...files);
@@ -72,39 +47,39 @@ async function sceneFor(t: ExecutionContext, protocol: string): Promise<Scene> {
 		{},
 		{timeout: 3600 as Seconds, scope: ''},
 	);
-	const shelf = new Shelf();
-	t.teardown(() => shelf[Symbol.dispose]());
+	const sessions = new RecordingStore();
+	t.teardown(() => sessions[Symbol.dispose]());
 	return {
-		shelf,
-		visit: async goodbye => await visit(t, port, context, shelf, goodbye),
+		sessions,
+		connect: async closeNotify => await connect(t, port, context, sessions, closeNotify),
 	};
 }
 
-async function visit(
+async function connect(
 	t: ExecutionContext,
 	port: number,
 	context: ClientContext,
-	shelf: Shelf,
-	goodbye: boolean,
+	sessions: RecordingStore,
+	closeNotify: boolean,
 ): Promise<{readonly reused: boolean; readonly report: HandshakeReport}> {
 	using fd = connectTo(t, port);
 	const start = {...defaultStart, tls_level: 7, matchargv: ['hostname'], sni: 'mx.example.com'};
-	using connection = openClientConnection(context, start, fd.value, shelf);
+	using connection = openClientConnection(context, start, fd.value, sessions);
 	if (connection === undefined) {
-		throw new Error('no connection');
+		throw new Error('cannot prepare the connection');
 	}
 
-	let looked = false;
+	let lookedUp = false;
 	connection.lookUp(() => {
-		looked = true;
+		lookedUp = true;
 	});
-	t.true(looked);
+	t.true(lookedUp);
 	t.is(await finish(() => connection.handshake()), DONE);
 	const reused = SSL_session_reused(connection.ssl) === 1;
 	const report = connection.report();
 	t.is(connection.write(Buffer.from('abc\n'), 4), 4);
 	t.is(await lineFrom(connection), 'cba\n');
-	if (goodbye) {
+	if (closeNotify) {
 		connection.shutdown();
 	}
 
@@ -112,42 +87,45 @@ async function visit(
 }
 
 for (const protocol of ['tls1_2', 'tls1_3'] as const) {
-	for (const goodbye of [true, false]) {
-		const ends = goodbye ? 'with a goodbye' : 'without a goodbye';
-		test.serial(`${protocol}: a session is resumed after a connection that ended ${ends}`, async t => {
-			const {shelf, visit: go} = await sceneFor(t, protocol);
-			t.false((await go(goodbye)).reused);
-			const session = shelf.kept.at(-1);
-			t.is(session?.singleUse, protocol === 'tls1_3');
-			/* As often as it is offered: what it was offered with, and how that ended, leaves no trace. */
-			for (let round = 0; round < 3; round++) {
-				shelf.next = session?.copy();
-				t.true((await go(goodbye)).reused);
-			}
-		});
+	for (const closeNotify of [true, false]) {
+		const end = closeNotify ? 'with' : 'without';
+		test.serial(
+			`${protocol}: a session is resumed after a connection that ended ${end} close_notify`,
+			async t => {
+				const {sessions, connect: go} = await setUp(t, protocol);
+				t.false((await go(closeNotify)).reused);
+				const session = sessions.stored.at(-1);
+				t.is(session?.singleUse, protocol === 'tls1_3');
+				/* Any number of times: the connections that it was offered on, and their ends, do not change it. */
+				for (let round = 0; round < 3; round++) {
+					sessions.next = session?.copy();
+					t.true((await go(closeNotify)).reused);
+				}
+			},
+		);
 	}
 
-	test.serial(`${protocol}: the report is that of a session that was read from bytes`, async t => {
-		const {shelf, visit: go} = await sceneFor(t, protocol);
+	test.serial(`${protocol}: a copied and a decoded session give the same report`, async t => {
+		const {sessions, connect: go} = await setUp(t, protocol);
 		const first = await go(true);
-		const session = shelf.kept.at(-1);
+		const session = sessions.stored.at(-1);
 		const bytes = session?.bytes();
 		t.true(bytes !== undefined && bytes.length > 100);
-		shelf.next = session?.copy();
-		const kept = await go(true);
-		shelf.next = bytes === undefined ? undefined : StoredSession.parse(bytes);
-		const read = await go(true);
-		t.deepEqual([first.reused, kept.reused, read.reused], [false, true, true]);
-		t.deepEqual(kept.report, read.report);
-		t.is(kept.report.peer_status, first.report.peer_status);
-		t.deepEqual(session?.bytes(), bytes, 'nothing has changed');
+		sessions.next = session?.copy();
+		const copied = await go(true);
+		sessions.next = bytes === undefined ? undefined : StoredSession.parse(bytes);
+		const decoded = await go(true);
+		t.deepEqual([first.reused, copied.reused, decoded.reused], [false, true, true]);
+		t.deepEqual(copied.report, decoded.report);
+		t.is(copied.report.peer_status, first.report.peer_status);
+		t.deepEqual(session?.bytes(), bytes, 'the stored session is unchanged');
 	});
 }
 
-test.serial('a session that was disposed refuses to be used, and its copies do not', async t => {
-	const {shelf, visit: go} = await sceneFor(t, 'tls1_3');
+test.serial('a disposed session cannot be used; its copies can', async t => {
+	const {sessions, connect: go} = await setUp(t, 'tls1_3');
 	await go(true);
-	const [session] = shelf.kept.splice(0, 1);
+	const [session] = sessions.stored.splice(0, 1);
 	using copy = session?.copy();
 	const bytes = session?.bytes();
 	session?.[Symbol.dispose]();
@@ -157,7 +135,7 @@ test.serial('a session that was disposed refuses to be used, and its copies do n
 	t.deepEqual(copy?.bytes(), bytes);
 });
 
-test.serial('parse refuses what is no session', t => {
+test.serial('parse rejects bytes that are not a session', t => {
 	t.is(StoredSession.parse(Buffer.from('nonsense')), undefined);
 	t.true(drainErrors().length > 0);
 });

@@ -16,7 +16,7 @@ function key(name: string, expires: number): TicketKey {
 
 const [a, b, c] = [key('a', 1000), key('b', 1050), key('c', 1100)];
 
-test('a key issues tickets until it expires, and opens them for as long again as sessions are kept', t => {
+test('a key encrypts tickets until it expires, and decrypts them for the session timeout after that', t => {
 	const keys = new TicketKeys();
 	t.is(keys.find(undefined, 900, timeout), undefined);
 	t.is(keys.find(a.name, 900, timeout), undefined);
@@ -28,7 +28,7 @@ test('a key issues tickets until it expires, and opens them for as long again as
 	t.is(keys.find(a.name, 1100, timeout), undefined);
 });
 
-test('the key that expires last issues tickets, in whatever order keys come', t => {
+test('the key that expires last encrypts tickets, in any order of addition', t => {
 	for (const order of [
 		[a, b],
 		[b, a],
@@ -44,7 +44,7 @@ test('the key that expires last issues tickets, in whatever order keys come', t 
 	}
 });
 
-test('of three keys the one that was behind goes', t => {
+test('a third key replaces the previous key', t => {
 	const keys = new TicketKeys();
 	keys.add(a);
 	keys.add(b);
@@ -53,7 +53,7 @@ test('of three keys the one that was behind goes', t => {
 	t.is(keys.find(b.name, 900, timeout), b);
 	t.is(keys.find(a.name, 900, timeout), undefined);
 	keys.add(a);
-	t.is(keys.find(undefined, 900, timeout), c, 'an old key that was asked for issues nothing');
+	t.is(keys.find(undefined, 900, timeout), c, 'an older key that was looked up does not encrypt tickets');
 	t.is(keys.find(a.name, 900, timeout), a);
 	t.is(keys.find(b.name, 900, timeout), undefined);
 });
