@@ -2,21 +2,22 @@
 /* NAME
 /*	generate 1
 /* SUMMARY
-/*	manual pages from the blocks at the top of sources
+/*	generate manual pages from source headers
 /* SYNOPSIS
 /*	node man/generate.ts
 /* DESCRIPTION
-/*	Writes man/tlsproxy.8 from src/main.ts, and the page of each command
-/*	from its source, under the name that the package gives it. The
-/*	rules are those of Postfix's srctoman(1): text between the markers
-/*	of the block, each line without its prefix; a line that does not
-/*	begin with white space is a heading; a line that begins with a dot
-/*	is nroff.
+/*	Writes man/tlsproxy.8 from the header of src/main.ts, and the page
+/*	of each command from the header of its source, under the name that
+/*	the package gives the command. The format is that of Postfix's
+/*	srctoman(1): the page is the text between the markers of the
+/*	header, without the comment prefix of each line; a line that does
+/*	not begin with white space is a heading; a line that begins with a
+/*	dot is nroff.
 /*--*/
 
 import {readFileSync, writeFileSync} from 'node:fs';
 
-/** Where the page of each command comes from. */
+/** The source of each page, by the name of its file in man/. */
 export const sources: ReadonlyMap<string, string> = new Map([
 	['tlsproxy.8', 'src/main.ts'],
 	['postfix-tlsproxy-doctor.1', 'postfix/lib/doctor.ts'],
@@ -24,22 +25,23 @@ export const sources: ReadonlyMap<string, string> = new Map([
 	['postfix-tlsproxy-uninstall.1', 'postfix/uninstall'],
 ]);
 
-/** What the package puts in front of the names of commands. */
+/** Prefix of the command names in the package. */
 const PREFIX = 'postfix-tlsproxy-';
 
-/* Sections whose lines are not to be joined. */
+/* Sections whose lines are not joined. */
 const LINES = new Set(['SYNOPSIS', 'SEE ALSO', 'LICENSE']);
 
 /**
- * The manual page in a source file, as nroff.
+ * Converts the header of a source file to nroff.
  *
- * @param name - of the page, without the section, when it differs from that in the source.
+ * @param source - text of the source file.
+ * @param name - name of the page without the section; default: the name in the header.
  */
 export function manualPage(source: string, name?: string): string {
 	const block = /^(?:\/\*|#)\+\+\n([\s\S]*?)^(?:\/\*--\*\/|#--)$/m.exec(source)?.[1] ?? '';
 	const sections = sectionsOf(block);
-	const [own = '', section = ''] = (sections.get('NAME')?.[0] ?? '').split(' ');
-	const title = name ?? own;
+	const [sourceName = '', section = ''] = (sections.get('NAME')?.[0] ?? '').split(' ');
+	const title = name ?? sourceName;
 	const output = [
 		`.TH ${title.toUpperCase()} ${section}`,
 		'.ad',
@@ -56,7 +58,7 @@ export function manualPage(source: string, name?: string): string {
 
 		output.push(`.SH "${heading}"`, ...(LINES.has(heading) ? ['.na', '.nf'] : ['.ad', '.fi']));
 		for (const line of lines) {
-			output.push(nroff(renamed(line, heading, own, title)));
+			output.push(nroff(renamed(line, heading, sourceName, title)));
 		}
 	}
 
@@ -79,14 +81,14 @@ function sectionsOf(block: string): ReadonlyMap<string, readonly string[]> {
 	return sections;
 }
 
-/* Commands call each other by the names that they have in the source. */
-function renamed(line: string, heading: string, own: string, title: string): string {
-	if (own === title) {
+/* In the source, commands refer to each other without the prefix. */
+function renamed(line: string, heading: string, sourceName: string, title: string): string {
+	if (sourceName === title) {
 		return line;
 	}
 
-	return heading === 'SYNOPSIS' && line.startsWith(`${own} `)
-		? title + line.slice(own.length)
+	return heading === 'SYNOPSIS' && line.startsWith(`${sourceName} `)
+		? title + line.slice(sourceName.length)
 		: line.replaceAll(/\b(install|uninstall|doctor)\(1\)/g, `${PREFIX}$1(1)`);
 }
 
@@ -102,7 +104,12 @@ function escaped(text: string): string {
 	return text.replaceAll('\\', '\\e').replaceAll('-', '\\-');
 }
 
-/** The page that belongs to a file of this directory. */
+/**
+ * Generates the page for a file in this directory.
+ *
+ * @param file - such as `tlsproxy.8`.
+ * @param source - text of the source file.
+ */
 export function pageFrom(file: string, source: string): string {
 	const name = file.replace(/\.\d$/, '');
 	return manualPage(source, name === 'tlsproxy' ? undefined : name);

@@ -6,152 +6,155 @@
 /* SYNOPSIS
 /*	tlsproxy [generic Postfix daemon options] [name=value ...]
 /* DESCRIPTION
-/*	tlsproxy(8) implements TLS for programs of Postfix that do not do
-/*	it themselves. With smtp_tls_connection_reuse, smtp(8) passes it
-/*	the connection to a remote server after STARTTLS, with the TLS
-/*	policy of the destination. tlsproxy(8) does the handshake, reports
-/*	the outcome, and gives back a plaintext stream. smtp(8) can store
-/*	that stream in scache(8), so that other deliveries with the same
-/*	policy use the same TLS connection.
+/*	tlsproxy(8) implements TLS for Postfix programs that do not
+/*	implement it themselves. With smtp_tls_connection_reuse, smtp(8)
+/*	passes it the connection to a remote server after STARTTLS,
+/*	together with the TLS policy of the destination. tlsproxy(8) makes
+/*	the TLS handshake, reports the result, and returns a plaintext
+/*	stream. smtp(8) can store that stream in scache(8), so that other
+/*	deliveries with the same policy use the same TLS connection.
 /*
-/*	postscreen(8) passes it the connection of a remote client that has
-/*	said STARTTLS. Both roles can be served by one service.
+/*	postscreen(8) passes it the connection of a remote client after
+/*	the client has sent STARTTLS. One service can serve both roles.
 /*
-/*	This program replaces the one that comes with Postfix. It talks
-/*	the protocol of the Postfix release that is installed.
+/*	This program replaces the tlsproxy(8) that is part of Postfix. It
+/*	speaks the protocol of the installed Postfix release.
 /* SECURITY
 /*	The program is exposed to remote servers and clients. It reads
-/*	certificates and keys as root, then gives up its privileges, and can
-/*	be run in a chroot jail. It applies the settings that each request
-/*	carries: connections of one policy are never made with those of
-/*	another.
+/*	certificates and keys as root, then drops privileges, and can run
+/*	in a chroot jail. It applies the settings of each request: a
+/*	connection that was made for one policy is never used for another.
 /*
-/*	From then on the process can make only the system calls that it
-/*	needs to serve. It starts no program, process or thread, opens
-/*	files for reading only, and makes no socket but those of the host.
-/*	A process that tries something else is killed by the kernel, which
-/*	leaves a record in its audit log; the supervisor logs it, and
-/*	master(8) starts another. Where the service manager forbids the
-/*	seccomp system call, only the main thread of the process is kept
-/*	from other system calls, and a warning says so.
+/*	After that, a process can make only the system calls that it needs
+/*	to serve. It starts no program, process or thread, opens files for
+/*	reading only, and creates no sockets except UNIX-domain sockets.
+/*	When a process makes any other system call, the kernel kills it
+/*	and writes an audit record, the supervisor logs a fatal error, and
+/*	master(8) starts another process. If the service manager forbids
+/*	the seccomp system call, the filter covers only the main thread,
+/*	and each process logs a warning when it starts.
 /*
-/*	Where memory must not be writable and executable at a time, the
-/*	program runs without machine code of its own. It finds that out
-/*	when a process starts.
+/*	If the system forbids memory that is writable and executable, the
+/*	JIT compiler is turned off (--jitless). This is detected at process
+/*	start.
 /*
-/*	When a hand-off fails, smtp(8) does not do TLS itself: mail is
-/*	deferred, and at security level "may" it is later sent in
-/*	cleartext. Therefore a fault in one session ends that session and
-/*	no other.
+/*	When a hand-off fails, smtp(8) does not make the TLS handshake
+/*	itself: mail is deferred, and at security level "may" it is sent
+/*	in cleartext later. Therefore a fault in one session ends only
+/*	that session.
 /* PROCESSES
-/*	A process serves many sessions. It tells master(8) that it is
-/*	taken while its event loop is busy, or when it runs out of file
-/*	descriptors; then master(8) starts another for whoever comes next,
-/*	up to the process limit. More processes than processor cores are
-/*	of no use. A process that has had no session for max_idle ends.
+/*	One process serves many sessions. It reports itself as busy to
+/*	master(8) while its event loop is busy, or when it runs out of file
+/*	descriptors; master(8) then starts another process for the next
+/*	connection, up to the process limit. More processes than processor
+/*	cores do not increase the throughput. A process terminates after
+/*	max_idle without a session.
 /*
-/*	After "postfix reload" new connections are served by new processes,
-/*	with the new configuration; those from before end with their last
-/*	session. The same happens by itself when a certificate, key, chain
-/*	or CA file changes that a process has read as root: the files are
-/*	looked at first, and when they cannot be used, or do not match,
-/*	one error is logged, and the process goes on with what it has.
-/*	A certificate and its key should be replaced within a second of
-/*	each other, as certbot(1) does it.
+/*	After "postfix reload" new processes serve new connections with
+/*	the new configuration; old processes terminate after their last
+/*	session. The same happens without a reload when a certificate,
+/*	key, chain or CA file changes that a process has read as root: the
+/*	new files are checked first, and if they cannot be loaded or do
+/*	not match, one error is logged, and the process continues with
+/*	the files that it has loaded. Replace a certificate and its key
+/*	within one second, as certbot(1) does.
 /*
-/*	"postfix stop", or SIGTERM, ends all processes with their sessions.
-/*	When the service is removed from master.cf, sessions go on to their
-/*	end.
+/*	"postfix stop", or SIGTERM, terminates all processes and their
+/*	sessions. When the service is removed from master.cf, open
+/*	sessions continue to their end.
 /* DIAGNOSTICS
 /*	Problems and transactions are logged to syslogd(8) or postlogd(8),
-/*	in the words of the program that this one replaces.
+/*	with the same text as the program that this one replaces.
 /*
-/*	The option -v adds what happens to each session. It does not make
-/*	this program tell what stock would.
+/*	-v logs every state change of a session. The output differs from
+/*	that of stock -v.
 /* BUGS
-/*	Tables of tls_server_sni_maps must be of a type that "postmap -s"
-/*	can list, such as hash, lmdb, texthash or inline. With others
-/*	(cdb, regexp, ldap, ...) the server role is refused, and a warning
-/*	says so when a process starts.
+/*	Tables of tls_server_sni_maps must have a type that "postmap -s"
+/*	can list, such as hash, lmdb, texthash or inline. With other types
+/*	(cdb, regexp, ldap, ...) the server role is disabled, and a warning
+/*	is logged when a process starts.
 /*
-/*	Files that a request names, and that no service in master.cf and
-/*	none of the parameters below names, are opened without privileges,
-/*	in the jail if there is one.
+/*	If a request names a file that is not configured in master.cf or in
+/*	the parameters below, the file is opened after privileges have been
+/*	dropped, and inside the chroot jail.
 /* CONFIGURATION PARAMETERS
-/*	Parameters are read when a process starts. Processes end after
-/*	max_use sessions or max_idle seconds, and at "postfix reload", which
-/*	cuts no session. A release of Postfix has those parameters that its
-/*	postconf(1) knows.
+/*	Parameters are read when a process starts. A process terminates
+/*	after max_use sessions or max_idle seconds, and after "postfix
+/*	reload", which does not end any session. Each release of Postfix
+/*	has the parameters that its postconf(1) lists.
 /*
-/*	Described is what the parameters do in this program. See
-/*	postconf(5) for their syntax.
+/*	The text below describes the effect of each parameter in this
+/*	program. See postconf(5) for the syntax.
 /* STARTTLS GLOBAL CONTROLS
-/*	In the client role the values that a request carries apply, and those
-/*	of main.cf are what they are compared with. In the server role those
-/*	of main.cf apply; with Postfix 3.12 those of the request.
+/*	In the client role, the values in a request apply; they are
+/*	compared with those in main.cf. In the server role, the values in
+/*	main.cf apply; with Postfix 3.12, those in the request.
 /* .IP "\fBtls_append_default_CA (no)\fR"
-/*	Trust the authorities of the system besides those in *_tls_CAfile
-/*	and *_tls_CApath.
+/*	Trust the CA certificates of the system in addition to those in
+/*	*_tls_CAfile and *_tls_CApath.
 /* .IP "\fBtls_config_file (default)\fR"
 /* .IP "\fBtls_config_name (empty)\fR"
 /*	Configuration file of OpenSSL, and the section for this application.
-/*	The first one that is needed counts for all of the process.
+/*	OpenSSL reads its configuration once: the first settings that are
+/*	used apply for the lifetime of the process.
 /* .IP "\fBtls_daemon_random_bytes (32)\fR"
-/*	Compared only: OpenSSL gets its randomness from the kernel.
+/*	Only compared with the request: OpenSSL gets random data from the
+/*	kernel.
 /* .IP "\fBtls_high_cipherlist (see 'postconf -d' output)\fR"
 /* .IP "\fBtls_medium_cipherlist (see 'postconf -d' output)\fR"
 /* .IP "\fBtls_low_cipherlist (see 'postconf -d' output)\fR"
 /* .IP "\fBtls_export_cipherlist (see 'postconf -d' output)\fR"
 /* .IP "\fBtls_null_cipherlist (see 'postconf -d' output)\fR"
-/*	What the cipher grades mean. "low" and "export" mean "medium" with
-/*	Postfix 3.8 and later.
+/*	The OpenSSL cipher list of each cipher grade. "low" and "export"
+/*	mean "medium" with Postfix 3.8 and later.
 /* .IP "\fBtls_eecdh_auto_curves (see 'postconf -d' output)\fR"
 /* .IP "\fBtls_ffdhe_auto_groups (see 'postconf -d' output)\fR"
-/*	Groups for the key exchange, most preferred first.
+/*	Key exchange groups, most preferred first.
 /* .IP "\fBtls_eecdh_strong_curve (prime256v1)\fR"
 /* .IP "\fBtls_eecdh_ultra_curve (secp384r1)\fR"
 /*	The curve of a grade, in the server role before Postfix 3.6.
 /* .IP "\fBtls_disable_workarounds (see 'postconf -d' output)\fR"
 /* .IP "\fBtls_ssl_options (empty)\fR"
-/*	Options of OpenSSL that are turned off, or on.
+/*	OpenSSL bug workarounds to turn off, and options to turn on.
 /* .IP "\fBtls_preempt_cipherlist (no)\fR"
-/*	In the server role, choose the cipher by our order.
+/*	In the server role, prefer the cipher order of the server.
 /* .IP "\fBtls_dane_digests (sha512 sha256)\fR"
-/*	Digests of TLSA records that are used, most preferred first.
+/*	Digest algorithms of TLSA records, most preferred first.
 /* .IP "\fBtls_dane_digest_agility (on)\fR"
 /* .IP "\fBtls_dane_trust_anchor_digest_enable (yes)\fR"
-/*	No release that this program supports has these.
+/*	Not present in any supported release of Postfix.
 /* .IP "\fBtls_wildcard_matches_multiple_labels (yes)\fR"
-/*	Whether "*.example.com" in a certificate is a.b.example.com, too.
+/*	Whether "*.example.com" in a certificate matches a.b.example.com.
 /* .IP "\fBtls_legacy_public_key_fingerprints (no)\fR"
-/*	Fingerprints of public keys, for Postfix before 3.9: of the key
-/*	alone, as Postfix 2.9.0 to 2.9.5 made them. From 3.9 on it has no
-/*	effect, as with stock.
+/*	Compute public key fingerprints as Postfix 2.9.0 to 2.9.5 did, over
+/*	the key only. Effective before Postfix 3.9, as with stock.
 /* .IP "\fBtls_fast_shutdown_enable (yes)\fR"
-/*	Compared only. A connection is always closed without waiting for the
-/*	other side to say goodbye.
+/*	Only compared with the request. A connection is always closed
+/*	without waiting for the close_notify alert of the peer.
 /* .IP "\fBtls_session_ticket_cipher (aes-256-cbc)\fR"
-/*	Cipher of tickets in the server role; empty: no tickets.
+/*	Cipher of session tickets in the server role; empty: no tickets.
 /* .IP "\fBtls_server_sni_maps (empty)\fR"
-/*	In the server role, keys and certificates by the name that a remote
-/*	client asks for. The tables are read as a whole when a process
-/*	starts, those of type proxy too; changes are seen by the next one.
+/*	In the server role, keys and certificates by the server name that a
+/*	remote client requests. The tables, including those of type proxy,
+/*	are read completely when a process starts; changes take effect in
+/*	the next process.
 /* .IP "\fBtls_trust_server_ccerts (no)\fR"
-/*	Accept certificates of clients that are for servers only. Postfix
+/*	Accept client certificates that are valid for servers only. Postfix
 /*	3.12 and later.
 /* .IP "\fBtls_trace_rate_limit (1)\fR"
 /*	Not used: this program writes no traces. Postfix 3.12 and later.
 /* .IP "\fBtlsmgr_service_name (tlsmgr)\fR"
-/*	Where TLS sessions are kept that other processes may resume.
+/*	The service that stores TLS sessions for all processes.
 /* .IP "\fBopenssl_path (openssl)\fR"
 /*	Not used by any daemon.
 /* STARTTLS SERVER CONTROLS
-/*	The service loads what smtpd(8) has, so that postscreen(8) can use
-/*	it. All of it is read before the jail.
+/*	The service loads the settings of smtpd(8) for use by
+/*	postscreen(8). All files are read before the process enters the
+/*	jail.
 /* .IP "\fBtlsproxy_tls_security_level ($smtpd_tls_security_level)\fR"
-/*	none: requests of the server role are refused. may, encrypt: they are
-/*	served; whether TLS is optional is up to postscreen(8), but the
-/*	mandatory parameters below apply with encrypt.
+/*	none: requests for the server role are refused. may, encrypt: they
+/*	are served. postscreen(8) decides whether TLS is required; with
+/*	encrypt, the mandatory parameters below apply.
 /* .IP "\fBtlsproxy_tls_chain_files ($smtpd_tls_chain_files)\fR"
 /* .IP "\fBtlsproxy_tls_cert_file ($smtpd_tls_cert_file)\fR"
 /* .IP "\fBtlsproxy_tls_key_file ($smtpd_tls_key_file)\fR"
@@ -159,21 +162,21 @@
 /* .IP "\fBtlsproxy_tls_eckey_file ($smtpd_tls_eckey_file)\fR"
 /* .IP "\fBtlsproxy_tls_dcert_file ($smtpd_tls_dcert_file)\fR"
 /* .IP "\fBtlsproxy_tls_dkey_file ($smtpd_tls_dkey_file)\fR"
-/*	Certificates and keys. With the first, the others are not used. The
-/*	certificate file "none" means that there is none.
+/*	Certificates and keys. With chain files, the other parameters are
+/*	ignored. The certificate file "none" means: no certificate.
 /* .IP "\fBtlsproxy_tls_CAfile ($smtpd_tls_CAfile)\fR"
 /* .IP "\fBtlsproxy_tls_CApath ($smtpd_tls_CApath)\fR"
-/*	Authorities whose certificates of clients are trusted. The directory
-/*	is searched when a client comes: in the jail, if there is one.
+/*	CA certificates to verify client certificates. The directory is
+/*	searched during the handshake, inside the chroot jail.
 /* .IP "\fBtlsproxy_tls_ask_ccert ($smtpd_tls_ask_ccert)\fR"
 /* .IP "\fBtlsproxy_tls_req_ccert ($smtpd_tls_req_ccert)\fR"
-/*	Ask for a certificate; with encrypt, require one.
+/*	Ask for a client certificate; with encrypt, require one.
 /* .IP "\fBtlsproxy_tls_ccert_verifydepth ($smtpd_tls_ccert_verifydepth)\fR"
-/*	How long a chain of certificates may be.
+/*	The maximum length of a certificate chain.
 /* .IP "\fBtlsproxy_tls_enable_rpk ($smtpd_tls_enable_rpk)\fR"
 /*	Offer raw public keys. Postfix 3.9 and later.
 /* .IP "\fBtlsproxy_tls_fingerprint_digest ($smtpd_tls_fingerprint_digest)\fR"
-/*	Digest of fingerprints that are reported and logged.
+/*	Digest algorithm of the fingerprints in reports and in the log.
 /* .IP "\fBtlsproxy_tls_protocols ($smtpd_tls_protocols)\fR"
 /* .IP "\fBtlsproxy_tls_ciphers ($smtpd_tls_ciphers)\fR"
 /* .IP "\fBtlsproxy_tls_exclude_ciphers ($smtpd_tls_exclude_ciphers)\fR"
@@ -181,29 +184,29 @@
 /* .IP "\fBtlsproxy_tls_mandatory_protocols ($smtpd_tls_mandatory_protocols)\fR"
 /* .IP "\fBtlsproxy_tls_mandatory_ciphers ($smtpd_tls_mandatory_ciphers)\fR"
 /* .IP "\fBtlsproxy_tls_mandatory_exclude_ciphers ($smtpd_tls_mandatory_exclude_ciphers)\fR"
-/*	Protocols and cipher grade with encrypt, and more exclusions.
+/*	Protocols and cipher grade with encrypt, and additional exclusions.
 /* .IP "\fBtlsproxy_tls_eecdh_grade ($smtpd_tls_eecdh_grade)\fR"
-/*	Before Postfix 3.6, "strong" and "ultra" choose a curve; later ones
-/*	do not use it.
+/*	Before Postfix 3.6, "strong" and "ultra" select a curve. Not used
+/*	by later releases.
 /* .IP "\fBtlsproxy_tls_dh1024_param_file ($smtpd_tls_dh1024_param_file)\fR"
 /*	Parameters of finite-field key exchange; empty: built-in ones.
 /* .IP "\fBtlsproxy_tls_dh512_param_file ($smtpd_tls_dh512_param_file)\fR"
-/*	Not used: there are no ciphers of export grade.
+/*	Not used: export-grade ciphers are not supported.
 /* .IP "\fBtlsproxy_tls_always_issue_session_ids ($smtpd_tls_always_issue_session_ids)\fR"
-/*	Give sessions a name, even when they are not kept.
+/*	Issue session ids even when sessions are not stored.
 /* .IP "\fBtlsproxy_tls_loglevel ($smtpd_tls_loglevel)\fR"
-/*	How much of a connection is logged.
+/*	The log level of TLS activity.
 /* STARTTLS CLIENT CONTROLS
-/*	A request carries all settings of its client, and they apply. The
-/*	parameters say what is loaded before the jail besides: the files of
-/*	every service in master.cf that runs smtp(8) or lmtp(8) are loaded
-/*	without them, so that clients with different identities can share
-/*	this service.
+/*	A request contains all settings of its client, and they apply.
+/*	These parameters name additional files to load before the process
+/*	enters the jail. The files of every service in master.cf that runs
+/*	smtp(8) or lmtp(8) are loaded in any case, so that clients with
+/*	different identities can share this service.
 /* .IP "\fBtlsproxy_client_security_level ($smtp_tls_security_level)\fR"
 /* .IP "\fBtlsproxy_client_policy_maps ($smtp_tls_policy_maps)\fR"
 /* .IP "\fBtlsproxy_client_per_site ($smtp_tls_per_site)\fR"
-/*	Whether the client role is enabled: with a level other than none, or
-/*	with any table. Tables are not opened.
+/*	The client role is enabled when the level is not "none", or when
+/*	one of the tables is configured. The tables are not opened.
 /* .IP "\fBtlsproxy_client_level ($smtp_tls_security_level)\fR"
 /* .IP "\fBtlsproxy_client_policy ($smtp_tls_policy_maps)\fR"
 /*	Names of the first two before Postfix 3.7.
@@ -216,77 +219,82 @@
 /* .IP "\fBtlsproxy_client_eckey_file ($smtp_tls_eckey_file)\fR"
 /* .IP "\fBtlsproxy_client_dcert_file ($smtp_tls_dcert_file)\fR"
 /* .IP "\fBtlsproxy_client_dkey_file ($smtp_tls_dkey_file)\fR"
-/*	Files that are read before the jail; the directory is searched when a
-/*	server is verified: in the jail, if there is one. A request that
-/*	names the same files gets them.
+/*	Files that are read before the process enters the jail. The
+/*	directory is searched when a server is verified, inside the chroot
+/*	jail. A request that names the same files uses them.
 /* .IP "\fBtlsproxy_client_scert_verifydepth ($smtp_tls_scert_verifydepth)\fR"
 /* .IP "\fBtlsproxy_client_fingerprint_digest ($smtp_tls_fingerprint_digest)\fR"
 /* .IP "\fBtlsproxy_client_loglevel ($smtp_tls_loglevel)\fR"
 /* .IP "\fBtlsproxy_client_loglevel_parameter (smtp_tls_loglevel)\fR"
-/*	With what is made ready before the jail. A request with other values
-/*	is served with its own.
+/*	Settings of the SSL_CTX that is created before the process enters
+/*	the jail. For a request with other values, another SSL_CTX is
+/*	created.
 /* OBSOLETE STARTTLS SUPPORT CONTROLS
 /* .IP "\fBtlsproxy_use_tls ($smtpd_use_tls)\fR"
 /* .IP "\fBtlsproxy_enforce_tls ($smtpd_enforce_tls)\fR"
 /* .IP "\fBtlsproxy_client_use_tls ($smtp_use_tls)\fR"
 /* .IP "\fBtlsproxy_client_enforce_tls ($smtp_enforce_tls)\fR"
-/*	The levels may and encrypt, where the level of the role is empty.
+/*	Obsolete. When the security level is empty, *_use_tls means "may"
+/*	and *_enforce_tls means "encrypt".
 /* RESOURCE CONTROLS
 /* .IP "\fBtlsproxy_watchdog_timeout (10s)\fR"
-/*	How long the event loop may be busy or blocked before the process
-/*	ends with "fatal: watchdog timeout". Time in which the process is
-/*	stopped, or its host is paused, does not count.
+/*	The time after which a busy or blocked event loop ends the
+/*	process, with "fatal: watchdog timeout". Time during which the
+/*	process is stopped, or its host is paused, does not count.
 /* .IP "\fBmax_idle (100s)\fR"
-/*	Time without a session after which the process ends.
+/*	The time without a session after which the process terminates.
 /* .IP "\fBmax_use (100)\fR"
-/*	Number of sessions after which the process ends when it has had none
-/*	for five seconds, or for max_idle if that is less. Stock's ends at
-/*	once; one of this program is expensive to start.
+/*	The number of sessions after which the process terminates, as soon
+/*	as it has had no session for five seconds, or for max_idle if that
+/*	is less. Stock terminates at once; a process of this program costs
+/*	more to start.
 /* .IP "\fBipc_idle (5s)\fR"
-/*	How long an unused connection to tlsmgr(8) is kept.
+/*	The time after which an unused connection to tlsmgr(8) is closed.
 /* MISCELLANEOUS CONTROLS
 /* .IP "\fBconfig_directory (see 'postconf -d' output)\fR"
 /* .IP "\fBdaemon_directory (see 'postconf -d' output)\fR"
 /* .IP "\fBqueue_directory (see 'postconf -d' output)\fR"
-/*	Configuration, programs, and the jail.
+/*	Directories of the configuration, the programs, and the jail.
 /* .IP "\fBmail_owner (postfix)\fR"
-/*	Who the process is after it has given up root.
+/*	The user of the process after it has dropped root privileges.
 /* .IP "\fBenable_idna2003_compatibility (no)\fR"
-/*	Convert domain names that are not ASCII as IDNA2003 does.
-/* .IP "\fBsmtputf8_enable (yes)\fR"
-/*	Print UTF-8 text in the log as it is.
+/*	Convert non-ASCII domain names as specified by IDNA2003.
+/* .IP "\fBsmtputf8_enable (see 'postconf -d' output)\fR"
+/*	Log UTF-8 text as it is.
 /* .IP "\fBmaillog_file (empty)\fR"
 /* .IP "\fBsyslog_facility (mail)\fR"
 /* .IP "\fBsyslog_name (see 'postconf -d' output)\fR"
-/*	Where and under which name to log.
+/*	The destination of the log, and the name in it.
 /* .IP "\fBprocess_id (read-only)\fR"
 /* .IP "\fBprocess_name (read-only)\fR"
 /* .IP "\fBservice_name (read-only)\fR"
-/*	What other parameters can refer to. The process name is tlsproxy.
-/* MASTER.CF WORDS
-/*	Settings that Postfix does not know follow the options in
-/*	master.cf, as name=value words. They apply to each process of the
-/*	service.
+/*	Values that other parameters can refer to. The process name is
+/*	tlsproxy.
+/* SERVICE ARGUMENTS
+/*	Settings of this program that Postfix does not have. They follow
+/*	the options in master.cf as name=value arguments, and apply to each
+/*	process of the service.
 /* .IP "\fBclient_handshake_count_limit (0)\fR"
-/*	In the server role, how many handshakes may be in progress with
-/*	one remote client: an IPv4 address, or an IPv6 network of 64 bits.
-/*	More than that are refused, and postscreen(8) replies with 454.
-/*	Zero: there is no limit. postscreen(8) has one of its own,
-/*	postscreen_client_connection_count_limit. However many there are,
-/*	handshakes of one remote client wait for each other, and not those
-/*	of others for them.
+/*	In the server role, the number of handshakes that may be in
+/*	progress with one remote client: an IPv4 address, or an IPv6
+/*	network of 64 bits. More handshakes are refused, and postscreen(8)
+/*	replies with 454. Zero: no limit. postscreen(8) has a similar limit,
+/*	postscreen_client_connection_count_limit. With any value, handshakes
+/*	of one remote client wait for each other, and do not delay those of
+/*	other clients.
 /* .IP "\fBhandshake_count_limit (0)\fR"
-/*	The same with all remote clients together. Refusals are logged at
-/*	once, but no more than one line in a minute.
+/*	The same limit for all remote clients together. The first refusal
+/*	is logged immediately, further ones in one line per minute.
 /* .IP "\fBjson_log (empty)\fR"
-/*	A file, a named pipe that is being read, or a datagram socket, for
-/*	JSON records of all that is logged, beside the log of Postfix and
-/*	never instead. It is opened before the jail. Records that cannot
-/*	be written at once are lost, and how many is recorded. Files are
-/*	made for root only; rotate them by copying and truncating.
+/*	A file, a named pipe that has a reader, or a datagram socket, for
+/*	JSON records of all log records. It is used in addition to the log
+/*	of Postfix, and opened before the process enters the jail. Records
+/*	that cannot be written immediately are dropped and counted. Files
+/*	are created with access for root only; rotate them by copying and
+/*	truncating.
 /* .IP "\fBseccomp (yes)\fR"
-/*	Whether a process is kept from system calls that it does not need.
-/*	It is for hosts on which that does harm: please report them.
+/*	Limit the process to the system calls that it needs. Use "no" only
+/*	on a host where this causes failures, and report the failure.
 /* SEE ALSO
 /*	smtp(8), Postfix SMTP client
 /*	scache(8), Postfix connection cache
@@ -295,9 +303,9 @@
 /*	master(8), process manager
 /*	postconf(5), configuration parameters
 /*	postfix-tlsproxy-install(1), register this program
-/*	postfix-tlsproxy-doctor(1), why connections are not reused
+/*	postfix-tlsproxy-doctor(1), find obstacles to connection reuse
 /* README FILES
-/*	TLS_REUSE_README, who holds which connection
+/*	TLS_REUSE_README, how TLS connections are reused
 /* LICENSE
 /*	Eclipse Public License 2.0
 /*--*/
@@ -347,7 +355,7 @@ function options(): Options {
 
 function end(reason: unknown): never {
 	if (reason instanceof ConfigurationError) {
-		/* What exactly is wrong in main.cf is a line of its own. */
+		/* A separate line names the error in main.cf. */
 		if (reason.cause instanceof ConfigurationError) {
 			log.warning(reason.cause.message);
 		}

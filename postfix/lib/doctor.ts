@@ -2,33 +2,34 @@
 /* NAME
 /*	doctor 1
 /* SUMMARY
-/*	why are TLS connections not being reused?
+/*	find obstacles to the reuse of TLS connections
 /* SYNOPSIS
 /*	doctor -c config_dir [next-hop ...]
 /* DESCRIPTION
-/*	Looks at a Postfix instance, says in plain words what keeps smtp(8)
-/*	and lmtp(8) from reusing TLS connections, and prints the commands
-/*	that repair it. Nothing is changed. When nothing is found, nothing
-/*	is printed.
+/*	Examines a Postfix instance, reports every setting that prevents
+/*	smtp(8) and lmtp(8) from reusing TLS connections, and prints the
+/*	commands that correct it. Nothing is changed. Without a finding,
+/*	nothing is printed.
 /*
-/*	Looked at are: the release; the switch and the TLS security level
-/*	of each service that delivers; the tlsproxy(8) service that it
-/*	names, the program, its owner and mode, process limit, and client
-/*	role; the scache(8) service; what is stored, for how long and for
-/*	how many deliveries; the pace of deliveries; certificates; and
-/*	whether running processes have the present configuration.
+/*	The command examines the release; smtp_tls_connection_reuse and the
+/*	TLS security level of each service that delivers mail; the
+/*	tlsproxy(8) service that it names, the program, its owner and mode,
+/*	process limit, and client role; the scache(8) service; which
+/*	connections are stored, how long, and for how many deliveries; the
+/*	rate of deliveries; certificates; and whether running processes
+/*	have the current configuration.
 /* .IP "\fB-c \fIconfig_dir\fR"
 /*	Configuration directory of the instance.
 /* .IP \fInext-hop\fR
-/*	Look up the TLS policy of this destination too, written as in
-/*	transport(5) or relayhost: example.com, [mail.example.com]:587. The
-/*	relay host is always looked up.
+/*	Look up the TLS policy of this destination too. The syntax is that
+/*	of transport(5) or relayhost: example.com, [mail.example.com]:587.
+/*	The relay host is always looked up.
 /* .PP
-/*	Any user may run this command. Only root can look at keys, at
-/*	running processes, and into directories that are closed to others.
+/*	Any user may run this command. Only root can examine keys, running
+/*	processes, and directories without public access.
 /* DIAGNOSTICS
-/*	Exit status 0: nothing found. 1: something found. 2: there is no
-/*	such instance, or its configuration cannot be read.
+/*	Exit status 0: no finding. 1: at least one finding. 2: the instance
+/*	does not exist, or its configuration cannot be read.
 /* SEE ALSO
 /*	install(1), postconf(5), TLS_REUSE_README
 /*--*/

@@ -9,30 +9,32 @@
 /*	install -a [-r]
 /* DESCRIPTION
 /*	Writes the service into master.cf of the instance, in a block that
-/*	uninstall can take out again, and prints what it changed. main.cf
-/*	is not changed. Run again, it changes what is different. Columns and
-/*	options that were edited stay, also when postconf(1) has moved the
-/*	line out of the block.
+/*	uninstall can remove, and prints the changes. main.cf is not
+/*	changed. The command can be run again; it then updates the block.
+/*	Edited columns and options are kept, even if postconf(1) has moved
+/*	the line out of the block.
 /* .IP "\fB-a\fR"
-/*	Do nothing but reload, with -r, all instances in which this copy of
-/*	the program is registered: after an upgrade.
+/*	With -r, reload all instances in which this copy of the program is
+/*	registered. Use this after an upgrade. No file is changed.
 /* .IP "\fB-c \fIconfig_dir\fR"
 /*	Configuration directory of the instance.
 /* .IP "\fB-r\fR"
-/*	Reload the instance, when it is running and something was changed.
-/*	When the reload fails, master.cf is put back.
+/*	Reload the instance if it is running and a file was changed. If
+/*	the reload fails, the previous master.cf is restored.
 /* .IP "\fB-s \fIservice\fR (default: tlsproxy)"
-/*	Service name. An active line of that name that runs tlsproxy is
+/*	Service name. An active line with that name that runs tlsproxy is
 /*	replaced; its options are kept.
 /* .IP "\fB-p \fIprogram_dir\fR"
-/*	First copy the program to that directory, which is for it alone.
-/*	Default: run it where it was built.
+/*	Copy the program to that directory first. The directory must not
+/*	contain other files. Default: the program runs in the directory
+/*	where it was built.
 /* .IP "\fB-C y|n\fR (default: as in the active line, or n)"
 /*	Run in a chroot jail.
 /* .IP "\fB-l \fIlimit\fR (default: the number of cores, at least 2)"
 /*	Process limit. One process serves thousands of sessions.
 /* DIAGNOSTICS
-/*	install: fatal: ..., exit status 1; then nothing was changed.
+/*	On failure, "install: fatal: ..." is printed, the exit status is 1,
+/*	and nothing has been changed.
 /* SEE ALSO
 /*	uninstall(1), master(5)
 /*--*/
