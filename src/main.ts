@@ -311,6 +311,7 @@
 /*--*/
 
 import {ConfigurationError, Panic} from './base/errors.ts';
+import {stackText} from './base/text.ts';
 import type {Fd, Seconds} from './base/units.ts';
 import {runSupervisorRequest} from './boot/supervisor-request.ts';
 import {serviceArgumentNames} from './conf/service-arguments.ts';
@@ -330,11 +331,11 @@ start().catch(end);
 async function start(): Promise<void> {
 	new Watchdog(START_LIMIT).restart();
 	openLogFromEnvironment(process.env, PROCESS_NAME);
-	const errand = process.env['TLSPROXY_ERRAND'];
-	if (errand !== undefined) {
+	const request = process.env['TLSPROXY_ERRAND'];
+	if (request !== undefined) {
 		const configuration = await configure(options(), process.env);
 		process.exit(
-			await runSupervisorRequest(errand, process.env['TLSPROXY_ERRAND_TEXT'] ?? '', configuration),
+			await runSupervisorRequest(request, process.env['TLSPROXY_ERRAND_TEXT'] ?? '', configuration),
 		);
 	}
 
@@ -355,7 +356,7 @@ function options(): Options {
 
 function end(reason: unknown): never {
 	if (reason instanceof ConfigurationError) {
-		/* A separate line names the error in main.cf. */
+		/* The cause is the error in main.cf. Stock logs it as a separate line, too. */
 		if (reason.cause instanceof ConfigurationError) {
 			log.warning(reason.cause.message);
 		}
@@ -363,11 +364,5 @@ function end(reason: unknown): never {
 		return log.fatal(reason.message);
 	}
 
-	return log.panic(
-		reason instanceof Panic
-			? reason.message
-			: reason instanceof Error
-				? (reason.stack ?? reason.message)
-				: String(reason),
-	);
+	return log.panic(reason instanceof Panic ? reason.message : stackText(reason));
 }

@@ -2,16 +2,17 @@
 /* NAME
 /*	tlsproxy 3
 /* SUMMARY
-/*	composition: before the jail, into the jail, serve
+/*	composition: starts the process, enters the jail, serves
 /* DESCRIPTION
-/*	The one module that knows every layer. Before the jail, as root,
-/*	it reads the configuration, opens the log, and makes the
-/*	applications of this service's own parameters, so that keys are
-/*	read while they can be. After the jail nothing is loaded any more.
+/*	This module imports all rooms. Before the jail, as root, it reads
+/*	the configuration, opens the log, and makes the SSL_CTX of each
+/*	role from the parameters of this service, because private keys
+/*	cannot be read later. In the jail no configuration, library or
+/*	module is loaded.
 /*
-/*	A request whose settings equal our own gets that application. Any
-/*	other gets one that is made from its settings, with the files that
-/*	can be read in the jail.
+/*	A request whose settings are those of the service gets that
+/*	SSL_CTX. For any other request an SSL_CTX is made from its
+/*	settings, with files that are readable in the jail.
 /* SEE ALSO
 /*	postfix src/tlsproxy/tlsproxy.c
 /*--*/
@@ -38,6 +39,7 @@ import type {Options} from './master/options.ts';
 import {notifySupervisor, type ParentProcess} from './master/parent-process.ts';
 import {exitIfMasterGone} from './master/status.ts';
 import {Watchdog} from './master/watchdog.ts';
+import {FormatErrors} from './proxy/format-errors.ts';
 import {HandshakeLimiter} from './proxy/handshake-limits.ts';
 import {Session} from './proxy/session.ts';
 import type {SessionContext} from './proxy/session-context.ts';
@@ -54,16 +56,16 @@ import {CredentialStore} from './tls/context/credential-store.ts';
 import {TlsmgrClient} from './tlsmgr/tlsmgr-client.ts';
 import {ClientSettingsParser} from './wire/client-settings.ts';
 
-/** Name under which the program logs, and by which stock Postfix knows it. */
+/** Process name: part of the log tag, and the value of process_name. */
 export const PROCESS_NAME = 'tlsproxy';
 
 /**
- * Reads the configuration, and opens the log and the library that it says.
+ * Reads the configuration, opens the log and loads OpenSSL.
  *
- * @param options - of the command line.
- * @param environment - of the process.
- * @param printed - what postconf(1) has printed already; without, it is run.
- * @throws {ConfigurationError} when that is not possible.
+ * @param options - options of the command line.
+ * @param environment - environment of the process.
+ * @param postconfOutput - output of postconf(1) that was prefetched; otherwise postconf(1) is run.
+ * @throws {ConfigurationError} when the configuration is not usable.
  */
 export async function configure(
 	options: Options,
@@ -99,21 +101,24 @@ export async function configure(
 }
 
 /**
- * Serves until the process ends.
+ * Starts the server. The promise is fulfilled when it accepts connections; the process exits by itself.
  *
- * @param options - of the command line.
- * @param environment - of the process.
- * @throws {ConfigurationError} when that is not possible.
+ * @param options - options of the command line.
+ * @param environment - environment of the process.
+ * @param parentProcess - process ids and inherited descriptors.
+ * @throws {ConfigurationError} when the configuration is not usable.
  */
 export async function serve(
 	options: Options,
 	environment: NodeJS.ProcessEnv,
 	parentProcess: ParentProcess,
 ): Promise<void> {
-	const offer = environment['TLSPROXY_OFFER'];
+	const prefetched = environment['TLSPROXY_OFFER'];
 	const postconfOutput =
-		offer === undefined ? undefined : parsePostconfOutput(readPrefetchedConfig(Number(offer) as Fd));
-	/* A client waits for us: what takes time is begun before it is needed. What goes wrong is heard then. */
+		prefetched === undefined
+			? undefined
+			: parsePostconfOutput(readPrefetchedConfig(Number(prefetched) as Fd));
+	/* A client may be waiting: slow work is started before its result is needed. Errors are reported when it is awaited. */
 	const master =
 		postconfOutput === undefined
 			? readMasterFile(environment['MAIL_CONFIG'])
@@ -132,11 +137,11 @@ export async function serve(
 		);
 	}
 
-	loadReporting(configuration);
+	loadTlsrptLibrary(configuration);
 	process.chdir(configuration.string('queue_directory'));
 	const reactor = new Reactor(close);
 	const clock = new DeadlineClock();
-	/* Relative, as it is the same in the jail and outside. */
+	/* A relative path is valid in the jail and outside. */
 	const tlsmgr = new TlsmgrClient(reactor, clock, {
 		path: `private/${configuration.string('tlsmgr_service_name')}`,
 		greeting: features.greeting,
@@ -144,7 +149,7 @@ export async function serve(
 	});
 	const credentialStore = new CredentialStore();
 	const server = new ServerRole(configuration, credentialStore, new ServerRoleSessions(tlsmgr, features));
-	/* From before files are read: what is half written by now will be seen to change. */
+	/* Started before files are read: a file that is being written now will be reported as changed. */
 	const credentialWatch = new CredentialWatch();
 	const watch = (credentialFiles: readonly CredentialFiles[]): void =>
 		credentialWatch.watch(fileNames(credentialFiles));
@@ -152,12 +157,12 @@ export async function serve(
 	const sessions = new ClientRoleSessions(tlsmgr, clock, features);
 	const client = new ClientRole(configuration, credentialStore, sessions);
 	await client.load(master, watch);
-	/* What was begun and not waited for would go on in the jail, where it may not do what it needs. */
+	/* Unfinished work would continue in the jail, where its system calls are not permitted. */
 	await Promise.allSettled([master]);
 
 	exitIfMasterGone(parentProcess);
 	const watchdog = new Watchdog(configuration.seconds('tlsproxy_watchdog_timeout'));
-	/* Where there is no file to say so any more, the time zone has to be known. */
+	/* The file of the time zone cannot be read in the jail. */
 	tzset();
 	const account = options.unprivileged ? mailOwner(configuration.string('mail_owner')) : undefined;
 	enterJail(options.chroot ? configuration.string('queue_directory') : undefined, account);
@@ -171,6 +176,7 @@ export async function serve(
 	const context: SessionContext = {
 		features,
 		settingsParser: new ClientSettingsParser(features),
+		formatErrors: new FormatErrors(features),
 		reactor,
 		clock,
 		handshakeLimiter: new HandshakeLimiter(limits, clock),
@@ -204,25 +210,25 @@ export async function serve(
 			},
 		},
 	);
-	credentialWatch.start(reactor, clock, files => events.renew(files));
+	credentialWatch.start(reactor, clock, files => events.filesChanged(files));
 	watchdog.watchLoop();
 	notifySupervisor(parentProcess, 'ready');
-	setTimeout(tidyUp, TIDY_UP_AFTER);
+	setTimeout(trimMemory, TRIM_DELAY);
 }
 
-/** When the first clients have been served, in milliseconds. */
-const TIDY_UP_AFTER = 2000;
+/** Time until start-up memory is released, in milliseconds: not while the first clients wait. */
+const TRIM_DELAY = 2000;
 
 /*
- * Most of what was needed to get here is needed no more. A process that waits for
- * work would keep it for good: nothing makes an idle V8 or malloc(3) look for it.
+ * Most of the memory that start-up needs is garbage by then. An idle process would never
+ * release it: neither V8 nor malloc(3) collect while nothing is allocated.
  */
-function tidyUp(): void {
+function trimMemory(): void {
 	globalThis.gc?.();
 	malloc_trim(0);
 }
 
-/* Before anything else is asked of OpenSSL: which one. */
+/* Loads the OpenSSL that Postfix is linked with, before the first call of OpenSSL. */
 function loadLibrary(configuration: Configuration): void {
 	const name = linkedLibssl(configuration);
 	if (name === undefined) {
@@ -241,8 +247,8 @@ function loadLibrary(configuration: Configuration): void {
 	}
 }
 
-/* In the jail it would not be found. */
-function loadReporting(configuration: Configuration): void {
+/* The library cannot be found in the jail. */
+function loadTlsrptLibrary(configuration: Configuration): void {
 	const name = linkedLibtlsrpt(configuration);
 	if (name === undefined) {
 		return;

@@ -518,7 +518,7 @@ test('time limits in doc/internals.md and doc/debugging.md are those of the prog
 	t.true(debugging.includes(`a start of more than ${alarm} s`));
 	t.is(Number(watchdogStep(9 as Seconds)), 3000);
 	t.true(internals.includes('every third of `tlsproxy_watchdog_timeout`'));
-	const [buffers] = groups(read('src/proxy/pump.ts'), /^const SHARE = (\d+) \* BUFFER_SIZE;/m);
+	const [buffers] = groups(read('src/proxy/pump.ts'), /^const RUN_LIMIT = (\d+) \* BUFFER_SIZE;/m);
 	t.deepEqual(groups(internals, /moves at most (\d+) KiB per direction and call/), [
 		String((Number(buffers) * BUFFER_SIZE) / 1024),
 	]);
@@ -526,7 +526,7 @@ test('time limits in doc/internals.md and doc/debugging.md are those of the prog
 });
 
 test('man/tlsproxy.8 and the decision about the lifetime of a process have the idle time after max_use', t => {
-	const [seconds] = groups(read('src/master/event-server.ts'), /^const USED_UP_IDLE = (\d+);/m);
+	const [seconds] = groups(read('src/master/event-server.ts'), /^const USED_UP_IDLE_LIMIT = (\d+);/m);
 	t.is(seconds, '5');
 	t.regex(manual, /after which the process terminates, as soon\nas it has had no session for five seconds/);
 	t.regex(text['doc/decisions/process-lifetime.md'] ?? '', /had no session for five seconds/);

@@ -23,7 +23,7 @@ const rooms: Readonly<Record<string, Room>> = {
 	ffi: {imports: ['ffi/libc']},
 	log: {imports: ['ffi/libc']},
 	sandbox: {imports: ['ffi/libc']},
-	event: {imports: ['ffi/libc']},
+	event: {imports: ['ffi/libc', 'log']},
 	conf: {imports: ['log']},
 	wire: {imports: ['conf']},
 	master: {imports: ['event', 'ffi/libc', 'log']},
@@ -316,9 +316,14 @@ test(
 	"import {x} from '../tls/context/sni.ts';",
 	'proxy/pump.ts imports tls/context/sni.ts',
 );
-test(rejects, 'event/a.ts', "import '../log/log.ts';", 'event/a.ts imports log/log.ts');
-test(rejects, 'event/a.ts', "const log = await import('../log/log.ts');", 'event/a.ts imports log/log.ts');
-test(rejects, 'event/a.ts', "export * from '../log/log.ts';", 'event/a.ts imports log/log.ts');
+test(rejects, 'event/a.ts', "import '../conf/release.ts';", 'event/a.ts imports conf/release.ts');
+test(
+	rejects,
+	'event/a.ts',
+	"const log = await import('../conf/release.ts');",
+	'event/a.ts imports conf/release.ts',
+);
+test(rejects, 'event/a.ts', "export * from '../conf/release.ts';", 'event/a.ts imports conf/release.ts');
 test(
 	rejects,
 	'conf/a.ts',

@@ -2,28 +2,29 @@
 /* NAME
 /*	errors 3
 /* SUMMARY
-/*	the three kinds of failure
+/*	the three classes of failure
 /* DESCRIPTION
-/*	Whose fault it is decides the class. The remote peer or a local
-/*	client: PeerError ends one session, with one warning. The
-/*	administrator: ConfigurationError ends the process before it
-/*	serves. We ourselves: Panic ends the process, and master(8)
-/*	starts another.
+/*	The class of an error depends on its cause. PeerError: bad input
+/*	from the remote peer or from a local client. It ends one session,
+/*	with one warning. ConfigurationError: the configuration is wrong.
+/*	It ends the process before the process serves. Panic: a mistake in
+/*	this program. It ends the session or the process in which it is
+/*	thrown; master(8) replaces a process.
 /* SEE ALSO
 /*	postfix src/util/msg.c
 /*--*/
 
-/** Bad input or a failure on one hand-off: ends that session, logged as a warning. */
+/** Bad input or a broken connection: ends one session, logged as a warning. */
 export class PeerError extends Error {
 	override readonly name = 'PeerError';
 }
 
-/** The configuration does not allow us to serve: ends the process, logged as fatal. */
+/** The process cannot serve with this configuration: ends the process, logged as fatal. */
 export class ConfigurationError extends Error {
 	override readonly name = 'ConfigurationError';
 }
 
-/** Violation of an interface inside this program: ends the process, logged as panic. */
+/** An interface inside this program is violated. Outside a session it ends the process, logged as panic. */
 export class Panic extends Error {
 	override readonly name = 'Panic';
 }

@@ -2,22 +2,22 @@
 /* NAME
 /*	io-result 3
 /* SUMMARY
-/*	what a call that does not block came to
+/*	results of non-blocking calls
 /* DESCRIPTION
-/*	Reads, writes and handshake steps happen for every packet, so
-/*	their results are plain numbers: bytes when positive, otherwise
-/*	one of these.
+/*	Reads, writes and handshake steps run for every packet. Therefore
+/*	their results are plain numbers: a number of bytes when positive,
+/*	otherwise one of these codes.
 /*--*/
 
-/** Nothing can be done before the descriptor is readable. */
+/** The call would block until the descriptor is readable. */
 export const WANT_READ = -1;
-/** Nothing can be done before the descriptor is writable. */
+/** The call would block until the descriptor is writable. */
 export const WANT_WRITE = -2;
-/** The other side has finished, or is gone. */
+/** End-of-file: the other side has closed the connection. */
 export const END = -3;
 /** The connection is broken. */
 export const FAILED = -4;
-/** Something was done that counts for nothing, and there may be more to do at once. */
+/** Progress was made, but without data. Call again: more input may be available. */
 export const AGAIN = -5;
-/** Nothing can be done before something is looked up. */
+/** The handshake waits for a lookup, for example of a session. */
 export const WANT_LOOKUP = -6;

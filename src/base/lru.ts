@@ -4,10 +4,10 @@
 /* SUMMARY
 /*	a bounded map that drops its least recently used entry
 /* DESCRIPTION
-/*	Every memory of this program that grows with what clients and
-/*	servers send is one of these, so that none grows without bound.
-/*	Entries may own resources: an entry that is dropped, replaced or
-/*	deleted is passed to a callback that releases it.
+/*	Every cache whose keys or values come from clients and servers is
+/*	an Lru: no cache grows without bound. Values may own resources.
+/*	A value that is dropped, replaced or deleted is passed to a
+/*	callback that releases it.
 /*--*/
 
 /** A bounded map. Disposal drops all entries. */
@@ -16,13 +16,12 @@ export class Lru<Key, Value> implements Disposable {
 	readonly #drop: ((value: Value) => void) | undefined;
 	/* In order of use. */
 	readonly #entries = new Map<Key, Value>();
-	/* The key of the last entry: most lookups are for it, and reordering a map is not free. */
+	/* The key of the last entry: most lookups are for it, and they need not reorder the map. */
 	#latest: Key | undefined;
 
 	/**
 	 * @param limit - number of entries, at least 1.
-	 * @param drop - releases the value of an entry that leaves the map; must not throw. Not called by
-	 * {@link take}.
+	 * @param drop - releases a value that leaves the map; must not throw. Not called by {@link take}.
 	 */
 	constructor(limit: number, drop?: (value: Value) => void) {
 		this.#limit = limit;
@@ -38,7 +37,7 @@ export class Lru<Key, Value> implements Disposable {
 		return this.#entries.values();
 	}
 
-	/** Looks up a value and makes its entry the most recently used one. The map remains its owner. */
+	/** Looks up a value and makes its entry the most recently used one. The map still owns the value. */
 	get(key: Key): Value | undefined {
 		const value = this.#entries.get(key);
 		if (value !== undefined && key !== this.#latest) {
@@ -50,12 +49,12 @@ export class Lru<Key, Value> implements Disposable {
 		return value;
 	}
 
-	/** Whether there is an entry; does not count as use. */
+	/** Whether the key has an entry. This does not count as use. */
 	has(key: Key): boolean {
 		return this.#entries.has(key);
 	}
 
-	/** Adds an entry as the most recently used one, in place of one with the same key. The map owns the value. */
+	/** Adds or replaces an entry and makes it the most recently used one. From then on the map owns the value. */
 	set(key: Key, value: Value): void {
 		const replaced = this.#entries.get(key);
 		this.#entries.delete(key);
@@ -73,7 +72,7 @@ export class Lru<Key, Value> implements Disposable {
 		}
 	}
 
-	/** Removes an entry without dropping its value: the caller owns it. */
+	/** Removes an entry without dropping its value. From then on the caller owns the value. */
 	take(key: Key): Value | undefined {
 		const value = this.#entries.get(key);
 		this.#entries.delete(key);

@@ -4,26 +4,27 @@
 /* SUMMARY
 /*	handles that are released exactly once
 /* DESCRIPTION
-/*	A descriptor or a C pointer lives in an Owned, which knows how to
-/*	release it, refuses use afterwards, and can be moved to another
-/*	owner. What only looks at the handle borrows its value.
+/*	An Owned holds a descriptor or a C pointer and the function that
+/*	releases it. It refuses use after the release, and can be moved to
+/*	another owner. Code that does not own the handle borrows its value.
 /*
-/*	Who owns several things has them in Resources: what was made last
-/*	goes first, because it may need what was made before.
+/*	Resources hold several disposables with one owner. They are
+/*	released in reverse order: a later one may depend on an earlier
+/*	one.
 /*
-/*	There are thousands of sessions, most of them idle, and each has
-/*	about ten of these. So they have their fields and nothing else: no
-/*	closure, no object within, no room to grow.
+/*	A process has thousands of sessions, most of them idle, and each
+/*	has about ten of these objects. Therefore the objects are small: no
+/*	closures, no nested objects, no spare capacity.
 /* DIAGNOSTICS
-/*	Panic: use of a handle after it was released or moved, or of
-/*	Resources after they were.
+/*	Panic: a handle or Resources are used after they were released or
+/*	moved.
 /*--*/
 
 import {Panic} from './errors.ts';
 
 /**
- * What is to be done once, at disposal. An object literal with a dispose method would do, but V8 makes a new
- * shape for each of them: ten of those cost as much as a system call, and a session has ten.
+ * A function that runs once, at disposal. An object literal with a dispose method would do the same, but V8
+ * makes a new hidden class for each literal: ten of them cost as much as a system call, and a session has ten.
  */
 export class Finalizer implements Disposable {
 	#run: (() => unknown) | undefined;
@@ -33,7 +34,7 @@ export class Finalizer implements Disposable {
 		this.#run = run;
 	}
 
-	/** Does it. A second call does nothing. */
+	/** Runs the function. A second call does nothing. */
 	[Symbol.dispose](): void {
 		const run = this.#run;
 		this.#run = undefined;
@@ -44,11 +45,11 @@ export class Finalizer implements Disposable {
 /** A value that must be released exactly once. */
 export class Owned<T> implements Disposable {
 	#value: T | undefined;
-	/* Undefined once the handle was released or moved. The value cannot tell: it may be undefined itself. */
+	/* Undefined after release or move. The value cannot indicate that: undefined is a valid value. */
 	#release: ((value: T) => void) | undefined;
 
 	/**
-	 * @param value - the handle; from here on only this object may release it.
+	 * @param value - the handle; only this object may release it.
 	 * @param release - called once, with the value; must not throw.
 	 */
 	constructor(value: T, release: (value: T) => void) {
@@ -59,7 +60,7 @@ export class Owned<T> implements Disposable {
 	/**
 	 * The handle, borrowed: valid until this object is disposed or moved.
 	 *
-	 * @throws {Panic} after that.
+	 * @throws {Panic} after disposal or move.
 	 */
 	get value(): T {
 		if (this.#release === undefined) {
@@ -69,7 +70,7 @@ export class Owned<T> implements Disposable {
 		return this.#value as T;
 	}
 
-	/** Hands ownership over to a new object; this one becomes unusable. */
+	/** Moves ownership to a new object; this one becomes unusable. */
 	move(): Owned<T> {
 		const {value} = this;
 		const release = this.#release as (value: T) => void;
@@ -89,59 +90,60 @@ export class Owned<T> implements Disposable {
 }
 
 /**
- * Several things with one owner: a DisposableStack that takes no more room than its entries, and from which
- * one can be taken before the others.
+ * Several disposables with one owner. Unlike a DisposableStack it has no spare capacity, and one entry can be
+ * released before the others.
  */
 export class Resources implements Disposable {
-	/* An array that is pushed to has room for sixteen more, for as long as a session lasts. */
-	#held: readonly Disposable[] | undefined = [];
+	/* Never pushed to: V8 would reserve space for sixteen more entries, for the life of the session. */
+	#entries: readonly Disposable[] | undefined = [];
 
 	/**
-	 * Takes something over.
+	 * Takes ownership of a disposable.
 	 *
-	 * @returns the same.
-	 * @throws {Panic} when these were released or moved; the caller is the owner still.
+	 * @returns the same object.
+	 * @throws {Panic} after release or move; the caller remains the owner.
 	 */
 	use<R extends Disposable>(resource: R): R {
-		this.#held = usable(this.#held).concat(resource);
+		this.#entries = usable(this.#entries).concat(resource);
 		return resource;
 	}
 
-	/** Whether there is nothing to release. */
+	/** Whether nothing is left to release. */
 	get empty(): boolean {
-		return (this.#held?.length ?? 0) === 0;
+		return (this.#entries?.length ?? 0) === 0;
 	}
 
-	/** Releases one of them before the others, if it is there. */
+	/** Releases one entry before the others. Does nothing when the object is not an entry. */
 	release(resource: Disposable): void {
-		const at = this.#held?.indexOf(resource) ?? -1;
+		const at = this.#entries?.indexOf(resource) ?? -1;
 		if (at >= 0) {
-			this.#held = this.#held?.toSpliced(at, 1);
+			this.#entries = this.#entries?.toSpliced(at, 1);
 			resource[Symbol.dispose]();
 		}
 	}
 
-	/** Hands all of them over to a new object; this one becomes unusable. */
+	/** Moves all entries to a new object; this one becomes unusable. */
 	move(): Resources {
 		const moved = new Resources();
-		moved.#held = usable(this.#held);
-		this.#held = undefined;
+		moved.#entries = usable(this.#entries);
+		this.#entries = undefined;
 		return moved;
 	}
 
 	/**
-	 * Releases all of them, the last one first. A second call does nothing.
+	 * Releases all entries, the last one first. A second call does nothing.
 	 *
-	 * @throws what one of them has thrown, after the others; as with DisposableStack, a SuppressedError
-	 * when there were several.
+	 * @throws what an entry has thrown, after all entries were released. Like a DisposableStack it throws a
+	 * SuppressedError when several entries have thrown.
 	 */
 	[Symbol.dispose](): void {
-		const held = this.#held ?? [];
-		this.#held = undefined;
+		const entries = this.#entries ?? [];
+		this.#entries = undefined;
+		/* In an object, because undefined can be thrown, too. */
 		let thrown: {readonly reason: unknown} | undefined;
-		for (let at = held.length - 1; at >= 0; at--) {
+		for (let at = entries.length - 1; at >= 0; at--) {
 			try {
-				held[at]?.[Symbol.dispose]();
+				entries[at]?.[Symbol.dispose]();
 			} catch (reason) {
 				thrown = {reason: thrown === undefined ? reason : new SuppressedError(reason, thrown.reason)};
 			}
@@ -153,11 +155,11 @@ export class Resources implements Disposable {
 	}
 }
 
-/* No method: objects of classes that have private ones are larger for it. */
-function usable(held: readonly Disposable[] | undefined): readonly Disposable[] {
-	if (held === undefined) {
+/* A function, not a private method: private methods make every object of the class larger. */
+function usable(entries: readonly Disposable[] | undefined): readonly Disposable[] {
+	if (entries === undefined) {
 		throw new Panic('use of released resources');
 	}
 
-	return held;
+	return entries;
 }

@@ -54,6 +54,11 @@ export function errorText(reason: unknown): string {
 	return reason instanceof Error ? reason.message : String(reason);
 }
 
+/** The stack of an Error, or its message, or any other thrown value as text. */
+export function stackText(reason: unknown): string {
+	return reason instanceof Error ? (reason.stack ?? reason.message) : String(reason);
+}
+
 /** Upper-case hexadecimal digits, two per byte, with a separator between bytes. */
 export function hexText(bytes: Uint8Array, separator = ''): string {
 	const digits = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString('hex').toUpperCase();

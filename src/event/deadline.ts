@@ -2,77 +2,82 @@
 /* NAME
 /*	deadline 3
 /* SUMMARY
-/*	one coarse clock for many time limits
+/*	time limits that share one coarse timer
 /* DESCRIPTION
 /*	Time limits of a proxy are seconds to minutes, and nearly all of
-/*	them are extended or cancelled before they pass. So a limit is a
-/*	number in an object that its owner may overwrite at no cost, and
-/*	one timer looks at all of them, four times a second, and only
-/*	while there are any. A limit may be noticed up to 250 ms late,
-/*	never early.
+/*	them are extended or cancelled before they expire. Therefore a
+/*	deadline is a number that its owner overwrites at no cost. One
+/*	timer checks all running deadlines, four times per second, and
+/*	stops when none is running. A deadline expires up to 250 ms late,
+/*	and never early.
 /*
-/*	What comes at once passes at once: thousands of sessions that have
-/*	to be ended. Others have their turn after some milliseconds of it.
+/*	Deadlines that start together expire together: thousands of
+/*	sessions may have to be closed. After 10 ms the clock returns to
+/*	the event loop and continues in the next iteration.
 /*
 /*	After a pause (SIGSTOP, a frozen cgroup, a busy event loop) many
-/*	limits have passed, although the data that would have extended
-/*	them may be there. When the clock is late, events are served
-/*	first, and limits are looked at one tick later.
+/*	deadlines have expired, although the data that would have extended
+/*	them may have arrived. When a check is late, events are served
+/*	first, and the deadlines are checked in the next interval.
+/* DIAGNOSTICS
+/*	An exception in an owner's expired() is logged, and the other
+/*	deadlines are checked as usual.
 /* SEE ALSO
 /*	postfix src/util/events.c, event_request_timer()
 /*--*/
 
 import type {Milliseconds} from '../base/units.ts';
+import {logException} from '../log/log.ts';
 
-/** How often limits are looked at. */
-const TICK = 250;
-/** A clock that was not looked at for this long is late. */
-const LATE = 4 * TICK;
-/** Time for what happens when limits pass, before others have their turn. */
-const SLICE = 10;
+/** Time between two checks, in milliseconds. */
+const CHECK_INTERVAL = 250;
+/** A check that comes this long after the previous one is late. */
+const LATE = 4 * CHECK_INTERVAL;
+/** Time that expired() calls may take in one iteration of the event loop, in milliseconds. */
+const CHECK_LIMIT = 10;
 
-/** The time that limits are measured with: monotonic, in milliseconds. */
+/** The current time on the monotonic clock, in milliseconds. */
 export function now(): Milliseconds {
 	return performance.now() as Milliseconds;
 }
 
-/** Whoever has a time limit. */
+/** An object with a deadline. */
 export interface DeadlineOwner {
-	/** It has passed. It is off then, and may be armed again. */
+	/** The deadline has expired. It is no longer running, and may be armed again. */
 	expired(): void;
 }
 
-/** A set of time limits. */
+/** A set of deadlines. It refers to those that are running, and thereby to their owners. */
 export class DeadlineClock {
 	readonly #deadlines = new Set<Deadline>();
 	#timer: NodeJS.Timeout | undefined;
-	#looked = now();
+	#lastCheck = now();
 	#late = false;
 
 	/**
-	 * Makes a time limit that is not running yet.
+	 * Makes a deadline that is not running.
 	 *
-	 * @param expired - called when it has passed; it is off then and may be armed again.
+	 * @param expired - called when the deadline has expired; it may be armed again then.
 	 */
 	deadline(expired: () => void): Deadline {
 		return this.deadlineOf({expired});
 	}
 
-	/** The same for an owner that there are many of: nothing is made but the limit. */
+	/** Makes a deadline without a closure, for owners of which there are thousands. */
 	deadlineOf(owner: DeadlineOwner): Deadline {
 		return new Deadline(this, owner);
 	}
 
-	/** For Deadline only: starts to look at it. */
+	/** Starts to check a deadline. For {@link Deadline} only. */
 	add(deadline: Deadline): void {
 		this.#deadlines.add(deadline);
 		if (this.#timer === undefined) {
-			this.#looked = now();
-			this.#timer = setInterval(() => this.#tick(), TICK);
+			this.#lastCheck = now();
+			this.#timer = setInterval(() => this.#checkAll(), CHECK_INTERVAL);
 		}
 	}
 
-	/** For Deadline only: looks at it no more. */
+	/** Stops to check a deadline. For {@link Deadline} only. */
 	remove(deadline: Deadline): void {
 		this.#deadlines.delete(deadline);
 		if (this.#deadlines.size === 0) {
@@ -81,59 +86,65 @@ export class DeadlineClock {
 		}
 	}
 
-	#tick(): void {
+	#checkAll(): void {
 		const time = now();
-		/* Not twice in a row: where each tick is late, limits have to pass too. */
-		this.#late = !this.#late && time - this.#looked > LATE;
-		this.#looked = time;
+		/* Never skipped twice in a row: deadlines must expire even if every check is late. */
+		this.#late = !this.#late && time - this.#lastCheck > LATE;
+		this.#lastCheck = time;
 		if (this.#late) {
 			return;
 		}
 
 		for (const deadline of this.#deadlines) {
-			if (deadline.check(time) && now() - time > SLICE) {
-				setImmediate(() => this.#tick());
+			if (deadline.check(time) && now() - time > CHECK_LIMIT) {
+				setImmediate(() => this.#checkAll());
 				return;
 			}
 		}
 	}
 }
 
-/** A time limit that starts over with each sign of life. */
+/** A time limit. Disposal stops it. */
 export class Deadline implements Disposable {
 	readonly #clock: DeadlineClock;
 	readonly #owner: DeadlineOwner;
-	#at = Infinity;
+	/* Infinity while it is not running. */
+	#expiry = Infinity;
 
 	constructor(clock: DeadlineClock, owner: DeadlineOwner) {
 		this.#clock = clock;
 		this.#owner = owner;
 	}
 
-	/** Starts over: the limit passes when nothing re-arms it for this long. */
+	/** Starts or restarts the deadline: it expires after this time, unless it is armed or disposed again. */
 	arm(limit: Milliseconds): void {
-		if (this.#at === Infinity) {
+		if (this.#expiry === Infinity) {
 			this.#clock.add(this);
 		}
 
-		this.#at = now() + limit;
+		this.#expiry = now() + limit;
 	}
 
-	/** For the clock only: whether it has passed. */
+	/** Calls the owner if the deadline has expired. Returns whether it has. For {@link DeadlineClock} only. */
 	check(time: Milliseconds): boolean {
-		if (time < this.#at) {
+		if (time < this.#expiry) {
 			return false;
 		}
 
 		this[Symbol.dispose]();
-		this.#owner.expired();
+		try {
+			this.#owner.expired();
+		} catch (reason) {
+			logException(reason);
+		}
+
 		return true;
 	}
 
-	/** Stops; nothing happens any more. */
+	/** Stops the deadline. It may be armed again. */
 	[Symbol.dispose](): void {
-		if (this.#at !== Infinity) {
-			this.#at = Infinity;
+		if (this.#expiry !== Infinity) {
+			this.#expiry = Infinity;
 			this.#clock.remove(this);
 		}
 	}

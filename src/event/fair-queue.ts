@@ -2,28 +2,28 @@
 /* NAME
 /*	fair-queue 3
 /* SUMMARY
-/*	a queue in which those who ask for much wait for themselves
+/*	queue that serves keys in turn
 /* DESCRIPTION
-/*	Items belong to flows. Each flow is served in the order in which
-/*	its items came; flows take turns, one item each. However many
-/*	items one flow has waiting, another waits for one of them only.
+/*	Items with the same key are served in the order of arrival. Keys
+/*	take turns (round robin), one item each: an item waits for at most
+/*	one item of every other key, however many items those keys have.
 /*
-/*	An item of no flow stands for itself, as if it had a flow of its
-/*	own: such items are served in the order in which they came.
+/*	An item without a key takes its turn alone. Such items are served
+/*	in the order of arrival.
 /*
-/*	A flow is known as long as it has items here, and no longer: what
-/*	the queue needs grows with its items and with nothing else. Both
-/*	operations take the same time whatever waits.
+/*	A key is stored only while it has items: memory grows with the
+/*	number of items and nothing else. add() and take() run in constant
+/*	time.
 /* SEE ALSO
 /*	RFC 970, On Packet Switches With Infinite Storage
 /*--*/
 
-/* Items of one flow, and who is next when it has had its turn. */
-interface Flow<Item> {
-	readonly name: string | undefined;
+/* The items of one key, or one item without a key; a linked list of queues in the order of their turns. */
+interface KeyQueue<Item> {
+	readonly key: string | undefined;
 	first: Entry<Item>;
 	last: Entry<Item>;
-	next: Flow<Item> | undefined;
+	next: KeyQueue<Item> | undefined;
 }
 
 interface Entry<Item> {
@@ -31,66 +31,66 @@ interface Entry<Item> {
 	next: Entry<Item> | undefined;
 }
 
-/** A queue whose flows take turns. */
+/** A queue that serves keys in turn. */
 export class FairQueue<Item> {
-	readonly #queues = new Map<string, Flow<Item>>();
-	#first: Flow<Item> | undefined;
-	#last: Flow<Item> | undefined;
+	readonly #queues = new Map<string, KeyQueue<Item>>();
+	#first: KeyQueue<Item> | undefined;
+	/* Only valid while #first is set. */
+	#last: KeyQueue<Item> | undefined;
 	#size = 0;
 
-	/** Items that wait. */
+	/** Number of items. */
 	get size(): number {
 		return this.#size;
 	}
 
-	/** Puts an item behind those of its flow; undefined: of a flow of its own. */
-	add(item: Item, name?: string): void {
+	/** Appends an item to those with the same key. An item without a key shares its turn with no other. */
+	add(item: Item, key?: string): void {
 		this.#size++;
 		const entry: Entry<Item> = {item, next: undefined};
-		const known = name === undefined ? undefined : this.#queues.get(name);
+		const known = key === undefined ? undefined : this.#queues.get(key);
 		if (known !== undefined) {
 			known.last.next = entry;
 			known.last = entry;
 			return;
 		}
 
-		const key: Flow<Item> = {name, first: entry, last: entry, next: undefined};
-		if (name !== undefined) {
-			this.#queues.set(name, key);
+		const queue: KeyQueue<Item> = {key, first: entry, last: entry, next: undefined};
+		if (key !== undefined) {
+			this.#queues.set(key, queue);
 		}
 
-		this.#append(key);
+		this.#append(queue);
 	}
 
-	/** Takes the next item of the flow whose turn it is; undefined when none waits. */
+	/** Removes the next item of the key whose turn it is; undefined when the queue is empty. */
 	take(): Item | undefined {
-		const key = this.#first;
-		if (key === undefined) {
+		const queue = this.#first;
+		if (queue === undefined) {
 			return undefined;
 		}
 
 		this.#size--;
-		this.#first = key.next;
-		key.next = undefined;
-		const {item, next} = key.first;
+		this.#first = queue.next;
+		queue.next = undefined;
+		const {item, next} = queue.first;
 		if (next !== undefined) {
-			key.first = next;
-			this.#append(key);
-		} else if (key.name !== undefined) {
-			this.#queues.delete(key.name);
+			queue.first = next;
+			this.#append(queue);
+		} else if (queue.key !== undefined) {
+			this.#queues.delete(queue.key);
 		}
 
 		return item;
 	}
 
-	/* Where the last flow is gone, what #last says means nothing. */
-	#append(key: Flow<Item>): void {
+	#append(queue: KeyQueue<Item>): void {
 		if (this.#first === undefined || this.#last === undefined) {
-			this.#first = key;
+			this.#first = queue;
 		} else {
-			this.#last.next = key;
+			this.#last.next = queue;
 		}
 
-		this.#last = key;
+		this.#last = queue;
 	}
 }

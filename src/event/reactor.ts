@@ -2,40 +2,42 @@
 /* NAME
 /*	reactor 3
 /* SUMMARY
-/*	readiness of descriptors, data before handshakes
+/*	event loop that serves data before handshakes
 /* DESCRIPTION
 /*	All descriptors are registered with one epoll(7) descriptor, each
-/*	of them once, edge-triggered, for input, output and hang-up; their
-/*	owners remember what they were told until a call would block.
-/*	Local sockets tell of room for output each time that the other
-/*	side has read something, and wake up a process that has no use for
-/*	that: there, who needs room asks for it. The epoll descriptor
-/*	itself is watched by libuv, so that everything runs on the main
-/*	thread of Node.js, between its timers.
+/*	of them once, edge-triggered, for input, output and hang-up. The
+/*	owner remembers readiness until a call would block. Local sockets
+/*	are an exception: they report EPOLLOUT whenever the other side has
+/*	read, and would wake up the process for nothing. There, a session
+/*	that needs to write enables EPOLLOUT. libuv watches the epoll
+/*	descriptor, so that everything runs on the main thread of Node.js,
+/*	between its timers.
 /*
-/*	Work comes in two kinds. Moving a record costs microseconds: it is
-/*	done when the event arrives. A step of a handshake costs the time
-/*	of a thousand records: it waits in a queue, of which one step is
-/*	done at a time, and after each step the events are looked at
-/*	again. So a storm of handshakes delays established sessions by
-/*	one step, not by the storm. Nor does the storm of one remote
-/*	client delay the handshakes of others: tasks of one flow wait for
-/*	each other, and flows take turns.
+/*	There are two kinds of work. Moving a record takes microseconds:
+/*	this is done when the event arrives. A handshake step takes as
+/*	long as a thousand records: it waits in a queue, and after each
+/*	step pending events are served first. Therefore a storm of
+/*	handshakes delays established sessions by one step, not by the
+/*	storm. Nor does a storm from one remote client delay the
+/*	handshakes of others: the tasks of one fairness key wait for each
+/*	other, and keys take turns.
 /*
-/*	A turn of the loop ends after some milliseconds even when there is
-/*	more to do, because timers and the watchdog want their turn too.
+/*	An iteration of the loop ends after some milliseconds even when
+/*	work is left, so that timers and the watchdog run in time.
 /*
-/*	A third kind of work is not ours yet: connections that wait for
-/*	whichever process accepts them. They are left to processes that
-/*	have nothing else to do. When nobody has taken them for a while,
-/*	there is none, and they are taken like any other work: only who is
-/*	here can be served before others.
+/*	New connections are a third kind of work. All processes of a
+/*	service may accept them, and a process with other work leaves them
+/*	to idle processes. When a connection is still waiting after a
+/*	while, no process is idle, and the connection is accepted in
+/*	addition to the other work: only then can its session be
+/*	scheduled fairly.
 /* BUGS
-/*	Node.js does not know of these calls: promises that are settled in
-/*	one of them go on with the next timer or setImmediate().
+/*	Node.js is not aware of these callbacks: a promise that is settled
+/*	in one of them continues with the next timer or setImmediate().
 /* DIAGNOSTICS
-/*	What an owner throws is handed back to that owner: a fault in one
-/*	session does not reach the next.
+/*	An exception in a callback is passed to fault() of the same
+/*	owner: a fault in one session does not reach another. An exception
+/*	in fault() is logged, and the loop continues.
 /* SEE ALSO
 /*	epoll(7), postfix src/util/events.c; fair-queue(3)
 /*--*/
@@ -64,6 +66,7 @@ import {
 	errno,
 	strerror,
 } from '../ffi/libc/libc.ts';
+import {logException} from '../log/log.ts';
 import {now} from './deadline.ts';
 import {FairQueue} from './fair-queue.ts';
 import {Registration, type Registry} from './registration.ts';
@@ -71,19 +74,19 @@ import {Registration, type Registry} from './registration.ts';
 /** The owner of a watched descriptor. */
 export interface Watcher {
 	/**
-	 * The descriptor became readable or writable, or both. End-of-file and errors count as both: the
-	 * next call on the descriptor tells.
+	 * The descriptor became readable or writable, or both. End-of-file and errors are reported as both: the
+	 * next call on the descriptor returns them.
 	 */
 	ready(readable: boolean, writable: boolean): void;
-	/** A call of this owner's threw. */
+	/** ready() has thrown. */
 	fault(reason: unknown): void;
 }
 
-/** Something that has expensive work to do, in steps. */
+/** Expensive work that is done in steps. */
 export interface Task {
-	/** Does one step. To be called again it has to be queued again. */
+	/** Does one step. The task has to be queued again for the next one. */
 	step(): void;
-	/** The step threw. */
+	/** step() has thrown. */
 	fault(reason: unknown): void;
 }
 
@@ -91,50 +94,53 @@ const INPUT = EPOLLIN | EPOLLRDHUP | EPOLLET;
 const READABLE = EPOLLIN | EPOLLRDHUP | EPOLLHUP | EPOLLERR;
 const WRITABLE = EPOLLOUT | EPOLLHUP | EPOLLERR;
 
-/** Events taken from the kernel at once. */
-const BATCH = 256;
-const events = allocate(BATCH * EPOLL_EVENT_SIZE);
-/** The argument of epoll_ctl(2). */
-const change = allocate(16);
+/** Largest number of events per epoll_wait(2). */
+const EVENT_LIMIT = 256;
+const events = allocate(EVENT_LIMIT * EPOLL_EVENT_SIZE);
+/** The event argument of epoll_ctl(2). */
+const registrationEvent = allocate(16);
 
-/** Time after which a turn ends, in milliseconds. */
-const TURN: Milliseconds = 10 as Milliseconds;
+/** Time after which an iteration of the loop ends, in milliseconds. */
+const ITERATION_LIMIT = 10;
 
-/** How long events may wait for tasks that come back soon, in milliseconds: half a step of a handshake. */
-const DELAY = 0.25;
+/** Time that urgent tasks may take before events are served, in milliseconds: half a handshake step. */
+const URGENT_LIMIT = 0.25;
 
 /**
- * How long a busy process leaves connections to others, in milliseconds. It cannot see whether there
- * are any, whether they are busier, or whether master(8) may start more of them.
+ * How long a process with other work leaves connections to other processes, in milliseconds. It cannot see
+ * whether there are any, whether they are busier, or whether master(8) may start more of them.
  */
 const ACCEPT_DELAY = 20;
 
-/** One epoll descriptor and the queue of tasks. */
+/** One epoll descriptor and the queues of tasks. */
 export class Reactor implements Disposable, Registry {
 	readonly #epoll: Owned<Fd>;
 	readonly #watchers: Array<Watcher | undefined> = [];
 	/*
 	 * A descriptor that is closed and opened again while a batch of events is
-	 * being served has the same number: the generation tells them apart.
+	 * being served has the same number: the generation distinguishes the two.
 	 */
 	readonly #generations: number[] = [];
-	/* When it is garbage-collected, polling silently stops: keep it. */
+	/* Referenced, because polling silently stops when the handle is garbage-collected. */
 	readonly #poll: ReturnType<typeof koffi.node.poll>;
-	#soon: Task[] = [];
-	/* Those of them whose turn it is, the next one last, and whether the next task is that of the queue. */
+	#urgent: Task[] = [];
+	/* The urgent tasks of the current round, in reverse order. */
 	#round: Task[] = [];
-	#queueIsNext = false;
+	/* The next task is that of the fair queue, when the round is over. */
+	#tasksAreNext = false;
 	readonly #tasks = new FairQueue<Task>();
-	#continuing: NodeJS.Immediate | undefined;
-	#turning = false;
-	#looked = 0 as Milliseconds;
+	#immediate: NodeJS.Immediate | undefined;
+	#iterating = false;
+	/* When events were last served. */
+	#servedAt = 0 as Milliseconds;
 	#deferred: {readonly fd: Fd; readonly watcher: Watcher} | undefined;
 	#deferredReady = false;
+	/* Since when a connection has been waiting. */
 	#deferredSince: Milliseconds | undefined;
 	#acceptNow = false;
 	#observer: (started: Milliseconds, ended: Milliseconds) => void = () => undefined;
 
-	/** @param close - closes a descriptor. */
+	/** @param close - closes the epoll descriptor. */
 	constructor(close: (fd: Fd) => void) {
 		const epoll = epoll_create1(EPOLL_CLOEXEC);
 		if (epoll < 0) {
@@ -142,87 +148,98 @@ export class Reactor implements Disposable, Registry {
 		}
 
 		this.#epoll = new Owned(epoll as Fd, close);
-		this.#poll = koffi.node.poll(epoll, {readable: true}, () => this.#turn());
+		this.#poll = koffi.node.poll(epoll, {readable: true}, () => this.#iterate());
 	}
 
 	/**
 	 * Watches a connection: edge-triggered, input and output.
 	 *
-	 * @param fd - borrowed until the result is disposed, which has to happen before it is closed.
+	 * @param fd - borrowed. The result has to be disposed before it is closed.
+	 * @throws {Panic} when epoll_ctl(2) fails.
 	 */
 	watch(fd: Fd, watcher: Watcher): Disposable {
 		return this.#add(fd, watcher, INPUT | EPOLLOUT);
 	}
 
 	/**
-	 * Watches a connection: edge-triggered, input only, until its owner asks for room.
+	 * Watches a connection: edge-triggered, input only until {@link Registration.writeInterest} is set.
 	 *
-	 * @param fd - borrowed until the result is disposed, which has to happen before it is closed.
+	 * @param fd - borrowed. The result has to be disposed before it is closed.
+	 * @throws {Panic} when epoll_ctl(2) fails.
 	 */
 	watchInput(fd: Fd, watcher: Watcher): Registration {
 		return this.#add(fd, watcher, INPUT);
 	}
 
-	/** Watches a descriptor for input, level-triggered: told again in each turn while there is some. */
+	/**
+	 * Watches a descriptor for input, level-triggered: input is reported in every iteration until it is read.
+	 *
+	 * @param fd - borrowed. The result has to be disposed before it is closed.
+	 * @throws {Panic} when epoll_ctl(2) fails.
+	 */
 	watchLevelTriggered(fd: Fd, watcher: Watcher): Disposable {
 		return this.#add(fd, watcher, EPOLLIN);
 	}
 
 	/**
-	 * Watches a descriptor for input that others can take too: told when there is nothing else to do, and
-	 * like any other when there has been some for a while. One descriptor at a time.
+	 * Watches a listening socket that is shared with other processes. Input is reported when the process has
+	 * no other work, or after {@link ACCEPT_DELAY}. One descriptor at a time.
+	 *
+	 * @param fd - borrowed. The result has to be disposed before it is closed.
+	 * @throws {Panic} when epoll_ctl(2) fails.
 	 */
 	watchDeferred(fd: Fd, watcher: Watcher): Disposable {
 		if (this.#deferred !== undefined) {
-			throw new Panic('two descriptors that can wait');
+			throw new Panic('two deferred descriptors');
 		}
 
+		const registration = this.#add(fd, watcher, EPOLLIN);
 		this.#deferred = {fd, watcher};
 		const stack = new DisposableStack();
 		stack.defer(() => {
 			this.#deferred = undefined;
 			this.#deferredSince = undefined;
 		});
-		stack.use(this.#add(fd, watcher, EPOLLIN));
+		stack.use(registration);
 		return stack;
 	}
 
-	/** Has somebody told when a turn began and ended. One observer. */
+	/** Sets the function that is called with the start and the end of each iteration. */
 	observe(observer: (started: Milliseconds, ended: Milliseconds) => void): void {
 		this.#observer = observer;
 	}
 
 	/**
-	 * Comes back to a task after the events at hand, before the next step of a handshake: for sessions that
-	 * have more data to move than is fair to others at once, which no event would bring back, and for what
-	 * takes longer than data can wait for. Events are looked at after each.
+	 * Queues a task that runs after pending events and before the next task of {@link queue}. For sessions
+	 * that have used their share and have more data to move (no event would resume them), and for work that
+	 * would delay data if it were done within an event. Events are served between urgent tasks.
 	 */
-	soon(task: Task): void {
-		this.#soon.push(task);
-		if (!this.#turning) {
-			this.#continue();
+	queueUrgent(task: Task): void {
+		this.#urgent.push(task);
+		if (!this.#iterating) {
+			this.#schedule();
 		}
 	}
 
 	/**
-	 * Puts a task at the end of the queue.
+	 * Queues a task.
 	 *
-	 * @param flow - those who share their turn with others of the same name; undefined: with nobody.
+	 * @param key - tasks with the same key share their turn; a task without a key has its turn alone.
 	 */
 	queue(task: Task, key?: string): void {
 		this.#tasks.add(task, key);
-		if (!this.#turning) {
-			this.#continue();
+		if (!this.#iterating) {
+			this.#schedule();
 		}
 	}
 
-	/** Number of tasks that wait. */
+	/** Number of tasks in the queue, without urgent ones. */
 	get backlog(): number {
 		return this.#tasks.size;
 	}
 
 	[Symbol.dispose](): void {
-		clearImmediate(this.#continuing);
+		clearImmediate(this.#immediate);
 		this.#poll.close();
 		this.#epoll[Symbol.dispose]();
 	}
@@ -236,116 +253,116 @@ export class Reactor implements Disposable, Registry {
 	}
 
 	#control(operation: number, fd: Fd, generation: number, interest: number): void {
-		change.view.setUint32(0, interest, true);
-		change.view.setUint32(EPOLL_EVENT_DATA, fd, true);
-		change.view.setUint32(EPOLL_EVENT_DATA + 4, generation, true);
-		if (epoll_ctl(this.#epoll.value, operation, fd, change.address) < 0) {
+		registrationEvent.view.setUint32(0, interest, true);
+		registrationEvent.view.setUint32(EPOLL_EVENT_DATA, fd, true);
+		registrationEvent.view.setUint32(EPOLL_EVENT_DATA + 4, generation, true);
+		if (epoll_ctl(this.#epoll.value, operation, fd, registrationEvent.address) < 0) {
 			throw new Panic(`epoll_ctl: ${strerror(errno())}`);
 		}
 	}
 
-	/** For Watch only. */
+	/** For {@link Registration} only. */
 	change(fd: Fd, generation: number, writable: boolean): void {
 		if (this.#watchers[fd] !== undefined && this.#generations[fd] === generation) {
 			this.#control(EPOLL_CTL_MOD, fd, generation, writable ? INPUT | EPOLLOUT : INPUT);
 		}
 	}
 
-	/** For Watch only. */
+	/** For {@link Registration} only. */
 	remove(fd: Fd, generation: number): void {
 		if (this.#watchers[fd] !== undefined && this.#generations[fd] === generation) {
 			this.#watchers[fd] = undefined;
-			epoll_ctl(this.#epoll.value, EPOLL_CTL_DEL, fd, change.address);
+			epoll_ctl(this.#epoll.value, EPOLL_CTL_DEL, fd, registrationEvent.address);
 		}
 	}
 
-	/* Serves all events, then whatever else there is one by one, with a look at the events after each. */
-	#turn(): void {
+	#iterate(): void {
 		const started = now();
-		this.#turning = true;
+		this.#iterating = true;
 		this.#deferredReady = false;
 		this.#acceptNow = this.#deferredSince !== undefined && started - this.#deferredSince >= ACCEPT_DELAY;
 		const outcome = this.#work(started);
-		this.#turning = false;
-		this.#serveDeferred(started, outcome === 'nothing');
+		this.#iterating = false;
+		this.#serveDeferred(started, outcome === 'idle');
 		if (outcome === 'unfinished') {
-			this.#continue();
+			this.#schedule();
 		}
 
 		this.#observer(started, now());
 	}
 
-	#work(started: Milliseconds): 'unfinished' | 'done' | 'nothing' {
-		let served = this.#serve();
+	/* Serves all events, then tasks one by one, with pending events after each. */
+	#work(started: Milliseconds): 'unfinished' | 'done' | 'idle' {
+		let served = this.#serveEvents();
 		while (this.#hasTasks) {
 			served++;
-			if (now() - started > TURN) {
+			if (now() - started > ITERATION_LIMIT) {
 				return 'unfinished';
 			}
 
-			const task = this.#next();
+			const task = this.#nextTask();
 			if (task === undefined) {
 				continue;
 			}
 
-			/* What one that comes back soon takes, data can wait for; not a step of a handshake, nor many. */
-			const brief = this.#queueIsNext;
-			perform(task);
-			if (!brief || !this.#hasTasks || now() - this.#looked > DELAY) {
-				this.#serve();
+			/* Urgent tasks are short: epoll_wait(2) after each of them would cost more than it gains. */
+			const urgent = this.#tasksAreNext;
+			runTask(task);
+			if (!urgent || !this.#hasTasks || now() - this.#servedAt > URGENT_LIMIT) {
+				this.#serveEvents();
 			}
 		}
 
-		return served === 0 ? 'nothing' : 'done';
+		return served === 0 ? 'idle' : 'done';
 	}
 
 	get #hasTasks(): boolean {
-		return this.#tasks.size > 0 || this.#soon.length > 0 || this.#round.length > 0;
+		return this.#tasks.size > 0 || this.#urgent.length > 0 || this.#round.length > 0;
 	}
 
-	/* All that want to come back soon, then one of the queue, in however many turns. */
-	#next(): Task | undefined {
-		if (this.#round.length === 0 && !this.#queueIsNext) {
-			this.#round = this.#soon.toReversed();
-			this.#soon = [];
-			this.#queueIsNext = true;
+	/* All tasks that are urgent now, then one of the fair queue; this may take several iterations. */
+	#nextTask(): Task | undefined {
+		if (this.#round.length === 0 && !this.#tasksAreNext) {
+			this.#round = this.#urgent.toReversed();
+			this.#urgent = [];
+			this.#tasksAreNext = true;
 		}
 
 		const task = this.#round.pop();
 		if (task === undefined) {
-			this.#queueIsNext = false;
+			this.#tasksAreNext = false;
 			return this.#tasks.take();
 		}
 
 		return task;
 	}
 
-	/* If others have taken it meanwhile, nothing is lost: if not, it will be told again. */
-	#serveDeferred(started: Milliseconds, nothingElse: boolean): void {
+	/* If another process has accepted meanwhile, accept(2) would block. Otherwise the next iteration reports it again. */
+	#serveDeferred(started: Milliseconds, idle: boolean): void {
 		if (this.#deferred === undefined || !this.#deferredReady) {
 			this.#deferredSince = undefined;
 			return;
 		}
 
-		if (nothingElse) {
-			tell(this.#deferred.watcher, true, false);
+		if (idle) {
+			notify(this.#deferred.watcher, true, false);
 		} else {
 			this.#deferredSince ??= started;
 		}
 	}
 
-	/* Tasks are no events of libuv's: somebody has to come back for them. */
-	#continue(): void {
-		this.#continuing ??= setImmediate(() => {
-			this.#continuing = undefined;
-			this.#turn();
+	/* libuv does not know about tasks. */
+	#schedule(): void {
+		this.#immediate ??= setImmediate(() => {
+			this.#immediate = undefined;
+			this.#iterate();
 		});
 	}
 
-	/* Tells how many events there were, besides that of who can wait. */
-	#serve(): number {
-		const count = epoll_wait(this.#epoll.value, events.address, BATCH, 0);
-		this.#looked = now();
+	/* Returns the number of events, without a deferred one that is not served yet. */
+	#serveEvents(): number {
+		const count = epoll_wait(this.#epoll.value, events.address, EVENT_LIMIT, 0);
+		this.#servedAt = now();
 		let served = 0;
 		for (let index = 0; index < count; index++) {
 			const at = index * EPOLL_EVENT_SIZE;
@@ -367,25 +384,34 @@ export class Reactor implements Disposable, Registry {
 
 			served++;
 			const flags = events.view.getUint32(at, true);
-			tell(watcher, (flags & READABLE) !== 0, (flags & WRITABLE) !== 0);
+			notify(watcher, (flags & READABLE) !== 0, (flags & WRITABLE) !== 0);
 		}
 
 		return served;
 	}
 }
 
-function tell(watcher: Watcher, readable: boolean, writable: boolean): void {
+function notify(watcher: Watcher, readable: boolean, writable: boolean): void {
 	try {
 		watcher.ready(readable, writable);
 	} catch (reason) {
-		watcher.fault(reason);
+		reportFault(watcher, reason);
 	}
 }
 
-function perform(task: Task): void {
+function runTask(task: Task): void {
 	try {
 		task.step();
 	} catch (reason) {
-		task.fault(reason);
+		reportFault(task, reason);
+	}
+}
+
+/* An exception that left the loop would end the process, with the sessions of all others. */
+function reportFault(owner: Watcher | Task, reason: unknown): void {
+	try {
+		owner.fault(reason);
+	} catch (second) {
+		logException(second);
 	}
 }

@@ -2,50 +2,54 @@
 /* NAME
 /*	registration 3
 /* SUMMARY
-/*	that a descriptor is watched
+/*	registration of a descriptor with the reactor
 /* DESCRIPTION
-/*	What its owner has in hand. There are two per session: it has
-/*	fields, and no closure.
+/*	The owner of a watched descriptor holds a Registration. Its
+/*	disposal ends the watch. A session has two of them: a Registration
+/*	has fields only, and no closures.
 /* SEE ALSO
 /*	reactor(3)
 /*--*/
 
 import type {Fd} from '../base/units.ts';
 
-/** Who watches. A generation tells a descriptor from one of the same number that was watched before. */
+/**
+ * The part of the reactor that a registration calls. The generation distinguishes a descriptor from an earlier
+ * one with the same number.
+ */
 export interface Registry {
-	/** Tells of room for output from now on, or not any more. What there is already is told, too. */
+	/** Turns EPOLLOUT on or off. When the descriptor is writable already, that is reported, too. */
 	change(fd: Fd, generation: number, writable: boolean): void;
-	/** Watches a descriptor no more, unless it is that of another by now. */
+	/** Ends the watch, unless the generation is outdated. */
 	remove(fd: Fd, generation: number): void;
 }
 
-/** That a descriptor is watched. Disposal ends it. */
+/** A watched descriptor. Disposal ends the watch. */
 export class Registration implements Disposable {
-	readonly #keeper: Registry;
+	readonly #registry: Registry;
 	readonly #fd: Fd;
 	readonly #generation: number;
-	#writable = false;
+	#writeInterest = false;
 
-	constructor(keeper: Registry, fd: Fd, generation: number) {
-		this.#keeper = keeper;
+	constructor(registry: Registry, fd: Fd, generation: number) {
+		this.#registry = registry;
 		this.#fd = fd;
 		this.#generation = generation;
 	}
 
 	/**
-	 * Whether to tell when there is room for output, where that is not always told. Who asks while there is
-	 * some is told so.
+	 * Whether EPOLLOUT is reported, for descriptors that are registered for input only. When the descriptor is
+	 * writable already, it is reported at once.
 	 */
 	set writeInterest(wanted: boolean) {
-		if (this.#writable !== wanted) {
-			this.#writable = wanted;
-			this.#keeper.change(this.#fd, this.#generation, wanted);
+		if (this.#writeInterest !== wanted) {
+			this.#writeInterest = wanted;
+			this.#registry.change(this.#fd, this.#generation, wanted);
 		}
 	}
 
-	/* A second call finds nobody, or another generation. */
+	/* A second call has no effect: the generation is outdated by then. */
 	[Symbol.dispose](): void {
-		this.#keeper.remove(this.#fd, this.#generation);
+		this.#registry.remove(this.#fd, this.#generation);
 	}
 }

@@ -2,17 +2,19 @@
 /* NAME
 /*	stream 3
 /* SUMMARY
-/*	non-blocking calls on a descriptor, and the buffer that all share
+/*	non-blocking socket calls, and the shared buffer
 /* DESCRIPTION
-/*	The program is single-threaded and bytes do not stay: what is read
-/*	is passed on before anything else is read. So one buffer serves
-/*	all sessions. Only what the other side does not take at once is
-/*	copied, by its owner.
+/*	The program is single-threaded, and input is passed on before
+/*	anything else is read. Therefore all sessions share one buffer.
+/*	The caller copies only the bytes that the other side does not
+/*	accept at once.
 /*
-/*	Results are bytes when positive, otherwise one of io-result(3).
+/*	Results are a number of bytes when positive, otherwise a code of
+/*	io-result(3).
 /* SECURITY
-/*	The buffer holds decrypted text of whoever used it last. It never
-/*	leaves the process other than by the call that follows the read.
+/*	The buffer holds decrypted text of the session that used it last.
+/*	Only the bytes that the preceding read has returned may leave the
+/*	process.
 /* SEE ALSO
 /*	postfix src/util/nbbio.c
 /*--*/
@@ -46,10 +48,10 @@ import {receiveDescriptors} from '../ffi/libc/scm-rights.ts';
 
 /** Capacity of the shared buffer, in bytes: four full TLS records. */
 export const BUFFER_SIZE = 65_536;
-/** The shared buffer. */
+/** The shared buffer, in C memory: its contents are valid until the next call that reads. */
 export const buffer: {readonly address: Address; readonly bytes: Uint8Array} = allocate(BUFFER_SIZE);
 
-/** Takes over a descriptor: whoever holds the result closes it. */
+/** Takes ownership of a descriptor. */
 export function ownFd(fd: Fd): Owned<Fd> {
 	return new Owned(fd, close);
 }
@@ -57,7 +59,7 @@ export function ownFd(fd: Fd): Owned<Fd> {
 /**
  * Reads into the shared buffer.
  *
- * @returns bytes, {@link WANT_READ}, {@link END} or {@link FAILED}.
+ * @returns number of bytes, {@link WANT_READ}, {@link END} or {@link FAILED}.
  */
 export function readStream(fd: Fd): number {
 	const count = read(fd, buffer.address, BUFFER_SIZE);
@@ -69,10 +71,10 @@ export function readStream(fd: Fd): number {
 }
 
 /**
- * Writes.
+ * Writes to a socket.
  *
- * @param from - the shared buffer's address, or bytes of the caller's.
- * @returns bytes, {@link WANT_WRITE} or {@link FAILED}.
+ * @param from - an address in the shared buffer, or other bytes.
+ * @returns number of bytes, {@link WANT_WRITE} or {@link FAILED}.
  */
 export function writeStream(fd: Fd, from: Address | Uint8Array, size: number): number {
 	const count = send(fd, from, size, MSG_NOSIGNAL);
@@ -84,17 +86,17 @@ function failure(wouldBlock: number): number {
 	return code === EAGAIN || code === EINTR ? wouldBlock : FAILED;
 }
 
-/** What came when a descriptor was expected. */
+/** Result of receiving a descriptor. */
 export type ReceivedDescriptor =
 	| {readonly kind: 'descriptor'; readonly fd: Owned<Fd>}
 	| {readonly kind: 'none'; readonly why: string}
 	| {readonly kind: 'want-read'};
 
 /**
- * Receives the descriptor that a client passes, with the one byte that carries it.
+ * Receives the descriptor that a client passes, together with one byte of data.
  *
- * @returns the descriptor, close-on-exec and non-blocking, owned by the caller. Where it was not
- * exactly one, all are closed and `why` says what came.
+ * @returns the descriptor, close-on-exec and non-blocking, owned by the caller. When the message does not
+ * carry exactly one descriptor, all of them are closed, and `why` describes the message.
  */
 export function receiveDescriptor(from: Fd): ReceivedDescriptor {
 	const {result, truncated, descriptors} = receiveDescriptors(from);
@@ -122,14 +124,14 @@ export function receiveDescriptor(from: Fd): ReceivedDescriptor {
 		return {kind: 'none', why: 'Connection closed by client'};
 	}
 
-	/* Where this process can have no more of them the kernel drops what was sent, and says so in a flag. */
+	/* When the process has no free descriptor, the kernel drops the sent one and sets MSG_CTRUNC. */
 	return {kind: 'none', why: truncated ? strerror(errorNumber('EMFILE')) : 'data without a descriptor'};
 }
 
 /**
  * Connects to a unix socket.
  *
- * @returns the connection, non-blocking and close-on-exec, owned by the caller; or why there is none.
+ * @returns the connection, non-blocking and close-on-exec, owned by the caller; or the reason of the failure.
  */
 export function connectUnix(path: string): Owned<Fd> | string {
 	const address = unixAddress(path);
@@ -143,7 +145,7 @@ export function connectUnix(path: string): Owned<Fd> | string {
 	}
 
 	const owned = ownFd(fd as Fd);
-	/* This either succeeds or fails at once; where the server is behind with accepting, it fails. */
+	/* Never in progress: it succeeds, or fails at once, with EAGAIN when the backlog of the server is full. */
 	if (connect(owned.value, address, address.length) !== 0) {
 		const code = errno();
 		owned[Symbol.dispose]();
@@ -153,13 +155,13 @@ export function connectUnix(path: string): Owned<Fd> | string {
 	return owned;
 }
 
-/** Result of accepting: a connection, nobody there, or the error number. */
+/** Result of accepting: a connection, no connection to accept, or an error number. */
 export type AcceptResult =
 	| {readonly kind: 'connection'; readonly fd: Owned<Fd>}
-	| {readonly kind: 'nobody'}
+	| {readonly kind: 'none'}
 	| {readonly kind: 'error'; readonly code: number};
 
-/* What a listening socket may say although it is in order. Source: postfix src/util/sane_accept.c. */
+/* Errors of accept(2) that do not concern the listening socket. Source: postfix src/util/sane_accept.c. */
 const acceptAgain: ReadonlySet<number> = new Set(
 	[
 		'EAGAIN',
@@ -185,5 +187,5 @@ export function acceptConnection(listener: Fd): AcceptResult {
 	}
 
 	const code = errno();
-	return acceptAgain.has(code) ? {kind: 'nobody'} : {kind: 'error', code};
+	return acceptAgain.has(code) ? {kind: 'none'} : {kind: 'error', code};
 }

@@ -4,9 +4,9 @@
 /* SUMMARY
 /*	syslog facilities by name
 /* DESCRIPTION
-/*	The names are those of syslog_facility in main.cf that Linux has;
-/*	the numbers are those of <syslog.h>, ready to be added to a
-/*	severity.
+/*	The names are those of the main.cf parameter syslog_facility that
+/*	Linux supports. The numbers are those of <syslog.h>, shifted so
+/*	that a severity can be added.
 /* SEE ALSO
 /*	postfix src/util/msg_syslog.c
 /*--*/
@@ -14,9 +14,9 @@
 import {ConfigurationError} from '../base/errors.ts';
 
 /**
- * The number of a syslog facility, for example 16 (2 << 3) for `mail`.
+ * Returns the number of a syslog facility, for example 16 (2 << 3) for `mail`.
  *
- * @param configDirectory - directory of main.cf, for the message.
+ * @param configDirectory - directory of main.cf, for the error message.
  * @throws {ConfigurationError} for an unknown name.
  */
 export function facilityNumber(name: string, configDirectory: string): number {

@@ -4,30 +4,32 @@
 /* SUMMARY
 /*	log records as JSON
 /* DESCRIPTION
-/*	pino makes a record of what is logged: level, time, process id,
-/*	name and text. It is loaded where somebody wants records, and not
-/*	otherwise: clients wait while a process starts.
+/*	pino formats each record: level, time, process id, name and text.
+/*	A record has at most PIPE_BUF bytes, so that a named pipe can
+/*	accept it: a text that is too long in JSON, because of the quotes
+/*	and backslashes that it contains, is shortened.
+/*
+/*	This module is loaded only for a service with a JSON log. Loading
+/*	pino takes time, and clients wait while a process starts.
 /* SEE ALSO
 /*	log(3), json-file(3)
 /*--*/
 
 import {pino, stdTimeFunctions} from 'pino';
+import {type JsonLog, PIPE_BUF} from './json-file.ts';
 import type {Level} from './log.ts';
 
-/* In the order of pino, whose own names and numbers these are not. */
+/* In ascending order of severity. pino has other names and numbers. */
 const numbers: Readonly<Record<Level, number>> = {info: 30, warning: 40, error: 50, fatal: 60, panic: 70};
 
 /**
- * Makes records.
+ * Makes a record listener of {@link addRecordListener} that formats records.
  *
- * @param name - of this program, as in the other log.
- * @param to - takes a record, with the end of its line.
- * @returns what takes a level and a clean text.
+ * @param name - PREFIX/PROCESS, as in the Postfix log.
+ * @param log - takes each record.
  */
-export function jsonRecords(
-	name: string,
-	to: (record: string) => void,
-): (level: Level, text: string) => void {
+export function jsonRecords(name: string, log: JsonLog): (level: Level, text: string) => void {
+	let record = '';
 	const logger = pino(
 		{
 			base: {pid: process.pid, name},
@@ -37,7 +39,20 @@ export function jsonRecords(
 			customLevels: {...numbers},
 			useOnlyCustomLevels: true,
 		},
-		{write: to},
+		{
+			write(line: string) {
+				record = line;
+			},
+		},
 	);
-	return (level, text) => logger[level](text);
+	return (level, text) => {
+		logger[level](text);
+		const excess = Buffer.byteLength(record) - PIPE_BUF;
+		if (excess > 0) {
+			/* Each UTF-16 unit takes at least one byte, except the second half of a surrogate pair. */
+			logger[level](text.slice(0, -excess).replace(/[\uD800-\uDBFF]$/, ''));
+		}
+
+		log(record);
+	};
 }

@@ -2,35 +2,37 @@
 /* NAME
 /*	log 3
 /* SUMMARY
-/*	message functions by Postfix level, to syslog or postlogd
+/*	logging functions, one per Postfix level
 /* DESCRIPTION
-/*	Where records go and how they look is the business of Postfix. The
-/*	tag is PREFIX/PROCESS[PID], the label (`warning: ` and so on) is
-/*	part of the text, control characters become question marks, and no
-/*	text is longer than 2000 bytes. Who wants more of a record than
-/*	that gets it beside: see json-record(3).
+/*	Records have the format of Postfix. The tag is PREFIX/PROCESS[PID],
+/*	the label (`warning: ` and so on) is part of the text, control
+/*	characters are replaced with question marks, and a text has at
+/*	most 2000 bytes. Structured records go to a second destination:
+/*	see json-record(3).
 /*
-/*	Before main.cf is read the environment decides between syslog and
-/*	postlogd, afterwards maillog_file does: call openLog() again. The
-/*	socket has to be open before chroot(2).
+/*	The log belongs to the process, therefore its transport is module
+/*	state. Before main.cf is read the environment selects the
+/*	transport, afterwards maillog_file does: openLog() is called twice.
+/*	The transport has to be opened before chroot(2).
 /*
-/*	fatal() and panic() end the process after one second: a brake for
-/*	programs that master(8) restarts. What has to happen first, the
-/*	program announces with onExit().
+/*	fatal() and panic() end the process after one second, so that
+/*	master(8) does not restart a failing program too often. onExit()
+/*	sets a function that they call before the process ends.
 /* DIAGNOSTICS
-/*	There is nobody to tell about a record that cannot be sent: it is
-/*	lost, as with the C program.
+/*	A record that cannot be sent is lost, as with stock.
 /* SEE ALSO
 /*	postfix src/util/msg.c, src/util/msg_logger.c,
 /*	src/global/maillog_client.c
 /*--*/
 
-/** Sends one finished record; `severity` is a severity of syslog(3). */
+import {stackText} from '../base/text.ts';
+
+/** A log destination. It sends one record; `severity` is that of syslog(3). */
 export interface LogTransport {
 	send(severity: number, label: string, text: string): void;
 }
 
-/** Levels of msg(3), with the severity of syslog(3) and the label of each. */
+/** Levels of msg(3): severity of syslog(3) and label. */
 const levels = {
 	info: {severity: 6, label: ''},
 	warning: {severity: 4, label: 'warning: '},
@@ -39,71 +41,76 @@ const levels = {
 	panic: {severity: 2, label: 'panic: '},
 } as const;
 
-/** Name of a level. */
+/** Name of a log level. */
 export type Level = keyof typeof levels;
 
-/** Bytes of text in one record. Source: postfix src/util/msg_logger.c. */
+/** Largest number of bytes in the text of a record. Source: postfix src/util/msg_logger.c. */
 const TEXT_LIMIT = 2000;
 
 let transport: LogTransport | undefined;
-let also: ((level: Level, text: string) => void) | undefined;
+let recordListener: ((level: Level, text: string) => void) | undefined;
 let utf8 = true;
 let verbosity = 0;
 
-/** Directs all further records to a transport. */
-export function openLog(to: LogTransport): void {
-	transport = to;
+/** Sends all further records to a transport, instead of the previous one. */
+export function openLog(newTransport: LogTransport): void {
+	transport = newTransport;
 }
 
-/** Has all further records go somewhere else, too. */
-export function addRecordListener(to: (level: Level, text: string) => void): void {
-	also = to;
+/** Passes all further records to a listener as well. One listener. */
+export function addRecordListener(listener: (level: Level, text: string) => void): void {
+	recordListener = listener;
 }
 
-function put(level: Level, text: string): void {
+function write(level: Level, text: string): void {
 	const clean = cleanText(text);
 	const {severity, label} = levels[level];
 	transport?.send(severity, label, clean);
-	also?.(level, clean);
+	recordListener?.(level, clean);
 }
 
-/** Whether text that is not ASCII can be printed. Source: util_utf8_enable, postfix src/util/printable.c. */
+/** Sets whether non-ASCII text is logged as UTF-8. Source: util_utf8_enable, postfix src/util/printable.c. */
 export function allowUtf8(enable: boolean): void {
 	utf8 = enable;
 }
 
-/** How much to say about what we do: the number of -v options. */
+/** Sets the number of -v options. */
 export function setVerbosity(level: number): void {
 	verbosity = level;
 }
 
-/** Logs what helps to find out what happens, when that is wanted. Costs nothing otherwise. Source: msg_verbose. */
+/** Logs debugging information with -v. Without -v, `text` is not called. Source: msg_verbose. */
 export function verbose(text: () => string): void {
 	if (verbosity > 0) {
 		info(text());
 	}
 }
 
-/** Logs what an administrator wants to know. Source: msg_info(), postfix src/util/msg.c. */
+/** Logs an event. Source: msg_info(), postfix src/util/msg.c. */
 export function info(text: string): void {
-	put('info', text);
+	write('info', text);
 }
 
-/** Logs what went wrong without stopping anybody. Source: msg_warn(). */
+/** Logs a problem. Source: msg_warn(). */
 export function warning(text: string): void {
-	put('warning', text);
+	write('warning', text);
 }
 
-/** Logs what went wrong, and has to be looked at. Source: msg_error(). */
+/** Logs a problem that an administrator has to fix. Source: msg_error(). */
 export function error(text: string): void {
-	put('error', text);
+	write('error', text);
 }
 
-/** Runs something, and tells what it would have logged as a warning, or more. Nothing is logged meanwhile. */
+/** Logs an exception that no handler is responsible for. The process continues. */
+export function logException(reason: unknown): void {
+	error(`unexpected exception: ${stackText(reason)}`);
+}
+
+/** Runs a function and collects its records of level warning or higher, instead of logging them. */
 export function captureWarnings<T>(run: () => T): {readonly result: T; readonly warnings: readonly string[]} {
 	const warnings: string[] = [];
-	const before = {transport, also};
-	also = undefined;
+	const saved = {transport, recordListener};
+	recordListener = undefined;
 	transport = {
 		send(severity, _label, text) {
 			if (severity < levels.info.severity) {
@@ -114,40 +121,40 @@ export function captureWarnings<T>(run: () => T): {readonly result: T; readonly 
 	try {
 		return {result: run(), warnings};
 	} finally {
-		({transport, also} = before);
+		({transport, recordListener} = saved);
 	}
 }
 
-let beforeExit: (status: number) => void = () => undefined;
+let exitListener: (status: number) => void = () => undefined;
 
-/** Sets what has to be done before fatal() or panic() end the process. */
-export function onExit(run: (status: number) => void): void {
-	beforeExit = run;
+/** Sets the function that fatal() and panic() call before they end the process. */
+export function onExit(listener: (status: number) => void): void {
+	exitListener = listener;
 }
 
-/** Logs why this process cannot serve, waits one second and ends it. Source: msg_fatal(). */
+/** Logs why the process cannot serve, waits one second and ends the process. Source: msg_fatal(). */
 export function fatal(text: string): never {
-	put('fatal', text);
-	return leave();
+	write('fatal', text);
+	return exit();
 }
 
-/** Logs a mistake of our own, waits one second and ends the process. Source: msg_panic(). */
+/** Logs an internal error, waits one second and ends the process. Source: msg_panic(). */
 export function panic(text: string): never {
-	put('panic', text);
-	return leave();
+	write('panic', text);
+	return exit();
 }
 
-function leave(): never {
+function exit(): never {
 	Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 1000);
-	beforeExit(1);
+	exitListener(1);
 	process.exit(1);
 }
 
 /**
- * Makes a text fit for a log: no control characters, valid UTF-8, at most 2000 bytes.
+ * Makes a text printable: no control characters, valid UTF-8, at most 2000 bytes.
  *
- * Text from the wire holds one byte per character; where such a text has bytes above 127 it is taken
- * as UTF-8. Source: printable(), postfix src/util/printable.c.
+ * Text from the network has one byte per character; bytes above 127 are decoded as UTF-8. Source: printable(),
+ * postfix src/util/printable.c.
  */
 export function cleanText(text: string): string {
 	if (isPlain(text) && text.length <= TEXT_LIMIT) {
@@ -165,14 +172,14 @@ export function cleanText(text: string): string {
 		return clean;
 	}
 
-	/* A character that is cut in two becomes a replacement character: drop it. */
+	/* A truncated character is decoded as a replacement character. */
 	return Buffer.from(clean)
 		.subarray(0, TEXT_LIMIT)
 		.toString()
 		.replace(/\uFFFD$/, '');
 }
 
-/* Nearly every text. */
+/* True for nearly every text: no copy is made of those. */
 function isPlain(text: string): boolean {
 	for (let index = 0; index < text.length; index++) {
 		const code = text.charCodeAt(index);

@@ -2,11 +2,11 @@
 /* NAME
 /*	open-log 3
 /* SUMMARY
-/*	opens the log where the environment or main.cf says
+/*	opens the log according to the environment or main.cf
 /* DESCRIPTION
-/*	master(8) tells its children in the environment where to log until
-/*	they have read main.cf. Then the parameters of main.cf apply, and
-/*	the service arguments of this program.
+/*	Until main.cf has been read, environment variables that master(8)
+/*	sets select the log. Then the parameters of main.cf apply, and the
+/*	service argument json_log.
 /* DIAGNOSTICS
 /*	ConfigurationError: maillog_file is not below one of
 /*	maillog_file_prefixes, or the facility is unknown.
@@ -24,7 +24,7 @@ import {postlogTransport, syslogTransport, withStderr} from './transport.ts';
 /** Facility of records that are logged before main.cf is read. Source: LOG_MAIL, syslog(3). */
 const LOG_MAIL = 2 << 3;
 
-/** Opens the log with what master(8) has put into the environment. */
+/** Opens the log that the environment variables of master(8) select. */
 export function openLogFromEnvironment(environment: NodeJS.ProcessEnv, processName: string): void {
 	const tag = `${environment['MAIL_LOGTAG'] ?? 'postfix'}/${processName}`;
 	const postlog = environment['POSTLOG_SERVICE'] ?? '';
@@ -35,7 +35,7 @@ export function openLogFromEnvironment(environment: NodeJS.ProcessEnv, processNa
 	);
 }
 
-/** Where and how to log. Names are those of the parameters in main.cf. */
+/** Log settings. Names with underscores are those of parameters in main.cf. */
 export interface LogSettings {
 	readonly syslog_name: string;
 	readonly syslog_facility: string;
@@ -46,21 +46,21 @@ export interface LogSettings {
 	readonly myhostname: string;
 	/** Whether UTF-8 is logged as it is: smtputf8_enable, if Postfix is built with it. */
 	readonly utf8: boolean;
-	/** For messages about syslog_facility. */
+	/** Directory of main.cf, for error messages. */
 	readonly configDirectory: string;
 	readonly processName: string;
 	/** Number of -v options. */
 	readonly verbosity: number;
-	/** Log to standard error as well. */
+	/** Whether to log to standard error as well. */
 	readonly stderr: boolean;
-	/** The service argument json_log; undefined without. */
+	/** The service argument json_log, a path; undefined when it is not set. */
 	readonly jsonLog: string | undefined;
 }
 
 /**
  * Opens the log with the settings of main.cf and master.cf.
  *
- * @throws {ConfigurationError} for settings that stock refuses, too.
+ * @throws {ConfigurationError} for settings that stock refuses as well.
  */
 export async function openConfiguredLog(settings: LogSettings): Promise<void> {
 	const tag = `${settings.syslog_name}/${settings.processName}`;
@@ -70,7 +70,7 @@ export async function openConfiguredLog(settings: LogSettings): Promise<void> {
 	setVerbosity(settings.verbosity);
 	const json = settings.jsonLog === undefined ? undefined : openJsonLog(settings.jsonLog);
 	if (json !== undefined) {
-		/* Loaded on demand: few services have a JSON log, and clients wait while a process starts. */
+		/* Few services have a JSON log, and clients wait while a process starts. */
 		const {jsonRecords} = await import('./json-record.ts');
 		addRecordListener(jsonRecords(tag, json));
 	}

@@ -4,30 +4,36 @@
 /* SUMMARY
 /*	event-driven server under master(8)
 /* DESCRIPTION
-/*	Accepts connections on the descriptor that master(8) listens on
-/*	too, tells it when this process is taken and available, and ends
-/*	the process when master(8) or the limits say so.
+/*	Accepts connections on the socket that is shared with master(8),
+/*	reports to master(8) whether the process is taken or available, and
+/*	ends the process when master(8) or the limits require it.
 /*
-/*	The process is taken while it is busy, or cannot accept. When all
-/*	processes are taken and somebody waits, master(8) starts another,
-/*	up to the process limit. A process that is taken accepts
-/*	nevertheless, but leaves who waits to others for a while: whether
-/*	there are any it cannot see.
+/*	The process is taken while it is busy or cannot accept. When all
+/*	processes are taken and a connection waits, master(8) starts
+/*	another process, up to the process limit. A taken process still
+/*	accepts, but leaves connections to other processes for a while: it
+/*	cannot see whether there are any.
 /*
-/*	End-of-file on the status channel: master(8) is gone, or has
-/*	reloaded its configuration. The process accepts nothing more,
-/*	lets go of the supervisor, which ends at once so that a successor
-/*	can start, serves its sessions to their end, and exits.
+/*	End-of-file on the status channel means that master(8) has ended,
+/*	or has been reloaded. The process then drains: it stops accepting,
+/*	closes the pipes to the supervisor, which ends at once so that a
+/*	successor can be started, serves its sessions to their end, and
+/*	exits.
 /*
-/*	The same happens when the supervisor is gone. When it was told to
-/*	terminate, the process ends at once with all its sessions, unless
-/*	that came with the end of the status channel: then the service was
-/*	removed, and what it has begun it may finish.
+/*	The process also drains when the supervisor has ended. When the
+/*	supervisor was told to terminate, the process exits at once with
+/*	all its sessions, unless the status channel has reached
+/*	end-of-file, too: then the service was removed, and the process
+/*	drains.
+/* DIAGNOSTICS
+/*	Panic: an exception in the server itself. Exceptions in a session
+/*	do not reach the server.
 /* SEE ALSO
 /*	postfix src/master/event_server.c, src/master/master_proto.h
 /*--*/
 
 import type {Owned} from '../base/owned.ts';
+import {stackText} from '../base/text.ts';
 import {type Fd, type Seconds, toMilliseconds} from '../base/units.ts';
 import {type Deadline, type DeadlineClock, now} from '../event/deadline.ts';
 import type {Reactor} from '../event/reactor.ts';
@@ -46,31 +52,31 @@ import {
 } from './parent-process.ts';
 import {StatusChannel} from './status.ts';
 
-/** Longest life of a process. Source: postfix src/master/event_server.c. */
+/** Largest default of the retirement time, in seconds. Source: postfix src/master/event_server.c. */
 const RETIREMENT_LIMIT = 18_000;
 
 /**
- * Idle time of a process with all the sessions that it may have, in seconds. Stock's ends at once, and
- * another costs it little. One of ours costs as much as some hundreds of handshakes, until V8 has
- * compiled what is used often: those who come in bursts should find the same one.
+ * Idle time of a process that has reached max_use, in seconds. A stock process ends at once, because the next
+ * one costs little. A process of this program costs as much as some hundreds of handshakes, until V8 has
+ * compiled hot code: a burst of connections should be served by the same process.
  */
-const USED_UP_IDLE = 5;
+const USED_UP_IDLE_LIMIT = 5;
 
 /** Limits of a process. */
 export interface ServerLimits {
-	/** Time without a session after which it ends. */
+	/** Time without a session after which the process ends. */
 	readonly maxIdle: Seconds;
-	/** Sessions after which it ends as soon as it has had none for a moment. */
+	/** Number of sessions after which the process ends when it is idle for a short time. */
 	readonly maxUse: number;
-	/** Time after which it takes no more; undefined: as the other two say. */
+	/** Time after which the process drains; undefined: calculated from the other limits. */
 	readonly retirement: Seconds | undefined;
 }
 
-/** What the process is there for. */
-export interface ServerWork {
-	/** Gets each connection, non-blocking; becomes its owner, and must call ended() when it is through with it. */
+/** Serves the connections of an event server. */
+export interface ConnectionHandler {
+	/** Serves a connection, non-blocking, moved in. Must not throw. Must call {@link EventServer.ended} at the end. */
 	serve(connection: Owned<Fd>): void;
-	/** Does what is left to do for others when a process that drains has no session any more; must call `done` soon. */
+	/** Completes pending work when a draining process has no more sessions. Must call `done` soon. */
 	finish(done: () => void): void;
 }
 
@@ -79,40 +85,41 @@ export class EventServer {
 	readonly #reactor: Reactor;
 	readonly #parentProcess: ParentProcess;
 	readonly #limits: ServerLimits;
-	readonly #work: ServerWork;
+	readonly #handler: ConnectionHandler;
 	readonly #idle: Deadline;
 	readonly #retire: Deadline;
 	readonly #status: StatusChannel;
 	readonly #load: Load;
-	readonly #listening = new DisposableStack();
-	#listens = true;
+	/* Everything that is released when the process drains. */
+	readonly #resources = new DisposableStack();
+	#draining = false;
 	#listener: Listener | undefined;
 	#full = false;
 	#sessions = 0;
 	#served = 0;
 
-	/** Starts to accept. */
+	/** Starts to accept. The descriptors of master(8) and the supervisor are moved in. */
 	constructor(
 		reactor: Reactor,
 		clock: DeadlineClock,
 		parentProcess: ParentProcess,
 		limits: ServerLimits,
-		work: ServerWork,
+		handler: ConnectionHandler,
 	) {
 		this.#reactor = reactor;
 		this.#parentProcess = parentProcess;
 		this.#limits = limits;
-		this.#work = work;
-		this.#idle = clock.deadline(() => this.#leave());
-		this.#retire = clock.deadline(() => this.drain());
+		this.#handler = handler;
+		this.#idle = clock.deadline(() => panicOnFault(() => this.#exit()));
+		this.#retire = clock.deadline(() => panicOnFault(() => this.drain()));
 		this.#status = new StatusChannel(MASTER_STATUS_FD, parentProcess);
-		this.#load = new Load(now, () => this.#tell());
+		this.#load = new Load(now, () => this.#notifyMaster());
 		this.#listen();
 		this.#idle.arm(toMilliseconds(limits.maxIdle));
-		this.#retire.arm(toMilliseconds(retirement(limits)));
+		this.#retire.arm(toMilliseconds(retirementTime(limits)));
 	}
 
-	/** A session has ended. */
+	/** A session has ended. Must be called once for each connection. */
 	ended(): void {
 		this.#sessions--;
 		this.#served++;
@@ -121,123 +128,132 @@ export class EventServer {
 			return;
 		}
 
-		if (!this.#listens) {
-			/* Not from within the session that ends. */
+		if (this.#draining) {
+			/* Not from within the session, which is still being closed. */
 			setImmediate(() => {
 				if (this.#sessions === 0) {
-					this.#leave();
+					this.#exit();
 				}
 			});
 			return;
 		}
 
 		const usedUp = this.#served >= this.#limits.maxUse;
-		const idle = usedUp ? Math.min(this.#limits.maxIdle, USED_UP_IDLE) : this.#limits.maxIdle;
+		const idle = usedUp ? Math.min(this.#limits.maxIdle, USED_UP_IDLE_LIMIT) : this.#limits.maxIdle;
 		this.#idle.arm(toMilliseconds(idle as Seconds));
 	}
 
-	/** Accepts nothing more, and ends the process with its last session. */
+	/** Stops accepting, and ends the process with its last session. */
 	drain(): void {
-		if (!this.#listens) {
+		if (this.#draining) {
 			return;
 		}
 
-		this.#listens = false;
-		this.#listening.dispose();
+		this.#draining = true;
+		this.#resources.dispose();
 		if (this.#sessions === 0) {
-			this.#leave();
+			this.#exit();
 		}
 	}
 
 	/**
-	 * Files that were read before the jail have changed: if they are good, the supervisor ends, and with
-	 * that we drain.
+	 * Files that were read before the jail have changed: the supervisor checks them. If they are usable, the
+	 * supervisor ends, and the process drains.
 	 */
-	renew(files: readonly string[]): void {
-		if (this.#listens) {
+	filesChanged(files: readonly string[]): void {
+		if (!this.#draining) {
 			notifySupervisor(this.#parentProcess, 'check', JSON.stringify(files));
 		}
 	}
 
-	/* What is released first is acquired last: first stop watching, then close. */
+	/* Resources are released in reverse order: a descriptor is closed after its watch has ended. */
 	#listen(): void {
 		if (this.#parentProcess.supervisor !== undefined) {
-			this.#listenTo(this.#parentProcess.supervisor);
+			this.#watchSupervisor(this.#parentProcess.supervisor);
 		}
 
-		this.#listening.use(ownFd(MASTER_STATUS_FD));
+		this.#resources.use(ownFd(MASTER_STATUS_FD));
 		const statusReady = (): void => {
 			if (this.#status.ended()) {
 				this.drain();
 			}
 		};
-		this.#listening.use(this.#reactor.watchLevelTriggered(MASTER_STATUS_FD, {ready: statusReady, fault}));
-		this.#listening.use(ownFd(MASTER_LISTEN_FD));
-		this.#listener = this.#listening.use(
+		this.#resources.use(this.#reactor.watchLevelTriggered(MASTER_STATUS_FD, {ready: statusReady, fault}));
+		this.#resources.use(ownFd(MASTER_LISTEN_FD));
+		this.#listener = this.#resources.use(
 			new Listener(this.#reactor, MASTER_LISTEN_FD, {
 				accepted: connection => this.#accepted(connection),
 				hasSessions: () => this.#sessions > 0,
-				filled: full => {
+				fullChanged: full => {
 					this.#full = full;
-					this.#tell();
+					this.#notifyMaster();
 				},
 				fault,
 			}),
 		);
-		this.#listening.use(this.#load);
-		this.#listening.defer(() => this.#reactor.observe(() => undefined));
+		this.#resources.use(this.#load);
+		this.#resources.defer(() => this.#reactor.observe(() => undefined));
 		this.#reactor.observe((started, ended) => this.#load.worked(started, ended));
 	}
 
-	#listenTo({toSupervisor: words, fromSupervisor: orders}: SupervisorPipes): void {
-		this.#listening.use(ownFd(words));
-		this.#listening.defer(() => {
+	#watchSupervisor({toSupervisor, fromSupervisor}: SupervisorPipes): void {
+		this.#resources.use(ownFd(toSupervisor));
+		this.#resources.defer(() => {
 			notifyExit(this.#parentProcess, 0);
-			/* Soon the number may be that of a session's descriptor: no more words to it. */
+			/* The pipe is closed, and its number may soon be that of a session's descriptor. */
 			log.onExit(() => undefined);
 		});
-		this.#listening.use(ownFd(orders));
-		const heard = (): void => {
-			/* There is only one: to terminate. */
-			if (read(orders, new Uint8Array(128), 128) > 0 && !this.#status.ended()) {
+		this.#resources.use(ownFd(fromSupervisor));
+		const ready = (): void => {
+			/* Any input is the command to terminate. */
+			if (read(fromSupervisor, new Uint8Array(128), 128) > 0 && !this.#status.ended()) {
 				process.exit(0);
 			}
 
 			this.drain();
 		};
-		this.#listening.use(this.#reactor.watchLevelTriggered(orders, {ready: heard, fault}));
+		this.#resources.use(this.#reactor.watchLevelTriggered(fromSupervisor, {ready, fault}));
 	}
 
-	#tell(): void {
-		this.#status.tell(this.#load.busy || this.#full);
+	#notifyMaster(): void {
+		this.#status.notify(this.#load.busy || this.#full);
 	}
 
 	#accepted(connection: Owned<Fd>): void {
 		this.#sessions++;
 		this.#idle[Symbol.dispose]();
-		this.#status.works();
-		this.#work.serve(connection);
+		this.#status.accepted();
+		this.#handler.serve(connection);
 	}
 
-	#leave(): void {
-		if (!this.#listens) {
-			/* Master and supervisor are gone, nobody waits for us. */
-			this.#work.finish(() => process.exit(0));
+	#exit(): void {
+		if (this.#draining) {
+			/* The pipes to master and supervisor are closed: no exit status is sent. */
+			this.#handler.finish(() => process.exit(0));
 			return;
 		}
 
-		/* Nothing has happened for so long that nothing can be left to do. */
+		/* After the idle time no work can be pending. */
 		notifyExit(this.#parentProcess, 0);
 		process.exit(0);
 	}
 }
 
 /* Source: postfix src/master/event_server.c. */
-function retirement({maxIdle, maxUse, retirement: set}: ServerLimits): Seconds {
-	return set ?? (Math.min(maxIdle * maxUse, RETIREMENT_LIMIT) as Seconds);
+function retirementTime({maxIdle, maxUse, retirement}: ServerLimits): Seconds {
+	return retirement ?? (Math.min(maxIdle * maxUse, RETIREMENT_LIMIT) as Seconds);
 }
 
-/* Nothing that the server does itself may fail. */
+/* A deadline logs exceptions, and the process would never end. */
+function panicOnFault(run: () => void): void {
+	try {
+		run();
+	} catch (reason) {
+		fault(reason);
+	}
+}
+
+/* After an exception in the server itself its state is unknown. master(8) starts another process. */
 function fault(reason: unknown): never {
-	return log.panic(reason instanceof Error ? (reason.stack ?? reason.message) : String(reason));
+	return log.panic(stackText(reason));
 }

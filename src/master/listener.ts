@@ -2,62 +2,64 @@
 /* NAME
 /*	listener 3
 /* SUMMARY
-/*	accepts connections, as long as there is room for them
+/*	accepts connections while the process has resources for them
 /* DESCRIPTION
-/*	The socket is shared with master(8) and with other processes of the
-/*	service. Connections are accepted one by one, and only when there
-/*	is nothing else to do, or when one has waited for a while: others
-/*	may have less to do.
+/*	The listening socket is shared with master(8) and with other
+/*	processes of the service. Connections are accepted one by one, and
+/*	only when the process has no other work, or when a connection has
+/*	waited for a while: other processes may have less to do.
 /*
-/*	A connection needs descriptors, also after it was accepted. When
-/*	few are left the listener is full: who would be accepted then could
-/*	not be served, and nobody else would get him. It tries again when a
-/*	session has ended, and once a second. The C program counts to
-/*	thirteen errors and dies of them, with all its sessions.
+/*	A session needs more descriptors than the accepted connection. When
+/*	few descriptors are left, the listener is full and stops accepting:
+/*	the session could not be served, and no other process would get it.
+/*	It tries again when a session has ended, and once per second.
+/*	The C program ends after thirteen errors, with all its sessions.
 /* DIAGNOSTICS
-/*	Warning, once: the listener is full, or accept(2) has failed.
+/*	Warning: the listener is full, accept(2) has failed, or the socket
+/*	cannot be watched. Logged once, until a connection is accepted.
 /* SEE ALSO
 /*	postfix src/master/event_server.c, src/util/sane_accept.c
 /*--*/
 
 import type {Owned} from '../base/owned.ts';
+import {errorText} from '../base/text.ts';
 import type {Fd} from '../base/units.ts';
 import type {Reactor} from '../event/reactor.ts';
 import {acceptConnection, ownFd} from '../event/stream.ts';
 import {duplicate, errorNumber, strerror} from '../ffi/libc/libc.ts';
 import * as log from '../log/log.ts';
 
-/** Time without accepting, in milliseconds. */
-const PAUSE = 1000;
+/** Time until the listener tries again, in milliseconds. */
+const RETRY_DELAY = 1000;
 
-/** Descriptors that have to be free: for sessions that have been accepted and do not have all of theirs. */
-const RESERVE = 64;
+/** Number of descriptors that have to be free, for sessions that do not have all of their descriptors yet. */
+const DESCRIPTOR_RESERVE = 64;
 
-/** Descriptors beyond these to look for, so that not each connection has to. */
-const LOOK_AHEAD = 256;
+/** Number of further descriptors to check for, so that not every connection needs a check. */
+const DESCRIPTOR_LOOKAHEAD = 256;
 
-/** Who owns a listener. */
+/** The owner of a listener. */
 export interface ListenerOwner {
-	/** A connection, non-blocking. */
+	/** A connection has been accepted; non-blocking, moved in. */
 	accepted(connection: Owned<Fd>): void;
-	/** Whether there are sessions. The first is accepted even where it may not find room. */
+	/** Whether there are sessions. Without sessions a connection is accepted even if few descriptors are left. */
 	hasSessions(): boolean;
-	/** The listener is full, or is not any more. */
-	filled(full: boolean): void;
-	/** A call of the owner's threw. */
+	/** The listener has become full, or is no longer full. */
+	fullChanged(full: boolean): void;
+	/** One of the other functions has thrown. */
 	fault(reason: unknown): void;
 }
 
-/** The socket that clients connect to. */
+/** The socket that clients connect to. Disposal stops accepting, and leaves the socket open. */
 export class Listener implements Disposable {
 	readonly #reactor: Reactor;
 	readonly #fd: Fd;
 	readonly #owner: ListenerOwner;
-	#watching: Disposable | undefined;
-	#pause: NodeJS.Timeout | undefined;
-	/* Number of the last connection, and one that a descriptor could have. */
-	#last = 0;
-	#reached = 0;
+	#registration: Disposable | undefined;
+	#retryTimer: NodeJS.Timeout | undefined;
+	/* Descriptor of the last connection, and a number up to which the limit permits descriptors. */
+	#lastDescriptor = 0;
+	#checkedUpTo = 0;
 	#full = false;
 	#disposed = false;
 
@@ -69,94 +71,106 @@ export class Listener implements Disposable {
 		this.#watch();
 	}
 
-	/** A session has ended: what it had open can be had again. */
+	/** A session has ended and released its descriptors. */
 	released(): void {
 		if (this.#full && !this.#disposed) {
-			clearTimeout(this.#pause);
-			this.#watch();
-			this.#fill(false);
+			clearTimeout(this.#retryTimer);
+			if (this.#watch()) {
+				this.#setFull(false);
+			}
 		}
 	}
 
 	[Symbol.dispose](): void {
 		this.#disposed = true;
-		this.#stop();
+		this.#unwatch();
 	}
 
-	#stop(): void {
-		clearTimeout(this.#pause);
-		this.#watching?.[Symbol.dispose]();
-		this.#watching = undefined;
+	#unwatch(): void {
+		clearTimeout(this.#retryTimer);
+		this.#registration?.[Symbol.dispose]();
+		this.#registration = undefined;
 	}
 
-	#watch(): void {
-		this.#watching ??= this.#reactor.watchDeferred(this.#fd, {
-			ready: () => this.#accept(),
-			fault: reason => this.#owner.fault(reason),
-		});
+	/*
+	 * Returns whether the socket is watched. epoll(7) has a limit, fs.epoll.max_user_watches,
+	 * that all programs of the mail owner share: the sessions of this process go on without it.
+	 */
+	#watch(): boolean {
+		try {
+			this.#registration ??= this.#reactor.watchDeferred(this.#fd, {
+				ready: () => this.#accept(),
+				fault: reason => this.#owner.fault(reason),
+			});
+			return true;
+		} catch (reason) {
+			this.#retryLater(errorText(reason));
+			return false;
+		}
 	}
 
 	#accept(): void {
-		if (this.#owner.hasSessions() && !this.#hasRoom()) {
-			this.#wait(errorNumber('EMFILE'));
+		if (this.#owner.hasSessions() && !this.#hasDescriptors()) {
+			this.#retryLater(strerror(errorNumber('EMFILE')));
 			return;
 		}
 
 		const accepted = acceptConnection(this.#fd);
 		switch (accepted.kind) {
 			case 'connection':
-				this.#fill(false);
-				this.#last = accepted.fd.value;
+				this.#setFull(false);
+				this.#lastDescriptor = accepted.fd.value;
 				this.#owner.accepted(accepted.fd);
 				return;
 			case 'error':
-				this.#wait(accepted.code);
+				this.#retryLater(strerror(accepted.code));
 				return;
-			case 'nobody':
+			case 'none':
 				return;
 			default:
 				accepted satisfies never;
 		}
 	}
 
-	/* The connection is still there, and we would be told again at once. */
-	#wait(code: number): void {
+	/* Stops watching meanwhile: the waiting connection would be reported again at once. */
+	#retryLater(reason: string): void {
 		if (!this.#full) {
-			log.warning(`accept connection: ${strerror(code)}`);
+			log.warning(`accept connection: ${reason}`);
 		}
 
-		this.#stop();
-		this.#pause = setTimeout(() => this.#watch(), PAUSE);
-		this.#fill(true);
+		this.#unwatch();
+		this.#retryTimer = setTimeout(() => this.#watch(), RETRY_DELAY);
+		this.#setFull(true);
 	}
 
 	/*
-	 * Numbers are given out from the lowest: how far it is from there to the limit only
-	 * the kernel can tell. Far from the limit it need not be asked each time.
+	 * The kernel assigns the lowest free number. Only the kernel knows how many numbers are
+	 * free below the limit; far from the limit the check is not repeated for each connection.
 	 */
-	#hasRoom(): boolean {
-		if (this.#last + RESERVE < this.#reached) {
+	#hasDescriptors(): boolean {
+		if (this.#lastDescriptor + DESCRIPTOR_RESERVE < this.#checkedUpTo) {
 			return true;
 		}
 
-		const lowest = numberFrom(this.#fd, 0);
-		const reached =
+		const lowest = freeDescriptor(this.#fd, 0);
+		const checked =
 			lowest &&
-			(numberFrom(this.#fd, lowest + RESERVE + LOOK_AHEAD) ?? numberFrom(this.#fd, lowest + RESERVE));
-		this.#reached = reached ?? 0;
-		return reached !== undefined;
+			(freeDescriptor(this.#fd, lowest + DESCRIPTOR_RESERVE + DESCRIPTOR_LOOKAHEAD) ??
+				freeDescriptor(this.#fd, lowest + DESCRIPTOR_RESERVE));
+		this.#checkedUpTo = checked ?? 0;
+		return checked !== undefined;
 	}
 
-	#fill(full: boolean): void {
+	#setFull(full: boolean): void {
 		if (full !== this.#full) {
 			this.#full = full;
-			this.#owner.filled(full);
+			this.#owner.fullChanged(full);
 		}
 	}
 }
 
-/* The lowest number, from a minimum on, that a descriptor could have now. */
-function numberFrom(fd: Fd, minimum: number): number | undefined {
+/* The lowest free descriptor number that is not below a minimum; undefined when the limit is reached. */
+function freeDescriptor(fd: Fd, minimum: number): number | undefined {
 	const number = duplicate(fd, minimum);
 	if (number < 0) {
 		return undefined;

@@ -2,26 +2,27 @@
 /* NAME
 /*	load 3
 /* SUMMARY
-/*	whether this process has more work than is good for it
+/*	measures the load of a process
 /* DESCRIPTION
-/*	The load is the share of the time that the event loop works, of
-/*	windows of 50 ms. Above 70 % the process is busy, below 40 % it is
-/*	not any more; in between it remains what it is.
+/*	The load is the share of time in which the event loop works,
+/*	measured in windows of 50 ms. Above 70 % the process becomes busy,
+/*	below 40 % it is no longer busy; in between nothing changes.
 /*
-/*	Turns of the event loop report how long they were, and close the
-/*	window when it is over; that is all this costs. A process without
-/*	work has no turns: only while it is busy a timer looks for that.
+/*	Each iteration of the event loop reports its duration, and ends the
+/*	window when its time is over. A process without work has no
+/*	iterations: therefore a timer runs while the process is busy, and
+/*	only then.
 /* SEE ALSO
-/*	reactor(3), server(3)
+/*	reactor(3), event-server(3)
 /*--*/
 
 import type {Milliseconds} from '../base/units.ts';
 
-/** Length of a window, in milliseconds. There is one report in it to master(8), at most. */
+/** Length of a window, in milliseconds. The process reports to master(8) at most once per window. */
 const WINDOW = 50;
-/** Shares of a window. */
-const BUSY = 0.7;
-const NOT_BUSY = 0.4;
+/** Share of a window above which the process becomes busy, and below which it is no longer busy. */
+const BUSY_SHARE = 0.7;
+const IDLE_SHARE = 0.4;
 
 /** The load of one process. */
 export class Load implements Disposable {
@@ -33,8 +34,8 @@ export class Load implements Disposable {
 	#timer: NodeJS.Timeout | undefined;
 
 	/**
-	 * @param now - the time that turns are measured with.
-	 * @param changed - called when the process becomes busy, or is not any more.
+	 * @param now - the clock with which iterations are measured.
+	 * @param changed - called when the process becomes busy or is no longer busy.
 	 */
 	constructor(now: () => Milliseconds, changed: (busy: boolean) => void) {
 		this.#now = now;
@@ -47,11 +48,11 @@ export class Load implements Disposable {
 		return this.#busy;
 	}
 
-	/** The event loop has worked from one time to another. */
+	/** The event loop has worked during this time. */
 	worked(from: Milliseconds, to: Milliseconds): void {
 		this.#worked += to - from;
 		if (to - this.#since >= WINDOW) {
-			this.#close(to);
+			this.#endWindow(to);
 		}
 	}
 
@@ -59,18 +60,18 @@ export class Load implements Disposable {
 		clearInterval(this.#timer);
 	}
 
-	#close(time: Milliseconds): void {
+	#endWindow(time: Milliseconds): void {
 		const share = this.#worked / (time - this.#since);
 		this.#since = time;
 		this.#worked = 0;
-		if (share > BUSY) {
-			this.#become(true);
-		} else if (share < NOT_BUSY) {
-			this.#become(false);
+		if (share > BUSY_SHARE) {
+			this.#setBusy(true);
+		} else if (share < IDLE_SHARE) {
+			this.#setBusy(false);
 		}
 	}
 
-	#become(busy: boolean): void {
+	#setBusy(busy: boolean): void {
 		if (busy === this.#busy) {
 			return;
 		}
@@ -81,7 +82,7 @@ export class Load implements Disposable {
 			this.#timer = setInterval(() => {
 				const time = this.#now();
 				if (time - this.#since >= WINDOW) {
-					this.#close(time);
+					this.#endWindow(time);
 				}
 			}, WINDOW);
 		}

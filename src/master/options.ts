@@ -2,20 +2,18 @@
 /* NAME
 /*	options 3
 /* SUMMARY
-/*	command line of a daemon under master(8)
+/*	command-line options of a daemon under master(8)
 /* DESCRIPTION
-/*	parseOptions() reads the generic options that master(8) and
-/*	master.cf give to every event-driven daemon. What only matters to
-/*	other programs is accepted and ignored: -l and -z (we run under
-/*	any process limit), -d and -D (debugging).
+/*	parseOptions() parses the generic options of event-driven Postfix
+/*	daemons. Options without a meaning for this program are ignored: -l
+/*	and -z (process limits), -d and -D (debugging).
 /*
-/*	Settings of our own follow the options as name=value words, as
-/*	with pipe(8): postconf(1) would warn about unknown names in
-/*	main.cf or behind -o.
+/*	Service arguments follow the options as name=value, as with pipe(8):
+/*	postconf(1) would warn about unknown names in main.cf or after -o.
 /* DIAGNOSTICS
-/*	ConfigurationError: what stock refuses, in the same words; -S,
+/*	ConfigurationError: an error of stock, with the same message; -S,
 /*	because this program has no one-shot mode; a transport other than
-/*	unix, over which no descriptor can be received.
+/*	unix, through which descriptors cannot be passed.
 /* SEE ALSO
 /*	postfix src/master/event_server.c
 /*	postfix src/util/split_nameval.c
@@ -24,13 +22,13 @@
 import {ConfigurationError} from '../base/errors.ts';
 import type {Seconds} from '../base/units.ts';
 
-/** What the command line says. */
+/** The parsed command line. */
 export interface Options {
 	/** -c: enter the jail, `$queue_directory`. */
 	readonly chroot: boolean;
-	/** -u: give up root for `$mail_owner`. */
+	/** -u: drop privileges, and run as `$mail_owner`. */
 	readonly unprivileged: boolean;
-	/** -n: first column of master.cf; without, the base name of the program. */
+	/** -n: service name of master.cf; by default the base name of the program. */
 	readonly serviceName?: string;
 	/** -t */
 	readonly transport: 'unix';
@@ -38,13 +36,13 @@ export interface Options {
 	readonly socketCount: number;
 	/** -o, -i and -m in the order given: later settings win. */
 	readonly overrides: ReadonlyArray<readonly [name: string, value: string]>;
-	/** -r: age at which the process retires. */
+	/** -r: time after which the process accepts no more connections. */
 	readonly retirement?: Seconds;
-	/** -v: how often. */
+	/** -v: number of these options. */
 	readonly verbose: number;
-	/** -V: log to standard error, too. */
+	/** -V: log to standard error as well. */
 	readonly stderrToo: boolean;
-	/** Settings of our own; a later one wins. */
+	/** Service arguments; a later one wins. */
 	readonly serviceArguments: ReadonlyMap<string, string>;
 }
 
@@ -52,10 +50,10 @@ export interface Options {
  * Parses a command line.
  *
  * @param argv - the arguments, without the name of the program.
- * @param knownWords - names that may occur as name=value behind the options.
- * @throws {ConfigurationError} for a bad option, value or word.
+ * @param argumentNames - names of service arguments.
+ * @throws {ConfigurationError} for a bad option, value or service argument.
  */
-export function parseOptions(argv: readonly string[], knownWords: readonly string[]): Options {
+export function parseOptions(argv: readonly string[], argumentNames: readonly string[]): Options {
 	const {options, rest} = getopt(argv);
 	const overrides: Array<readonly [string, string]> = [];
 	let chroot = false;
@@ -87,13 +85,13 @@ export function parseOptions(argv: readonly string[], knownWords: readonly strin
 				serviceName = value;
 				break;
 			case 'o':
-				overrides.push(setting(value));
+				overrides.push(override(value));
 				break;
 			case 'r':
-				retirement = positive(value, 'retirement time') as Seconds;
+				retirement = positiveNumber(value, 'retirement time') as Seconds;
 				break;
 			case 's':
-				socketCount = positive(value, 'socket_count');
+				socketCount = positiveNumber(value, 'socket_count');
 				break;
 			case 'S':
 				throw new ConfigurationError('option -S is not supported: this program runs under master(8) only');
@@ -132,28 +130,28 @@ export function parseOptions(argv: readonly string[], knownWords: readonly strin
 		...(retirement !== undefined && {retirement}),
 		verbose,
 		stderrToo,
-		serviceArguments: new Map(rest.map(word => knownWord(word, knownWords))),
+		serviceArguments: new Map(rest.map(argument => serviceArgument(argument, argumentNames))),
 	};
 }
 
-/** The letters of all options, and which take a value, as for getopt(3). Source: event_server.c. */
+/** All options, in the format of getopt(3). Source: event_server.c. */
 const OPTIONS = 'cdDi:lm:n:o:r:s:St:uvVz';
 
-/** getopt(3) that stops at the first word which is not an option, as Postfix uses it. */
+/** Like getopt(3) of POSIX, stops at the first argument that is not an option. */
 function getopt(argv: readonly string[]): {
 	readonly options: ReadonlyArray<readonly [letter: string, value: string]>;
 	readonly rest: readonly string[];
 } {
 	const options: Array<readonly [string, string]> = [];
 	let next = 0;
-	for (let word = argv[next]; word !== undefined && /^-./s.test(word); word = argv[next]) {
+	for (let argument = argv[next]; argument !== undefined && /^-./s.test(argument); argument = argv[next]) {
 		next++;
-		if (word === '--') {
+		if (argument === '--') {
 			break;
 		}
 
-		for (let at = 1; at < word.length; at++) {
-			const letter = word.charAt(at);
+		for (let at = 1; at < argument.length; at++) {
+			const letter = argument.charAt(at);
 			const known = letter === ':' ? -1 : OPTIONS.indexOf(letter);
 			if (known < 0) {
 				throw new ConfigurationError(`invalid option: ${letter}`);
@@ -164,7 +162,7 @@ function getopt(argv: readonly string[]): {
 				continue;
 			}
 
-			const value = at + 1 < word.length ? word.slice(at + 1) : argv[next++];
+			const value = at + 1 < argument.length ? argument.slice(at + 1) : argv[next++];
 			if (value === undefined) {
 				throw new ConfigurationError(`invalid option: ${letter}`);
 			}
@@ -177,8 +175,8 @@ function getopt(argv: readonly string[]): {
 	return {options, rest: argv.slice(next)};
 }
 
-/** The name and value of an -o option. */
-function setting(value: string): readonly [name: string, value: string] {
+/** Splits the value of an -o option. */
+function override(value: string): readonly [name: string, value: string] {
 	const split = splitNameValue(value);
 	if (typeof split === 'string') {
 		throw new ConfigurationError(`invalid "-o ${value}" option value: ${split}`);
@@ -187,19 +185,22 @@ function setting(value: string): readonly [name: string, value: string] {
 	return split;
 }
 
-function knownWord(word: string, knownWords: readonly string[]): readonly [name: string, value: string] {
-	const split = splitNameValue(word);
-	if (typeof split === 'string' || !knownWords.includes(split[0])) {
-		throw new ConfigurationError(`unexpected command-line argument: ${word}`);
+function serviceArgument(
+	argument: string,
+	argumentNames: readonly string[],
+): readonly [name: string, value: string] {
+	const split = splitNameValue(argument);
+	if (typeof split === 'string' || !argumentNames.includes(split[0])) {
+		throw new ConfigurationError(`unexpected command-line argument: ${argument}`);
 	}
 
 	return split;
 }
 
 /**
- * Splits `name = value` and trims the blanks.
+ * Splits `name = value` and removes white space.
  *
- * @returns the pair, or what is wrong.
+ * @returns the pair, or an error message.
  * Source: split_nameval().
  */
 function splitNameValue(text: string): readonly [name: string, value: string] | string {
@@ -211,11 +212,11 @@ function splitNameValue(text: string): readonly [name: string, value: string] | 
 	return equals === undefined ? "missing '=' after attribute name" : [name, value];
 }
 
-/* Blanks are those of isspace(3) in the C locale: the five controls from tab on, and the space. */
+/* White space of isspace(3) in the C locale: tab, line feed, vertical tab, form feed, carriage return, and space. */
 const nameValue = /^[ \t-\r]*([^ \t-\r=]*)[ \t-\r]*(=)?[ \t-\r]*(.*?)[ \t-\r]*$/s;
 
-/** What atoi(3) makes of a value that must be greater than zero. */
-function positive(value: string, what: string): number {
+/** Converts like atoi(3), and requires a number greater than zero. */
+function positiveNumber(value: string, what: string): number {
 	const number = Number.parseInt(value, 10);
 	if (!(number > 0)) {
 		throw new ConfigurationError(`invalid ${what}: ${value}`);

@@ -2,12 +2,13 @@
 /* NAME
 /*	parent-process 3
 /* SUMMARY
-/*	who started this process, and how to speak with them
+/*	descriptors and process ids that are inherited
 /* DESCRIPTION
-/*	master(8) has started a supervisor, and that has started us. What
-/*	master(8) left open is in fixed places. The supervisor has left two
-/*	pipes: one for words of ours, a line each, and one on which it says
-/*	that we have to end, or ends itself.
+/*	master(8) starts a supervisor, and the supervisor starts this
+/*	process. The descriptors of master(8) have fixed numbers. The
+/*	supervisor adds two pipes. Through one of them this process sends
+/*	requests, one line each. From the other it reads the command to
+/*	terminate, or end-of-file when the supervisor has ended.
 /* SEE ALSO
 /*	postfix src/master/master_proto.h, supervisor.sh
 /*--*/
@@ -19,33 +20,33 @@ import {setCloseOnExec, write} from '../ffi/libc/libc.ts';
 /* Descriptors that master(8) leaves open. Source: postfix src/master/master_proto.h. */
 const MASTER_FLOW_READ = 3 as Fd;
 const MASTER_FLOW_WRITE = 4 as Fd;
-/** The status channel: reports go out, nothing but its end ever comes in. */
+/** The status channel, see status(3). */
 export const MASTER_STATUS_FD = 5 as Fd;
-/** The socket that clients connect to. */
+/** The listening socket. */
 export const MASTER_LISTEN_FD = 6 as Fd;
 
-/** The two pipes. */
+/** The pipes to and from the supervisor. */
 export interface SupervisorPipes {
-	/** We write. */
+	/** Writable end of a pipe. */
 	readonly toSupervisor: Fd;
-	/** We read. */
+	/** Readable end of a pipe. */
 	readonly fromSupervisor: Fd;
 }
 
-/** How the process stands to those who started it. */
+/** The processes that started this one. */
 export interface ParentProcess {
-	/** Process id that master(8) knows. */
+	/** The process id that master(8) knows: that of the supervisor, or of this process without one. */
 	readonly pid: number;
-	/** Number of this process among all that master(8) has started. */
+	/** Generation number that master(8) has assigned. */
 	readonly generation: number;
-	/** The supervisor, if there is one. */
+	/** Undefined without a supervisor. */
 	readonly supervisor: SupervisorPipes | undefined;
 }
 
 /**
- * Reads the ancestry from the environment.
+ * Reads the environment variables of master(8) and the supervisor.
  *
- * @throws {Panic} when GENERATION is not octal: nobody but master(8) sets it.
+ * @throws {Panic} when GENERATION is not octal: master(8) would not set it.
  */
 export function parentProcessFrom(environment: NodeJS.ProcessEnv): ParentProcess {
 	const generation = environment['GENERATION'] ?? '0';
@@ -53,18 +54,19 @@ export function parentProcessFrom(environment: NodeJS.ProcessEnv): ParentProcess
 		throw new Panic(`bad generation: ${generation}`);
 	}
 
-	const [, pid, words, orders] = /^(\d+) (\d+) (\d+)$/.exec(environment['TLSPROXY_SUPERVISOR'] ?? '') ?? [];
+	const [, pid, toSupervisor, fromSupervisor] =
+		/^(\d+) (\d+) (\d+)$/.exec(environment['TLSPROXY_SUPERVISOR'] ?? '') ?? [];
 	return {
 		pid: Number(pid ?? process.pid),
 		generation: Number.parseInt(generation, 8),
 		supervisor:
 			pid === undefined
 				? undefined
-				: {toSupervisor: Number(words) as Fd, fromSupervisor: Number(orders) as Fd},
+				: {toSupervisor: Number(toSupervisor) as Fd, fromSupervisor: Number(fromSupervisor) as Fd},
 	};
 }
 
-/** Keeps what was left open from programs that we start: the first thing to do. */
+/** Sets close-on-exec for the inherited descriptors. To be called before any program is started. */
 export function setInheritedCloseOnExec({supervisor}: ParentProcess): void {
 	const pipes = supervisor === undefined ? [] : [supervisor.toSupervisor, supervisor.fromSupervisor];
 	for (const fd of [MASTER_FLOW_READ, MASTER_FLOW_WRITE, MASTER_STATUS_FD, MASTER_LISTEN_FD, ...pipes]) {
@@ -72,15 +74,15 @@ export function setInheritedCloseOnExec({supervisor}: ParentProcess): void {
 	}
 }
 
-/** Says a word to the supervisor, with a text of one line behind it. */
-export function notifySupervisor({supervisor}: ParentProcess, word: string, text = ''): void {
+/** Sends a request to the supervisor: one line of a name and a text. Does nothing without a supervisor. */
+export function notifySupervisor({supervisor}: ParentProcess, name: string, text = ''): void {
 	if (supervisor !== undefined) {
-		const line = Buffer.from(`${word} ${text}`.trimEnd() + '\n');
+		const line = Buffer.from(`${name} ${text}`.trimEnd() + '\n');
 		write(supervisor.toSupervisor, line, line.length);
 	}
 }
 
-/** Tells the supervisor how the process ends. Without a word it is taken for a crash. */
+/** Sends the exit status to the supervisor, which treats any other end as a crash. */
 export function notifyExit(parentProcess: ParentProcess, status: number): void {
 	notifySupervisor(parentProcess, String(status));
 }

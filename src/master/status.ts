@@ -4,18 +4,18 @@
 /* SUMMARY
 /*	the status channel to master(8)
 /* DESCRIPTION
-/*	The channel is shared by all processes of a service. A report is
-/*	twelve bytes: the process id that master(8) knows - that of the
-/*	supervisor, not ours -, the generation, and the state. Nothing but
-/*	its end ever comes back.
+/*	The channel is shared by all processes of a service. A report has
+/*	twelve bytes: the process id that master(8) knows (that of the
+/*	supervisor), the generation, and the state. Only end-of-file is
+/*	ever read from the channel.
 /*
-/*	master(8) books a process as available when it starts it. The first
-/*	report has to wait for the first connection: while somebody still
-/*	waits and nobody is available, master(8) starts one process after
-/*	the other.
+/*	master(8) considers a process as available from its start. A
+/*	process must not report itself as taken before it has accepted a
+/*	connection: while a connection waits and no process is available,
+/*	master(8) starts one process after the other.
 /* DIAGNOSTICS
-/*	A report that cannot be sent because master(8) does not read is
-/*	dropped: no client may wait for that.
+/*	A report is dropped when the channel is full, because master(8)
+/*	does not read: clients must not wait for that.
 /* SEE ALSO
 /*	postfix src/master/master_proto.h, src/master/master_proto.c
 /*--*/
@@ -28,8 +28,8 @@ const MASTER_STAT_TAKEN = 0;
 const MASTER_STAT_AVAIL = 1;
 
 /**
- * Ends a process whose status channel has come to its end before it is ready: clients wait for its
- * successor, and master(8) starts none as long as it counts on this one.
+ * Ends the process if the status channel has reached end-of-file before the process is ready. Clients wait for
+ * another process, and master(8) does not start one while it considers this one as available.
  */
 export function exitIfMasterGone(parentProcess: ParentProcess): void {
 	setNonBlocking(MASTER_STATUS_FD);
@@ -44,14 +44,14 @@ function hasEnded(fd: Fd): boolean {
 	return size === 0 || (size < 0 && errno() !== EAGAIN);
 }
 
-/** Our end of the channel. */
+/** The status channel of this process. */
 export class StatusChannel {
 	readonly #fd: Fd;
 	readonly #parentProcess: ParentProcess;
-	#works = false;
-	#told = MASTER_STAT_AVAIL;
+	#hasAccepted = false;
+	#reported = MASTER_STAT_AVAIL;
 
-	/** @param fd - borrowed; it becomes non-blocking, for all that share it. */
+	/** @param fd - borrowed; it becomes non-blocking, for all processes that share it. */
 	constructor(fd: Fd, parentProcess: ParentProcess) {
 		this.#fd = fd;
 		this.#parentProcess = parentProcess;
@@ -59,26 +59,26 @@ export class StatusChannel {
 	}
 
 	/**
-	 * Reports that the program works: a connection has been accepted. With the first pair of reports
-	 * master(8) learns not to hold a crash against the whole service; more pairs say nothing new.
+	 * Reports that the first connection has been accepted, as taken and available. After such a pair master(8)
+	 * does not throttle the service when the process crashes. Further calls have no effect.
 	 */
-	works(): void {
-		if (!this.#works) {
-			this.#works = true;
+	accepted(): void {
+		if (!this.#hasAccepted) {
+			this.#hasAccepted = true;
 			this.#send(MASTER_STAT_TAKEN);
 			this.#send(MASTER_STAT_AVAIL);
 		}
 	}
 
-	/** Reports whether this process is taken, if that is news and works() came before. */
-	tell(taken: boolean): void {
+	/** Reports whether the process is taken, if that has changed, and if a connection has been accepted before. */
+	notify(taken: boolean): void {
 		const state = taken ? MASTER_STAT_TAKEN : MASTER_STAT_AVAIL;
-		if (this.#works && state !== this.#told && this.#send(state)) {
-			this.#told = state;
+		if (this.#hasAccepted && state !== this.#reported && this.#send(state)) {
+			this.#reported = state;
 		}
 	}
 
-	/** Whether the channel has come to its end: master(8) is gone, or knows us no more. */
+	/** Whether the channel has reached end-of-file: master(8) has ended, or has forgotten this process. */
 	ended(): boolean {
 		return hasEnded(this.#fd);
 	}

@@ -2,17 +2,16 @@
 /* NAME
 /*	fairness-key 3
 /* SUMMARY
-/*	which remote clients count as one
+/*	key by which remote clients share a process
 /* DESCRIPTION
 /*	A remote client decides how often it connects, and from which of
-/*	its addresses. What it may have of this process is therefore
-/*	shared by address: one IPv4 address, or one IPv6 network of 64
-/*	bits, which is the least that a site is given, and of which one
-/*	machine can use every address there is.
+/*	its addresses. Therefore a process is shared by address: one IPv4
+/*	address, or one IPv6 /64 network. That is the smallest network that
+/*	a site gets, and one machine can use all of its addresses.
 /*
-/*	Of connections in the client role nobody but our own mail system
-/*	decides how many there are: its many connections to one large
-/*	provider are many deliveries, and share nothing.
+/*	In the client role the local mail system decides on the number of
+/*	connections. Many connections to one large provider are many
+/*	deliveries, and have no key in common.
 /* SEE ALSO
 /*	RFC 4291 section 2.5, RFC 6177; postconf(5),
 /*	smtpd_client_ipv6_prefix_length
@@ -20,11 +19,11 @@
 
 import type {Request} from '../wire/request.ts';
 
-/** Groups of 16 bits in an address, and in the network that counts. Source: RFC 4291. */
-const GROUPS = 8;
+/** Number of 16-bit groups in an IPv6 address, and in a /64 network. Source: RFC 4291. */
+const ADDRESS_GROUPS = 8;
 const NETWORK_GROUPS = 4;
 
-/** The flow of a hand-off: the address of its remote client, or its network; undefined in the client role. */
+/** The fairness key of a hand-off: address or network of the remote client; undefined in the client role. */
 export function fairnessKey({
 	role,
 	remoteEndpoint,
@@ -33,9 +32,8 @@ export function fairnessKey({
 }
 
 /**
- * The network that an endpoint, `[address]:port`, belongs to.
- *
- * Note: what is not an address is a network of its own. The port is never part of the answer.
+ * The address or network of an endpoint, `[address]:port`, without the port. Text that is not an address is
+ * returned unchanged.
  */
 export function clientNetwork(endpoint: string): string {
 	const address = /^\[([^\]]*)\]/.exec(endpoint)?.[1] ?? endpoint;
@@ -48,20 +46,20 @@ export function clientNetwork(endpoint: string): string {
 	return isIpv6(plain) ? `${networkGroups(plain).join(':')}::/64` : address;
 }
 
-/* Without node:net, which takes longer to load than all modules of ours: a client waits for that. */
+/* node:net takes longer to load than all modules of this program, and clients wait while a process starts. */
 function isIpv6(text: string): boolean {
 	return /^[\da-f:.]+$/i.test(text) && URL.canParse(`http://[${text}]`);
 }
 
-/* Groups that are left out are zero, and leading zeros mean nothing. */
+/* Expands `::`, and removes leading zeros. */
 function networkGroups(address: string): readonly string[] {
-	const [before = [], after = []] = address
+	const [head = [], tail = []] = address
 		.split('::')
 		.map(half => half.split(':').filter(group => group !== ''))
-		/* The last 32 bits may be written as those of an IPv4 address. */
+		/* The last 32 bits may be written as an IPv4 address; they are not part of the network. */
 		.map(groups => groups.flatMap(group => (group.includes('.') ? ['0', '0'] : [group])));
-	const left = Array.from({length: GROUPS - before.length - after.length}, () => '0');
-	return [...before, ...left, ...after]
+	const zeros = Array.from({length: ADDRESS_GROUPS - head.length - tail.length}, () => '0');
+	return [...head, ...zeros, ...tail]
 		.slice(0, NETWORK_GROUPS)
 		.map(group => Number.parseInt(group, 16).toString(16));
 }

@@ -2,18 +2,18 @@
 /* NAME
 /*	handoff 3
 /* SUMMARY
-/*	the lists that a client sends before it passes a descriptor
+/*	receives the request and the settings of a hand-off
 /* DESCRIPTION
-/*	Collects bytes from a local client until the request and, where
-/*	the role has them, the settings are complete. The client waits for
-/*	our status then, so bytes behind the last list are not its due.
+/*	Collects bytes from a local client until the request is complete,
+/*	and the settings, if the role has any. The client then waits for
+/*	the status: bytes after the last list are a protocol error.
 /*
-/*	A client that is still sending when its limits pass costs its own
-/*	session only; the C program blocks in the middle of a list, and its
-/*	watchdog ends the process.
+/*	A client that is still sending when its time limit expires loses
+/*	its own session only. The C program blocks in the middle of a list,
+/*	and its watchdog ends the process.
 /* DIAGNOSTICS
-/*	PeerError: what came is not what a client of this release sends,
-/*	or is larger than any client's. The message says which attribute.
+/*	PeerError: the input is not a request of this Postfix release, or
+/*	exceeds a size limit. The message contains the attribute.
 /* SEE ALSO
 /*	postfix src/tls/tls_proxy_clnt.c
 /*--*/
@@ -23,95 +23,96 @@ import {END, WANT_READ} from '../base/io-result.ts';
 import type {Fd} from '../base/units.ts';
 import type {ReleaseFeatures} from '../conf/release.ts';
 import {buffer, readStream} from '../event/stream.ts';
-import {fatal, info, warning} from '../log/log.ts';
+import {info, warning} from '../log/log.ts';
 import {AttributeFramer, type AttributeList} from '../wire/attribute-list.ts';
 import type {ClientSettings, ClientSettingsParser, CommonSettings} from '../wire/client-settings.ts';
 import {FormatError} from '../wire/field.ts';
 import {BadFlagsError, parseRequest, type Request} from '../wire/request.ts';
 import {parseServerSettings, type ServerSettings} from '../wire/server-settings.ts';
+import type {FormatErrors} from './format-errors.ts';
 import {connectLine, disconnectLine, handshakeFailedLine, requestProblemLine} from './log-lines.ts';
 
-/** How far a hand-off has come. */
-export type Progress =
-	/** Nothing, or not all of it, has come. */
-	| 'more'
+/** Result of receiving a hand-off. */
+export type HandoffProgress =
+	/** More input is needed. */
+	| 'incomplete'
 	| 'complete'
-	/** It asks for what nobody can do, and is to be answered with status 0. */
+	/** The request cannot be served by any process: the client gets status 0. */
 	| 'refused'
-	/** It is malformed, or the client is gone: there is nothing to answer. */
+	/** The request is malformed, or the client has disconnected: no status is sent. */
 	| 'failed';
 
 /** A complete hand-off. */
 export type CompleteHandoff = {readonly request: Request} & (
 	| {readonly role: 'client'; readonly settings: ClientSettings}
-	/** Before 3.12 the settings are those of main.cf. */
+	/** Undefined before 3.12: the settings of main.cf apply. */
 	| {readonly role: 'server'; readonly settings: ServerSettings | undefined}
 );
 
-/** How the log calls a hand-off. */
-export type SessionNames = Pick<Request, 'remoteEndpoint' | 'serverId'>;
+/** The attributes of a request that identify it in the log. */
+export type HandoffIdentity = Pick<Request, 'remoteEndpoint' | 'serverId'>;
 
-/* Some settings of this process's clients were what they should be. */
-let understood = false;
+/** What receiving depends on. All of it is shared by the hand-offs of a process. */
+export interface HandoffContext {
+	/** Of the Postfix release that the clients belong to. */
+	readonly features: ReleaseFeatures;
+	/** Parser for settings of the client role. */
+	readonly settingsParser: ClientSettingsParser;
+	readonly formatErrors: FormatErrors;
+}
 
-/** Collects one hand-off. */
+/** Receives one hand-off. */
 export class Handoff {
-	readonly #features: ReleaseFeatures;
-	readonly #parser: ClientSettingsParser;
+	readonly #context: HandoffContext;
 	readonly #framer = new AttributeFramer();
 	#request: Request | undefined;
 	#complete: CompleteHandoff | undefined;
-	#names: SessionNames | undefined;
-	/* The beginning of the settings, when it was known. */
+	#identity: HandoffIdentity | undefined;
+	/* The parsed prefix of the settings, when the parser has recognized it. */
 	#common: CommonSettings | undefined;
 	#isComplete = false;
-	#announced = false;
+	#connectLogged = false;
 
-	/**
-	 * @param profile - of the release that the clients belong to.
-	 * @param parser - of settings in the client role, for all hand-offs.
-	 */
-	constructor(features: ReleaseFeatures, parser: ClientSettingsParser) {
-		this.#features = features;
-		this.#parser = parser;
+	constructor(context: HandoffContext) {
+		this.#context = context;
 	}
 
-	/** What the client asks for; undefined until that list is complete. */
+	/** The request; undefined until its list is complete. */
 	get request(): Request | undefined {
 		return this.#request;
 	}
 
-	/** Names of the request, even when it cannot be served; undefined until its list is complete. */
-	get names(): SessionNames | undefined {
-		return this.#names;
+	/** Identity of the request, even if it cannot be served; undefined until its list is complete. */
+	get identity(): HandoffIdentity | undefined {
+		return this.#identity;
 	}
 
-	/** All that the client asks for; undefined until complete, and when it only wants to know whether it would be served. */
+	/** Request and settings; undefined until they are complete, and for a request that only asks for availability. */
 	get complete(): CompleteHandoff | undefined {
 		return this.#complete;
 	}
 
-	/** What has not come, or not all of it: for the log. */
+	/** Name of the list that is not complete yet, for the log. */
 	get missing(): string {
 		return this.#request === undefined ? 'request attributes' : `${this.#request.role} TLS settings`;
 	}
 
-	/** Whether some of it has come. */
-	get begun(): boolean {
+	/** Whether any input has been received. */
+	get started(): boolean {
 		return this.#request !== undefined || this.#framer.pending;
 	}
 
 	/**
-	 * Reads what the client has sent, until there is no more or the hand-off is complete, and logs what a
-	 * stock daemon would.
+	 * Reads from the client until reading would block or the hand-off is complete, and logs the same lines as
+	 * stock.
 	 *
-	 * @param socket - of the client, non-blocking; borrowed.
+	 * @param socket - connection to the client, non-blocking; borrowed.
 	 */
-	receive(socket: Fd): Progress {
+	receive(socket: Fd): HandoffProgress {
 		for (;;) {
 			const size = readStream(socket);
 			if (size === WANT_READ) {
-				return 'more';
+				return 'incomplete';
 			}
 
 			try {
@@ -120,13 +121,13 @@ export class Handoff {
 				}
 
 				const complete = this.push(buffer.bytes.subarray(0, size));
-				this.#announce();
+				this.#logConnect();
 				if (complete) {
 					return 'complete';
 				}
 			} catch (reason) {
 				if (reason instanceof PeerError) {
-					return this.#complain(reason);
+					return this.#logFailure(reason);
 				}
 
 				throw reason;
@@ -135,10 +136,10 @@ export class Handoff {
 	}
 
 	/**
-	 * Takes bytes from the client.
+	 * Parses bytes from the client.
 	 *
 	 * @returns whether the hand-off is complete.
-	 * @throws {PeerError} when it never will be.
+	 * @throws {PeerError} when the bytes are not part of a hand-off.
 	 */
 	push(bytes: Uint8Array): boolean {
 		let rest = bytes;
@@ -150,36 +151,39 @@ export class Handoff {
 			}
 
 			rest = rest.subarray(framed.taken);
-			this.#take(framed.list);
+			this.#parse(framed.list);
 		}
 
 		if (rest.length > 0) {
-			throw new PeerError(`${rest.length} bytes behind the request`);
+			throw new PeerError(`${rest.length} bytes after the request`);
 		}
 
 		return true;
 	}
 
-	/* How many bytes begin the settings with what is known. */
+	/* Returns the number of bytes that the parser recognizes as the beginning of the settings. */
 	#recognize(bytes: Uint8Array): number {
 		if (this.#request?.role !== 'client' || this.#common !== undefined || this.#framer.pending) {
 			return 0;
 		}
 
-		const found = this.#parser.recognize(Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length));
+		const found = this.#context.settingsParser.recognize(
+			Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length),
+		);
 		this.#common = found?.common;
 		return found?.taken ?? 0;
 	}
 
-	#take(list: AttributeList): void {
+	#parse(list: AttributeList): void {
+		const {features, settingsParser, formatErrors} = this.#context;
 		if (this.#request === undefined) {
-			const request = parseRequest(list, this.#features);
+			const request = parseRequest(list, features);
 			this.#request = request;
-			this.#names = request;
-			/* The server role has settings in later releases only, a probe never has. */
+			this.#identity = request;
+			/* The server role has settings since 3.12 only; a request for availability never has settings. */
 			if (request.probeOnly) {
 				this.#isComplete = true;
-			} else if (request.role === 'server' && !this.#features.serverSettings) {
+			} else if (request.role === 'server' && !features.serverSettings) {
 				this.#isComplete = true;
 				this.#complete = {request, role: 'server', settings: undefined};
 			}
@@ -191,31 +195,31 @@ export class Handoff {
 		this.#isComplete = true;
 		this.#complete =
 			request.role === 'client'
-				? {request, role: 'client', settings: this.#parser.parse(list, this.#common)}
-				: {request, role: 'server', settings: parseServerSettings(list, this.#features)};
-		understood = true;
+				? {request, role: 'client', settings: settingsParser.parse(list, this.#common)}
+				: {request, role: 'server', settings: parseServerSettings(list, features)};
+		formatErrors.parsed();
 	}
 
-	/* CONNECT is logged as soon as the request list is complete, whatever follows. */
-	#announce(): void {
-		if (this.#request !== undefined && !this.#announced) {
-			this.#announced = true;
+	/* Logged as soon as the request list is complete, whatever follows. */
+	#logConnect(): void {
+		if (this.#request !== undefined && !this.#connectLogged) {
+			this.#connectLogged = true;
 			const {role, remoteEndpoint} = this.#request;
 			info(connectLine(role, remoteEndpoint));
 		}
 	}
 
 	/**
-	 * Logs that the hand-off is over, if it was announced.
+	 * Logs the end of the hand-off, if its CONNECT line was logged.
 	 *
-	 * @param handshakeDone - there is no failure to be told.
+	 * @param handshakeDone - no handshake failure is logged.
 	 */
 	logEnd(handshakeDone: boolean): void {
-		if (this.#names === undefined) {
+		if (this.#identity === undefined) {
 			return;
 		}
 
-		const {remoteEndpoint, serverId} = this.#names;
+		const {remoteEndpoint, serverId} = this.#identity;
 		if (!handshakeDone) {
 			info(handshakeFailedLine(serverId, remoteEndpoint));
 		}
@@ -223,48 +227,29 @@ export class Handoff {
 		info(disconnectLine(remoteEndpoint));
 	}
 
-	/* Whatever we would answer could be misread, and every other request fares the same. */
-	#logForeignRelease(): void {
-		const {known, format, release} = this.#features;
-		if (!known) {
-			const line = `requests of Postfix ${release} are not those of ${format}, the newest release that this program knows: it needs a newer version`;
-			/* Sessions that were understood shall not suffer from one that is not. */
-			if (!understood) {
-				fatal(line);
-			}
-
-			warning(line);
-			return;
-		}
-
-		warning(
-			`the client does not talk as Postfix ${release} does, which mail_version says is installed: after an upgrade, run "postfix reload"`,
-		);
-	}
-
-	/** Logs that a time limit has passed before all of it had come. */
-	logNoRequest(): void {
+	/** Logs that a time limit has expired before the hand-off was complete. */
+	logTimeout(): void {
 		warning(requestProblemLine(this.missing, 'Connection timed out'));
-		const {greeting, release} = this.#features;
-		if (!greeting && !this.begun) {
+		const {greeting, release} = this.#context.features;
+		if (!greeting && !this.started) {
 			warning(
-				`clients of Postfix 3.6 or later wait to be greeted; those of Postfix ${release}, which mail_version says is installed, do not: after an upgrade, run "postfix reload"`,
+				`clients of Postfix 3.6 or later wait for a greeting; those of Postfix ${release}, which is the installed release according to mail_version, do not: after an upgrade, run "postfix reload"`,
 			);
 		}
 	}
 
-	#complain(reason: PeerError): Progress {
+	#logFailure(reason: PeerError): HandoffProgress {
 		if (reason instanceof BadFlagsError) {
-			this.#names = reason;
+			this.#identity = reason;
 			info(connectLine(reason.bogusDirection ? 'none' : 'server', reason.remoteEndpoint));
 			warning(`tlsp_get_request_event: ${reason.message}`);
 			return 'refused';
 		}
 
-		this.#announce();
+		this.#logConnect();
 		warning(requestProblemLine(this.missing, reason.message));
 		if (reason instanceof FormatError) {
-			this.#logForeignRelease();
+			this.#context.formatErrors.log();
 		}
 
 		return 'failed';

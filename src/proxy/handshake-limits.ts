@@ -2,26 +2,24 @@
 /* NAME
 /*	handshake-limits 3
 /* SUMMARY
-/*	limits on handshakes with remote clients
+/*	limits on concurrent handshakes with remote clients
 /* DESCRIPTION
-/*	Counts the handshakes that are in progress with remote clients: of
-/*	each flow, and of all. A handshake counts from the request on,
-/*	until it is through or has failed.
+/*	Counts the handshakes in progress with remote clients: per
+/*	fairness key, and in total. A handshake is counted from the request
+/*	until it succeeds or fails.
 /*
-/*	Who exceeds a limit is refused at once, and does not wait. The
-/*	requesting program has an answer for that (postscreen(8): reply
-/*	454, and the client may come back), costs nothing meanwhile, and
-/*	waits ten seconds at most in any case; whereas a client that is
-/*	kept waiting holds two descriptors and a session of each program,
-/*	which is what the limits are there to save.
+/*	A handshake that exceeds a limit is refused at once, and does not
+/*	wait. postscreen(8) handles a refusal: it replies with 454, and the
+/*	client may try again. A client that waited would hold two
+/*	descriptors and a session in each program, which the limits are
+/*	meant to save, and postscreen(8) waits ten seconds at most.
 /*
-/*	There is no such limit in the client role. Its hand-offs are those
-/*	of our own mail system, which has limits for them; and of mail
-/*	whose hand-off is refused some would be sent in cleartext.
+/*	The client role has no limits. Its hand-offs come from the local
+/*	mail system, which has limits for them, and some mail of refused
+/*	hand-offs would be sent in cleartext.
 /* DIAGNOSTICS
-/*	The first refusal is logged when it happens, all those of the next
-/*	minute in one line at its end: who is refused as fast as he can
-/*	connect cannot fill the log with it.
+/*	Warning: the first refusal, at once, and then once per minute the
+/*	number of further refusals. Refused clients cannot fill the log.
 /* SEE ALSO
 /*	postconf(5), smtpd_client_connection_count_limit
 /*--*/
@@ -32,40 +30,41 @@ import type {Deadline, DeadlineClock} from '../event/deadline.ts';
 import {warning} from '../log/log.ts';
 import {limitExceededLine, moreRefusedLine} from './log-lines.ts';
 
-/** Handshakes in progress at most; zero: any number. */
+/** Largest numbers of handshakes in progress; zero means no limit. */
 export interface HandshakeLimits {
 	readonly perClient: number;
 	readonly total: number;
 }
 
-/** Time between two lines about refusals. */
-const LOG_PAUSE = 60_000 as Milliseconds;
+/** Time between two log lines about refusals. */
+const LOG_INTERVAL = 60_000 as Milliseconds;
 
 /** The handshakes in progress of one process. */
 export class HandshakeLimiter {
 	readonly #limits: HandshakeLimits;
-	readonly #pause: Deadline;
+	readonly #nextLine: Deadline;
 	readonly #counts = new Map<string, number>();
 	#total = 0;
-	#logged = false;
+	/* Refusals are counted instead of logged. */
+	#quiet = false;
 	#refused = 0;
 
 	constructor(limits: HandshakeLimits, clock: DeadlineClock) {
 		this.#limits = limits;
-		this.#pause = clock.deadline(() => this.#report());
+		this.#nextLine = clock.deadline(() => this.#logRefused());
 	}
 
 	/**
-	 * Admits a handshake.
+	 * Admits or refuses a handshake.
 	 *
-	 * @param flow - whose it is; undefined: not to be counted.
+	 * @param fairnessKey - the key that the handshake counts for; undefined: the handshake is not counted.
 	 * @param endpoint - of the remote client, for the log.
-	 * @returns what ends the handshake, any number of times; undefined when it is refused. That has been
-	 * logged, or will be.
+	 * @returns an object whose disposal ends the handshake; undefined when the handshake is refused. That has
+	 * been logged, or will be.
 	 */
 	admit(fairnessKey: string | undefined, endpoint: string): Disposable | undefined {
 		if (fairnessKey === undefined) {
-			return nothing;
+			return notCounted;
 		}
 
 		const count = (this.#counts.get(fairnessKey) ?? 0) + 1;
@@ -95,27 +94,27 @@ export class HandshakeLimiter {
 	}
 
 	#refuse(what: string, endpoint: string): void {
-		if (this.#logged) {
+		if (this.#quiet) {
 			this.#refused++;
 			return;
 		}
 
-		this.#logged = true;
-		this.#pause.arm(LOG_PAUSE);
+		this.#quiet = true;
+		this.#nextLine.arm(LOG_INTERVAL);
 		warning(limitExceededLine(what, endpoint));
 	}
 
-	#report(): void {
-		this.#logged = this.#refused > 0;
-		if (this.#logged) {
-			this.#pause.arm(LOG_PAUSE);
+	#logRefused(): void {
+		this.#quiet = this.#refused > 0;
+		if (this.#quiet) {
+			this.#nextLine.arm(LOG_INTERVAL);
 			warning(moreRefusedLine(this.#refused));
 			this.#refused = 0;
 		}
 	}
 }
 
-const nothing: Disposable = new Finalizer(() => undefined);
+const notCounted: Disposable = new Finalizer(() => undefined);
 
 function exceeds(count: number, limit: number): boolean {
 	return limit > 0 && count > limit;

@@ -2,65 +2,66 @@
 /* NAME
 /*	log-lines 3
 /* SUMMARY
-/*	what the log says about a hand-off
+/*	log lines about a hand-off
 /* DESCRIPTION
-/*	The words of stock, without the label. Administrators' programs
-/*	match them: pflogsumm(1), collate(1), and many of their own.
+/*	The lines are those of stock, without the label. Log analyzers such
+/*	as pflogsumm(1) and collate(1) match them.
 /* SEE ALSO
 /*	postfix src/tlsproxy/tlsproxy.c
 /*--*/
 
 import {PeerError} from '../base/errors.ts';
+import {errorText} from '../base/text.ts';
 import type {Role} from '../wire/request.ts';
 
-/** Logged once per hand-off, as soon as its request list is complete, whatever follows. */
+/** Logged once per hand-off, as soon as its request list is complete. */
 export function connectLine(role: Role | 'none', remoteEndpoint: string): string {
 	const direction = {client: 'to', server: 'from', none: '(bogus_direction)'}[role];
 	return `CONNECT ${direction} ${remoteEndpoint}`;
 }
 
-/** Logged once per hand-off that got as far as {@link connectLine}, when it is over. */
+/** Logged at the end of each hand-off for which {@link connectLine} was logged. */
 export function disconnectLine(remoteEndpoint: string): string {
 	return `DISCONNECT ${remoteEndpoint}`;
 }
 
-/** Logged before {@link disconnectLine} when no byte of plaintext could have been moved. */
+/** Logged before {@link disconnectLine} when the handshake was not completed. */
 export function handshakeFailedLine(serverId: string, remoteEndpoint: string): string {
 	return `TLS handshake failed for service=${serverId} peer=${remoteEndpoint}`;
 }
 
-/** A request that is malformed, or ends in the middle. */
+/** A request is malformed or incomplete. */
 export function requestProblemLine(missing: string, why: string): string {
 	return `tlsp_get_request_event: receive ${missing}: ${why}`;
 }
 
-/** Something else came when the descriptor was due. */
+/** The client has not passed exactly one descriptor. */
 export function descriptorProblemLine(why: string): string {
 	return `tlsp_get_fd_event: receive remote SMTP peer file descriptor: ${why}`;
 }
 
-/** Something was thrown in a session, which ends by it. */
+/** An exception ends a session. */
 export function faultLine(remoteEndpoint: string | undefined, reason: unknown): string {
-	const what = reason instanceof Error ? reason.message : String(reason);
-	return reason instanceof PeerError ? what : `session ${remoteEndpoint ?? 'unknown'}: ${what}`;
+	const text = errorText(reason);
+	return reason instanceof PeerError ? text : `session ${remoteEndpoint ?? 'unknown'}: ${text}`;
 }
 
-/** A limit has passed during or after the handshake. */
+/** A time limit has expired during or after the handshake. */
 export function timeoutLine(remoteEndpoint: string): string {
 	return `ciphertext read/write timeout for ${remoteEndpoint}`;
 }
 
-/** A handshake is refused. After smtpd(8): "Connection concurrency limit exceeded". */
-export function limitExceededLine(what: string, remoteEndpoint: string): string {
-	return `TLS handshake concurrency limit exceeded: ${what}, refused ${remoteEndpoint}`;
+/** A handshake is refused. Similar to smtpd(8): "Connection concurrency limit exceeded". */
+export function limitExceededLine(count: string, remoteEndpoint: string): string {
+	return `TLS handshake concurrency limit exceeded: ${count}, refused ${remoteEndpoint}`;
 }
 
-/** How many more were refused since {@link limitExceededLine}, or since the last of these. */
+/** Number of handshakes that were refused since the last {@link limitExceededLine} or line of this kind. */
 export function moreRefusedLine(count: number): string {
 	return `TLS handshake concurrency limit exceeded: ${count} more refused in the last minute`;
 }
 
-/** The client has not waited for the report about the handshake. */
+/** The client has disconnected before the report about the handshake was sent. */
 export function reportProblemLine(why: string): string {
 	return `cannot send TLS context: ${why}`;
 }

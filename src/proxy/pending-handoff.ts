@@ -2,13 +2,14 @@
 /* NAME
 /*	pending-handoff 3
 /* SUMMARY
-/*	what a session needs up to its report
+/*	state of a session until the report is sent
 /* DESCRIPTION
-/*	A session that moves data, or waits for some, needs a connection, a
-/*	pump, and a name for the log. The request, what the connection was
-/*	made with, and how its handshake waits for its turn, are forgotten
-/*	with the report: most sessions are idle for most of their time,
-/*	and there are thousands.
+/*	The request, the parameters of the connection and the scheduling
+/*	of the handshake are needed until the report about the handshake is
+/*	sent. Afterwards a session needs a connection, a pump and a name
+/*	for the log. Most of the sessions of a process, of which there are
+/*	thousands, are idle: this state is kept in a separate object, and
+/*	released with the report.
 /* SEE ALSO
 /*	session(3), handoff(3), handshake-limits(3)
 /*--*/
@@ -17,55 +18,55 @@ import type {Fd} from '../base/units.ts';
 import type {Connection} from '../tls/connection/connection.ts';
 import {type ConnectionParameters, openConnection} from '../tls/connection/open-connection.ts';
 import {fairnessKey} from './fairness-key.ts';
-import {type CompleteHandoff, Handoff, type Progress} from './handoff.ts';
+import {type CompleteHandoff, Handoff, type HandoffProgress} from './handoff.ts';
 import type {SessionContext} from './session-context.ts';
 
-/** The time of a session before its report. Disposal gives back what it was prepared with. */
+/** A session before its report. Owns a reference to the SSL_CTX and an entry of the handshake limiter, until disposal. */
 export class PendingHandoff implements Disposable {
 	readonly handoff: Handoff;
-	/** Those who share their turn have the same; undefined: with nobody. */
+	/** Handshakes with the same key share their turn; undefined in the client role. Set by {@link prepare}. */
 	fairnessKey: string | undefined;
-	/** The handshake can proceed: there is what it waits for. */
-	due = false;
-	/** What the handshake waits for is room for what it has to send. */
+	/** Whether the handshake can proceed: the peer's descriptor is ready. */
+	canProceed = false;
+	/** Whether the handshake waits until the descriptor is writable, rather than readable. */
 	wantsWritable = false;
-	/* Undefined until {@link prepare}, and when the hand-off cannot be served. */
+	/* Undefined before prepare(), and when the hand-off cannot be served. */
 	#parameters: ConnectionParameters | undefined;
 	#retainedContext: Disposable | undefined;
-	/* Ends with the handshake, or with the session. */
 	#admission: Disposable | undefined;
-	#begun = false;
+	#started = false;
 
-	constructor({features, settingsParser}: SessionContext) {
-		this.handoff = new Handoff(features, settingsParser);
+	constructor(context: SessionContext) {
+		this.handoff = new Handoff(context);
 	}
 
 	/**
-	 * Like {@link Handoff.receive}; but the first time that there is some and not all of it: 'begun'. A client
-	 * that sends a byte now and then gains no time by it.
+	 * Like {@link Handoff.receive}, but returns 'started' instead of 'incomplete' the first time that input has
+	 * been received. The caller starts a time limit then, and does not extend it later: a client that sends
+	 * byte by byte gains no time.
 	 */
-	receive(socket: Fd): Progress | 'begun' {
+	receive(socket: Fd): HandoffProgress | 'started' {
 		const progress = this.handoff.receive(socket);
-		if (progress !== 'more' || this.#begun || !this.handoff.begun) {
+		if (progress !== 'incomplete' || this.#started || !this.handoff.started) {
 			return progress;
 		}
 
-		this.#begun = true;
-		return 'begun';
+		this.#started = true;
+		return 'started';
 	}
 
-	/** Finds what the connection will be made with. Returns whether that was possible; the reason has been logged. */
+	/** Finds the parameters of the connection. Returns false when the hand-off is refused; the reason has been logged. */
 	prepare(context: SessionContext, complete: CompleteHandoff): boolean {
 		this.fairnessKey = fairnessKey(complete.request);
 		this.#admission = context.handshakeLimiter.admit(this.fairnessKey, complete.request.remoteEndpoint);
 		this.#parameters = this.#admission && context.prepare(complete);
-		/* Until the descriptor arrives, other hand-offs may push the SSL_CTX out of its cache. */
+		/* Until the descriptor arrives, other hand-offs may evict the SSL_CTX from its cache. */
 		this.#retainedContext = this.#parameters?.context.retain();
 		return this.#parameters !== undefined;
 	}
 
 	/**
-	 * Prepares the connection.
+	 * Makes the connection.
 	 *
 	 * @param fd - the peer's descriptor, non-blocking; borrowed, it has to outlive the connection.
 	 * @returns undefined when that is not possible; the reason has been logged.
@@ -75,9 +76,9 @@ export class PendingHandoff implements Disposable {
 	}
 
 	/**
-	 * Logs that a session which has had no report is over.
+	 * Logs the end of a session that has sent no report.
 	 *
-	 * @param handshakeDone - there is no failure to be told.
+	 * @param handshakeDone - no handshake failure is logged.
 	 */
 	logEnd({features}: SessionContext, handshakeDone: boolean): void {
 		const quiet = this.#parameters === undefined && features.quietRefusal;

@@ -2,28 +2,29 @@
 /* NAME
 /*	pump 3
 /* SUMMARY
-/*	moves bytes between plaintext and ciphertext
+/*	moves data between plaintext and ciphertext
 /* DESCRIPTION
-/*	Both directions run on their own: a peer that does not read does
-/*	not keep us from reading what it sends. Bytes are read into the
-/*	buffer that all sessions share and passed on at once; only what
-/*	the other side does not take is kept, at most one buffer full, and
-/*	its source is not read before that is gone.
+/*	The two directions are independent: while the peer does not read,
+/*	data from the peer is still moved to the client. Data is read into
+/*	the shared buffer and written at once. Only the part that the
+/*	other side does not accept is stored, at most BUFFER_SIZE bytes per
+/*	direction, and nothing more is read until it is written.
 /*
-/*	Descriptors report readiness once, when it begins. It is
-/*	remembered here until a call says that it has ended. That of the
-/*	client reports room only while somebody waits for some.
+/*	Descriptors are edge-triggered: readiness is reported when it
+/*	begins, and the pump remembers it until a call would block. For the
+/*	client EPOLLOUT is reported only while the pump waits for it.
 /*
-/*	A session that always has something to move would starve the
-/*	others: after a share of bytes run() returns MORE, and wants to be
-/*	called again soon. What takes time and brings few bytes, or none,
-/*	is charged for the bytes that others could have had meanwhile.
+/*	A session that always has data to move would starve the others.
+/*	Each run() moves a limited number of bytes, then returns MORE; the
+/*	caller runs it again after other sessions. Small and empty records
+/*	count as more bytes than they have, because of the time that they
+/*	take.
 /*
-/*	This runs for every packet. It allocates nothing as long as both
-/*	sides keep up.
+/*	This code runs for every packet. It allocates nothing while both
+/*	sides accept all data.
 /* SECURITY
-/*	Buffers hold decrypted text. They are wiped before another session
-/*	gets them.
+/*	Buffers contain decrypted text. They are wiped before they are
+/*	reused for another session.
 /* SEE ALSO
 /*	postfix src/tlsproxy/tlsproxy.c, tlsp_strategy()
 /*--*/
@@ -34,90 +35,98 @@ import type {Registration} from '../event/registration.ts';
 import {BUFFER_SIZE, buffer, readStream, writeStream} from '../event/stream.ts';
 import type {Connection} from '../tls/connection/connection.ts';
 
-/** Nothing more can be done now: readiness will come. */
-const WAITING = 0;
-/** This session's share is used up, and there is more to do. */
+/** Nothing can be moved until a descriptor becomes ready. */
+export const WAITING = 0;
+/** The limit of this run is reached, and there is more to move. */
 export const MORE = 1;
-/** The client has finished, or is gone; what it wrote has been sent. */
+/** The client has closed or is broken, and all its data has been sent. */
 export const PLAINTEXT_ENDED = 2;
-/** The peer has finished, or is gone; what it sent has been written. */
+/** The peer has closed or is broken, and all its data has been written. */
 export const CIPHERTEXT_ENDED = 3;
 
-/** Bytes per direction and call of run(). */
-const SHARE = 4 * BUFFER_SIZE;
-/** Room that a read of TLS needs: one record. Also what a record costs that is not data. */
+/** Bytes per direction and run. */
+const RUN_LIMIT = 4 * BUFFER_SIZE;
+/** Largest record, in bytes: the space that a read needs. A record without data counts as much. */
 const RECORD_SIZE = 16_384;
-/** What a record of data costs at least, in bytes. */
+/** Smallest number of bytes that a record of data counts as. */
 const RECORD_COST = 2048;
 
-/* Buffers that no session needs at the moment. */
+/*
+ * Buffers for pending data, shared by all sessions: few need one at a time, and allocating one takes longer
+ * than wiping it.
+ */
 const bufferPool: Uint8Array[] = [];
-const SPARE_LIMIT = 16;
+const BUFFER_POOL_LIMIT = 16;
 
-/* Addresses in the shared buffer where reads begin as long as records are full. */
+/* Addresses in the shared buffer at which a read begins after full records. */
 const recordAddresses = Array.from({length: BUFFER_SIZE / RECORD_SIZE}, (_, index) =>
 	addressAt(index * RECORD_SIZE),
 );
 
-/** Moves the bytes of one session. Disposal gives its buffers back; it closes nothing. */
+/** Moves the data of one session. Disposal releases its buffers; it closes nothing. */
 export class Pump implements Disposable {
-	readonly #connection: Connection;
+	readonly #connection: Pick<Connection, 'read' | 'write'>;
 	readonly #plaintext: Fd;
-	readonly #watch: Pick<Registration, 'writeInterest'>;
-	/* What the other side has not taken; undefined, for nearly all of the time, when there is none. */
+	readonly #registration: Pick<Registration, 'writeInterest'>;
+	/* Data that the other side has not accepted; nearly always undefined. */
 	#toPeer: PendingBytes | undefined;
 	#toClient: PendingBytes | undefined;
-	/* Readiness as last heard. */
+	/* Readiness since the last call that would have blocked. */
 	#plaintextReadable = true;
 	#plaintextWritable = true;
 	#ciphertextReadable = true;
 	/*
-	 * TLS may have to read in order to write (a key update, renegotiation), and
-	 * the other way round. What a call waits for is kept with the call.
+	 * TLS may have to read before it can write (key update, renegotiation), and vice
+	 * versa. The event that a write waits for is stored: 0, WANT_READ or WANT_WRITE;
+	 * FAILED after the last write.
 	 */
 	#writeWaitsFor = 0;
 	#readWaitsForWrite = false;
 	#plaintextEnded = false;
 	#ciphertextEnded = false;
 	#moved = 0;
-	/* What is left of the share for what comes from the peer. */
-	#share = 0;
-	/* Bytes of prepend() that have not been written. */
-	#before = 0;
+	/* Bytes from the peer that this run may still move. */
+	#remaining = 0;
+	/* Bytes of the report that have not been written. */
+	#reportUnsent = 0;
 
 	/**
 	 * @param connection - after its handshake; borrowed.
 	 * @param plaintext - descriptor of the client; borrowed.
-	 * @param watch - asked to tell when there is room for the client; borrowed.
+	 * @param registration - of that descriptor, to enable EPOLLOUT; borrowed.
 	 */
-	constructor(connection: Connection, plaintext: Fd, watch: Pick<Registration, 'writeInterest'>) {
+	constructor(
+		connection: Pick<Connection, 'read' | 'write'>,
+		plaintext: Fd,
+		registration: Pick<Registration, 'writeInterest'>,
+	) {
 		this.#connection = connection;
 		this.#plaintext = plaintext;
-		this.#watch = watch;
+		this.#registration = registration;
 	}
 
-	/** Bytes moved so far, both ways. */
+	/** Number of bytes moved in both directions, the report included. */
 	get moved(): number {
 		return this.#moved;
 	}
 
-	/** Puts bytes before everything that comes from the peer. At most one buffer full. */
+	/** Queues bytes for the client, in front of all data from the peer. At most BUFFER_SIZE bytes, before the first run. */
 	queueReport(bytes: Uint8Array): void {
 		this.#toClient = new PendingBytes(bytes, 0, bytes.length);
-		this.#before = bytes.length;
+		this.#reportUnsent = bytes.length;
 	}
 
-	/** Whether the client has got all that was put before. */
+	/** Whether the report has been written. */
 	get reportSent(): boolean {
-		return this.#before <= 0;
+		return this.#reportUnsent <= 0;
 	}
 
 	/** The client's descriptor has become ready. */
 	plaintextReady(readable: boolean, writable: boolean): void {
 		this.#plaintextReadable ||= readable;
 		if (writable) {
-			/* Told without need, it is not told again; who has needed it may do so again soon. */
-			this.#watch.writeInterest = !this.#plaintextWritable;
+			/* An event that was not needed turns EPOLLOUT off. After one that was needed, the next write may block again. */
+			this.#registration.writeInterest = !this.#plaintextWritable;
 			this.#plaintextWritable = true;
 		}
 	}
@@ -139,7 +148,7 @@ export class Pump implements Disposable {
 		}
 	}
 
-	/** Moves what can be moved: {@link WAITING}, {@link MORE}, {@link PLAINTEXT_ENDED} or {@link CIPHERTEXT_ENDED}. */
+	/** Moves data until a call would block or the limit is reached: {@link WAITING}, {@link MORE}, {@link PLAINTEXT_ENDED} or {@link CIPHERTEXT_ENDED}. */
 	run(): number {
 		const sent = this.#pumpToPeer();
 		const received = this.#pumpToClient();
@@ -155,23 +164,23 @@ export class Pump implements Disposable {
 	}
 
 	[Symbol.dispose](): void {
-		this.#dropToPeer();
-		this.#dropToClient();
+		this.#releaseToPeer();
+		this.#releaseToClient();
 	}
 
-	/* Whether there is more to do at once. */
+	/* Returns whether the limit is reached. */
 	#pumpToPeer(): boolean {
-		let share = SHARE;
+		let remaining = RUN_LIMIT;
 		while (this.#writeWaitsFor === 0 && !this.#ciphertextEnded) {
 			if (this.#toPeer !== undefined) {
 				const count = this.#connection.write(this.#toPeer.bytes, this.#toPeer.size);
 				if (count <= 0) {
-					this.#writeStopped(count);
+					this.#ciphertextWriteStopped(count);
 					break;
 				}
 
 				this.#moved += count;
-				this.#toPeer = this.#toPeer.take(count);
+				this.#toPeer = this.#toPeer.advance(count);
 				continue;
 			}
 
@@ -179,13 +188,13 @@ export class Pump implements Disposable {
 				break;
 			}
 
-			if (share <= 0) {
+			if (remaining <= 0) {
 				return true;
 			}
 
 			const size = readStream(this.#plaintext);
 			if (size > 0) {
-				share -= size;
+				remaining -= size;
 				this.#send(size);
 			} else if (size === WANT_READ) {
 				this.#plaintextReadable = false;
@@ -197,7 +206,7 @@ export class Pump implements Disposable {
 		return false;
 	}
 
-	/* Sends the first bytes of the shared buffer, and keeps what is not taken. */
+	/* Sends the first bytes of the shared buffer, and stores the part that is not accepted. */
 	#send(size: number): void {
 		let at = 0;
 		while (at < size) {
@@ -205,7 +214,7 @@ export class Pump implements Disposable {
 			const count = this.#connection.write(from, size - at);
 			if (count <= 0) {
 				this.#toPeer = new PendingBytes(buffer.bytes, at, size);
-				this.#writeStopped(count);
+				this.#ciphertextWriteStopped(count);
 				return;
 			}
 
@@ -214,19 +223,19 @@ export class Pump implements Disposable {
 		}
 	}
 
-	#writeStopped(code: number): void {
+	#ciphertextWriteStopped(code: number): void {
 		if (code === WANT_READ || code === WANT_WRITE) {
 			this.#writeWaitsFor = code;
 		} else {
-			/* What cannot be sent any more is lost; what has come can still be read. */
-			this.#dropToPeer();
+			/* Unsent data is lost; data from the peer can still be read. */
+			this.#releaseToPeer();
 			this.#writeWaitsFor = FAILED;
 		}
 	}
 
-	/* Whether there is more to do at once. */
+	/* Returns whether the limit is reached. */
 	#pumpToClient(): boolean {
-		this.#share = SHARE;
+		this.#remaining = RUN_LIMIT;
 		for (;;) {
 			while (this.#toClient !== undefined) {
 				if (!this.#plaintextWritable) {
@@ -235,13 +244,13 @@ export class Pump implements Disposable {
 
 				const count = writeStream(this.#plaintext, this.#toClient.bytes, this.#toClient.size);
 				if (count <= 0) {
-					this.#clientStopped(count);
+					this.#plaintextWriteStopped(count);
 					return false;
 				}
 
 				this.#moved += count;
-				this.#before -= count;
-				this.#toClient = this.#toClient.take(count);
+				this.#reportUnsent -= count;
+				this.#toClient = this.#toClient.advance(count);
 			}
 
 			if (
@@ -253,37 +262,37 @@ export class Pump implements Disposable {
 				return false;
 			}
 
-			if (this.#share <= 0) {
+			if (this.#remaining <= 0) {
 				return true;
 			}
 
-			const size = this.#fill();
+			const size = this.#decrypt();
 			if (size > 0) {
 				const count = this.#plaintextWritable
 					? writeStream(this.#plaintext, buffer.address, size)
 					: WANT_WRITE;
-				const taken = Math.max(count, 0);
-				this.#moved += taken;
-				if (taken < size) {
-					this.#toClient = new PendingBytes(buffer.bytes, taken, size);
+				const written = Math.max(count, 0);
+				this.#moved += written;
+				if (written < size) {
+					this.#toClient = new PendingBytes(buffer.bytes, written, size);
 					if (count <= 0) {
-						this.#clientStopped(count);
+						this.#plaintextWriteStopped(count);
 					}
 				}
 			}
 		}
 	}
 
-	/* Decrypts into the shared buffer as long as a whole record fits: bytes read. */
-	#fill(): number {
+	/* Decrypts into the shared buffer while a full record fits. Returns the number of bytes. */
+	#decrypt(): number {
 		let at = 0;
-		while (at <= BUFFER_SIZE - RECORD_SIZE && this.#share > 0) {
+		while (at <= BUFFER_SIZE - RECORD_SIZE && this.#remaining > 0) {
 			const count = this.#connection.read(
 				recordAddresses[at / RECORD_SIZE] ?? addressAt(at),
 				BUFFER_SIZE - at,
 			);
 			if (count === AGAIN) {
-				this.#share -= RECORD_SIZE;
+				this.#remaining -= RECORD_SIZE;
 				continue;
 			}
 
@@ -300,43 +309,43 @@ export class Pump implements Disposable {
 			}
 
 			at += count;
-			this.#share -= Math.max(count, RECORD_COST);
+			this.#remaining -= Math.max(count, RECORD_COST);
 		}
 
 		return at;
 	}
 
-	#clientStopped(code: number): void {
+	#plaintextWriteStopped(code: number): void {
 		if (code === WANT_WRITE || code === 0) {
 			this.#plaintextWritable = false;
-			this.#watch.writeInterest = true;
+			this.#registration.writeInterest = true;
 		} else {
-			/* Nobody is there to read it. */
-			this.#dropToClient();
+			/* The client has disconnected. */
+			this.#releaseToClient();
 			this.#plaintextEnded = true;
 		}
 	}
 
-	#dropToPeer(): void {
-		this.#toPeer?.drop();
+	#releaseToPeer(): void {
+		this.#toPeer?.release();
 		this.#toPeer = undefined;
 	}
 
-	#dropToClient(): void {
-		this.#toClient?.drop();
+	#releaseToClient(): void {
+		this.#toClient?.release();
 		this.#toClient = undefined;
 	}
 }
 
-/* Bytes that were read and could not be passed on yet. */
+/* A copy of bytes that the other side has not accepted yet, in a buffer of the pool. */
 class PendingBytes {
-	#block: Uint8Array | undefined;
+	#buffer: Uint8Array | undefined;
 	#start = 0;
 	readonly #end: number;
 
 	constructor(from: Uint8Array, start: number, end: number) {
-		this.#block = bufferPool.pop() ?? new Uint8Array(BUFFER_SIZE);
-		this.#block.set(from.subarray(start, end));
+		this.#buffer = bufferPool.pop() ?? new Uint8Array(BUFFER_SIZE);
+		this.#buffer.set(from.subarray(start, end));
 		this.#end = end - start;
 	}
 
@@ -345,31 +354,31 @@ class PendingBytes {
 	}
 
 	get bytes(): Uint8Array {
-		return (this.#block ?? nothing).subarray(this.#start, this.#end);
+		return (this.#buffer ?? empty).subarray(this.#start, this.#end);
 	}
 
-	/* What is left; undefined when that is nothing. */
-	take(count: number): PendingBytes | undefined {
+	/* Removes bytes from the front. Returns undefined, and releases the buffer, when none are left. */
+	advance(count: number): PendingBytes | undefined {
 		this.#start += count;
 		if (this.#start < this.#end) {
 			return this;
 		}
 
-		this.drop();
+		this.release();
 		return undefined;
 	}
 
-	/* Gives the block back, once. Only what was used needs wiping. */
-	drop(): void {
-		const block = this.#block;
-		this.#block = undefined;
-		if (block !== undefined && bufferPool.length < SPARE_LIMIT) {
-			bufferPool.push(block.fill(0, 0, this.#end));
+	/* Returns the buffer to the pool, once. Only the used part needs wiping. */
+	release(): void {
+		const used = this.#buffer;
+		this.#buffer = undefined;
+		if (used !== undefined && bufferPool.length < BUFFER_POOL_LIMIT) {
+			bufferPool.push(used.fill(0, 0, this.#end));
 		}
 	}
 }
 
-const nothing = new Uint8Array(0);
+const empty = new Uint8Array(0);
 
 function addressAt(offset: number): typeof buffer.address {
 	return (buffer.address + BigInt(offset)) as typeof buffer.address;

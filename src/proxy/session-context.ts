@@ -2,40 +2,34 @@
 /* NAME
 /*	session-context 3
 /* SUMMARY
-/*	what sessions need of the process that they run in
+/*	resources that the sessions of a process share
 /* DESCRIPTION
-/*	A session knows its two descriptors and its time limits. Everything
-/*	that sessions share comes from their host: the event loop, the
-/*	clock, whatever connections are made with, and somebody to tell
-/*	that a session is over.
+/*	A session owns its descriptors and its time limit. The session
+/*	context provides everything that sessions share: the event loop,
+/*	the clock, the settings parser, the limits, and the parameters of
+/*	connections. It is notified when a session has ended.
 /*--*/
 
-import type {ReleaseFeatures} from '../conf/release.ts';
 import type {DeadlineClock} from '../event/deadline.ts';
 import type {Reactor} from '../event/reactor.ts';
 import type {ConnectionParameters} from '../tls/connection/open-connection.ts';
-import type {ClientSettingsParser} from '../wire/client-settings.ts';
 import type {Role} from '../wire/request.ts';
-import type {CompleteHandoff} from './handoff.ts';
+import type {CompleteHandoff, HandoffContext} from './handoff.ts';
 import type {HandshakeLimiter} from './handshake-limits.ts';
 
-/** What sessions need of the process that they run in. */
-export interface SessionContext {
-	readonly features: ReleaseFeatures;
-	/** For the settings of all hand-offs. */
-	readonly settingsParser: ClientSettingsParser;
+/** Resources that the sessions of a process share; borrowed by them. */
+export interface SessionContext extends HandoffContext {
 	readonly reactor: Reactor;
 	readonly clock: DeadlineClock;
-	/** The handshakes in progress. */
 	readonly handshakeLimiter: HandshakeLimiter;
 	/**
-	 * Finds or makes what the connection of a hand-off is made with.
+	 * Finds or makes the parameters of a connection.
 	 *
 	 * @returns undefined when the hand-off cannot be served; the reason has been logged.
 	 */
 	prepare(complete: CompleteHandoff): ConnectionParameters | undefined;
-	/** Whether a role is served at all. */
+	/** Whether a role is enabled. */
 	serves(role: Role): boolean;
-	/** The session has released all it had. */
+	/** A session has ended and released its resources. Must not throw. */
 	ended(): void;
 }

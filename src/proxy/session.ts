@@ -4,13 +4,16 @@
 /* SUMMARY
 /*	one hand-off, from accept to close
 /* DESCRIPTION
-/*	A session owns two descriptors, a TLS connection, their readiness
-/*	and a time limit, all of them as Resources: their disposal is the
-/*	only way to end a session, and happens once. It tells state(3)
-/*	what has happened and performs what that decides.
-/*
-/*	One session cannot reach another: what it throws comes back to
-/*	itself, is logged as a warning, and ends it.
+/*	A session owns two descriptors, a TLS connection, their
+/*	registrations and a deadline. All of them are Resources, released
+/*	once, when the session is closed. The session passes events to
+/*	state(3), and performs the actions of each transition.
+/* DIAGNOSTICS
+/*	Sessions are isolated from each other. An exception in a session is
+/*	logged as a warning, and ends that session. An exception in the
+/*	release of a resource is logged, too: the other resources are
+/*	released, DISCONNECT is logged, and the session context is
+/*	notified as always.
 /* SEE ALSO
 /*	postfix src/tlsproxy/tlsproxy.c
 /*--*/
@@ -36,7 +39,7 @@ import {
 import {PendingHandoff} from './pending-handoff.ts';
 import {CIPHERTEXT_ENDED, MORE, PLAINTEXT_ENDED, Pump} from './pump.ts';
 import type {SessionContext} from './session-context.ts';
-import {CiphertextSide, PlaintextSide, type TwoSided} from './sides.ts';
+import {CiphertextWatcher, PlaintextWatcher, type ReadinessHandler} from './session-watchers.ts';
 import {type Action, type Event, next, type State} from './state.ts';
 import {
 	greetingTimeout,
@@ -47,31 +50,31 @@ import {
 } from './timeouts.ts';
 
 /** One hand-off. */
-export class Session implements Task, TwoSided, DeadlineOwner {
+export class Session implements Task, ReadinessHandler, DeadlineOwner {
 	readonly #context: SessionContext;
 	readonly #resources = new Resources();
 	readonly #plaintext: Fd;
 	readonly #deadline: Deadline;
-	#watch: Registration | undefined;
-	/* Up to the report. */
+	#registration: Registration | undefined;
+	/* Undefined after the report. */
 	#pending: PendingHandoff | undefined;
-	/* From the end of the handshake on: the peer, and how long there may be nothing to move. */
+	/* Set when the handshake is done: endpoint of the peer, and time limit without data. */
 	#endpoint = '';
-	#limit = 0 as Milliseconds;
+	#idleTimeout = 0 as Milliseconds;
 	#state: State = 'awaiting-request';
 	#connection: Connection | undefined;
 	#pump: Pump | undefined;
 	#queued = false;
 
 	/**
-	 * Greets a client and waits for its request. From then on the session keeps itself alive: the reactor
-	 * and the clock hold it, until it tells the host that it has ended.
+	 * Greets a client and waits for its request. The session is referenced by the reactor and the clock until
+	 * it is closed; then it calls {@link SessionContext.ended}.
 	 *
 	 * @param plaintext - connection from the client, non-blocking; moved in.
 	 */
 	static open(context: SessionContext, plaintext: Owned<Fd>): void {
 		const session = new Session(context, plaintext);
-		session.#guard(() => session.#begin());
+		session.#guard(() => session.#start());
 	}
 
 	private constructor(context: SessionContext, plaintext: Owned<Fd>) {
@@ -81,18 +84,18 @@ export class Session implements Task, TwoSided, DeadlineOwner {
 		this.#pending = this.#resources.use(new PendingHandoff(context));
 	}
 
-	#begin(): void {
-		const watch = this.#context.reactor.watchInput(this.#plaintext, new PlaintextSide(this));
-		this.#watch = this.#resources.use(watch);
+	#start(): void {
+		const registration = this.#context.reactor.watchInput(this.#plaintext, new PlaintextWatcher(this));
+		this.#registration = this.#resources.use(registration);
 		this.#deadline.arm(greetingTimeout(this.#context.features));
-		const hello = greeting(this.#context.features);
-		if (hello !== undefined && writeStream(this.#plaintext, hello, hello.length) !== hello.length) {
+		const bytes = greeting(this.#context.features);
+		if (bytes !== undefined && writeStream(this.#plaintext, bytes, bytes.length) !== bytes.length) {
 			warning('write protocol attribute: Broken pipe');
-			this.#happened('failure');
+			this.#handle('failure');
 		}
 	}
 
-	/** One step of expensive or left-over work: for the reactor only. */
+	/** Does one step of queued work. For the reactor only. */
 	step(): void {
 		this.#queued = false;
 		Session.#steps[this.#state]?.(this);
@@ -102,74 +105,72 @@ export class Session implements Task, TwoSided, DeadlineOwner {
 		'awaiting-request': session => session.#receiveRequest(),
 		'awaiting-descriptor': session => session.#receiveDescriptor(),
 		handshaking: session => session.#handshake(),
-		proxying: session => session.#move(),
+		proxying: session => session.#pumpData(),
 	};
 
-	/** A call of this session's threw: for the reactor only. */
+	/** Logs an exception, and ends the session if it is not closed yet. For the reactor only. */
 	fault(reason: unknown): void {
-		if (this.#state === 'closed') {
-			return;
-		}
-
 		warning(faultLine(this.#peer, reason));
-		this.#happened('failure');
+		if (this.#state !== 'closed') {
+			this.#handle('failure');
+		}
 	}
 
-	/* Its name in the log, as soon as there is one. */
+	/* Endpoint of the remote peer, for the log; undefined until the request is complete. */
 	get #peer(): string | undefined {
-		return this.#pending === undefined ? this.#endpoint : this.#pending.handoff.names?.remoteEndpoint;
+		return this.#pending === undefined ? this.#endpoint : this.#pending.handoff.identity?.remoteEndpoint;
 	}
 
-	/* Performs what state(3) decides. */
-	#happened(event: Event): void {
+	/* Changes the state, and performs the actions of the transition. */
+	#handle(event: Event): void {
 		const {state, actions} = next(this.#state, event);
 		verbose(() => `session ${this.#peer ?? this.#plaintext}: ${event}: ${this.#state} -> ${state}`);
 		this.#state = state;
 		for (const action of actions) {
-			Session.#perform[action](this);
+			Session.#actions[action](this);
 		}
 	}
 
-	static readonly #perform: Readonly<Record<Action, (session: Session) => void>> = {
+	static readonly #actions: Readonly<Record<Action, (session: Session) => void>> = {
 		'send-status-1': session => session.#sendStatus(1),
 		'send-status-0': session => session.#sendStatus(0),
 		'look-up': session => session.#lookUp(),
 		'start-handshake': session => session.#startHandshake(),
 		'send-report': session => session.#sendReport(),
-		'open-plaintext': session => session.#move(),
+		'open-plaintext': session => session.#pumpData(),
 		shutdown: session => session.#shutdown(),
 		release: session => session.#release(),
 	};
 
 	/**
-	 * For its side only. A request costs as much as a step of a handshake: served among the events, data would
-	 * wait for all of them. In the handshake the client waits: what it sends is found when the pump starts.
+	 * For the watcher only. Parsing a request takes as long as a handshake step, and would delay the data of
+	 * other sessions: it is queued. During the handshake input from the client is left for the pump.
 	 */
 	plaintextReady(readable: boolean, writable: boolean): void {
 		if (this.#state === 'proxying') {
 			this.#pump?.plaintextReady(readable, writable);
-			this.#move();
+			this.#pumpData();
 		} else if (!readable) {
 			return;
 		} else if (this.#state === 'awaiting-request' || this.#state === 'awaiting-descriptor') {
 			this.#queue();
 		} else if (this.#state === 'answered' && readStream(this.#plaintext) !== WANT_READ) {
-			this.#happened('plaintext-end');
+			this.#handle('plaintext-end');
 		}
 	}
 
-	/** For its side only. */
+	/** For the watcher only. */
 	ciphertextReady(readable: boolean, writable: boolean): void {
 		const pending = this.#pending;
 		if (pending !== undefined) {
-			pending.due ||= pending.wantsWritable ? writable : readable;
+			pending.canProceed ||= pending.wantsWritable ? writable : readable;
 		}
 
 		if (this.#state === 'handshaking') {
 			this.#queue();
 		} else if (this.#state === 'proxying') {
 			this.#pump?.ciphertextReady(readable, writable);
-			this.#move();
+			this.#pumpData();
 		} else if (this.#state === 'closing') {
 			this.#shutdown();
 		}
@@ -177,7 +178,7 @@ export class Session implements Task, TwoSided, DeadlineOwner {
 
 	#queue(): void {
 		const handshaking = this.#state === 'handshaking';
-		if (this.#queued || (handshaking && this.#pending?.due !== true)) {
+		if (this.#queued || (handshaking && this.#pending?.canProceed !== true)) {
 			return;
 		}
 
@@ -185,7 +186,7 @@ export class Session implements Task, TwoSided, DeadlineOwner {
 		if (handshaking) {
 			this.#context.reactor.queue(this, this.#pending?.fairnessKey);
 		} else {
-			this.#context.reactor.soon(this);
+			this.#context.reactor.queueUrgent(this);
 		}
 	}
 
@@ -194,34 +195,34 @@ export class Session implements Task, TwoSided, DeadlineOwner {
 	#receiveRequest(): void {
 		const progress = this.#pending?.receive(this.#plaintext);
 		switch (progress) {
-			case 'begun':
+			case 'started':
 				return this.#deadline.arm(REQUEST_TIMEOUT);
-			case 'more':
+			case 'incomplete':
 			case undefined:
 				return;
 			case 'complete':
-				return this.#decide();
+				return this.#answer();
 			case 'refused':
-				return this.#happened('refused');
+				return this.#handle('refused');
 			case 'failed':
-				return this.#happened('failure');
+				return this.#handle('failure');
 			default:
 				progress satisfies never;
 		}
 	}
 
-	#decide(): void {
+	#answer(): void {
 		this.#deadline.arm(SETUP_TIMEOUT);
 		const {complete, request} = this.#pending?.handoff ?? {};
 		if (complete !== undefined) {
-			this.#happened(this.#pending?.prepare(this.#context, complete) === true ? 'accepted' : 'refused');
+			this.#handle(this.#pending?.prepare(this.#context, complete) === true ? 'accepted' : 'refused');
 		} else if (request !== undefined) {
-			this.#happened(this.#context.serves(request.role) ? 'available' : 'refused');
+			this.#handle(this.#context.serves(request.role) ? 'available' : 'refused');
 		}
 
 		/*
-		 * Readiness is told once. A client that had closed its side before we were
-		 * through with its request would not be noticed before the time limit.
+		 * Input is reported once (edge-triggered). Without this call, end-of-file that
+		 * arrived together with the request would not be noticed before the time limit.
 		 */
 		this.plaintextReady(true, false);
 	}
@@ -229,7 +230,7 @@ export class Session implements Task, TwoSided, DeadlineOwner {
 	#sendStatus(status: 0 | 1): void {
 		const bytes = printStatus(status);
 		if (writeStream(this.#plaintext, bytes, bytes.length) !== bytes.length) {
-			this.#happened('failure');
+			this.#handle('failure');
 		}
 	}
 
@@ -242,7 +243,7 @@ export class Session implements Task, TwoSided, DeadlineOwner {
 				return;
 			case 'none':
 				warning(descriptorProblemLine(passed.why));
-				this.#happened('failure');
+				this.#handle('failure');
 				return;
 			case 'descriptor':
 				this.#openConnection(this.#resources.use(passed.fd).value);
@@ -255,21 +256,21 @@ export class Session implements Task, TwoSided, DeadlineOwner {
 	#openConnection(ciphertext: Fd): void {
 		const connection = this.#pending?.open(ciphertext);
 		if (connection === undefined) {
-			return this.#happened('failure');
+			return this.#handle('failure');
 		}
 
 		this.#deadline.arm(handshakeTimeout(this.#pending?.handoff.request));
 		this.#connection = this.#resources.use(connection);
-		this.#resources.use(this.#context.reactor.watch(ciphertext, new CiphertextSide(this)));
-		this.#happened('descriptor');
+		this.#resources.use(this.#context.reactor.watch(ciphertext, new CiphertextWatcher(this)));
+		this.#handle('descriptor');
 	}
 
-	/* What the peer does meanwhile is found afterwards. */
+	/* Readiness of the peer during the lookup is remembered in canProceed. */
 	#lookUp(): void {
 		this.#connection?.lookUp(() => {
-			/* The session may be over by then. */
+			/* The session may have been closed meanwhile. */
 			if (this.#state === 'looking-up') {
-				this.#guard(() => this.#happened('looked-up'));
+				this.#guard(() => this.#handle('looked-up'));
 			}
 		});
 	}
@@ -277,8 +278,9 @@ export class Session implements Task, TwoSided, DeadlineOwner {
 	/* Handshake */
 
 	/*
-	 * In the client role we begin, and that costs little. In the server role the peer
-	 * does: its hello waits for its turn, and who says nothing needs no buffers.
+	 * In the client role this program sends the first message, which takes little time. In
+	 * the server role the peer sends it: the handshake is queued when it arrives, and a
+	 * silent peer needs no buffers.
 	 */
 	#startHandshake(): void {
 		if (this.#pending?.fairnessKey === undefined) {
@@ -291,13 +293,13 @@ export class Session implements Task, TwoSided, DeadlineOwner {
 	#handshake(): void {
 		const connection = this.#connection;
 		const pending = this.#pending;
-		const watch = this.#watch;
-		if (connection === undefined || pending === undefined || watch === undefined) {
-			return this.#happened('failure');
+		const registration = this.#registration;
+		if (connection === undefined || pending === undefined || registration === undefined) {
+			return this.#handle('failure');
 		}
 
-		const outcome = connection.handshake(pending.due);
-		pending.due = outcome === AGAIN || outcome === WANT_LOOKUP;
+		const outcome = connection.handshake(pending.canProceed);
+		pending.canProceed = outcome === AGAIN || outcome === WANT_LOOKUP;
 		pending.wantsWritable = outcome === WANT_WRITE;
 		switch (outcome) {
 			case WANT_READ:
@@ -306,14 +308,14 @@ export class Session implements Task, TwoSided, DeadlineOwner {
 			case AGAIN:
 				return this.#queue();
 			case WANT_LOOKUP:
-				return this.#happened('question');
+				return this.#handle('lookup-needed');
 			case DONE:
-				this.#limit = sessionTimeout(pending.handoff.request);
-				this.#deadline.arm(this.#limit);
-				this.#pump = this.#resources.use(new Pump(connection, this.#plaintext, watch));
-				return this.#happened('handshake-done');
+				this.#idleTimeout = sessionTimeout(pending.handoff.request);
+				this.#deadline.arm(this.#idleTimeout);
+				this.#pump = this.#resources.use(new Pump(connection, this.#plaintext, registration));
+				return this.#handle('handshake-done');
 			default:
-				this.#happened('failure');
+				this.#handle('failure');
 		}
 	}
 
@@ -336,7 +338,7 @@ export class Session implements Task, TwoSided, DeadlineOwner {
 
 	/* Data */
 
-	#move(): void {
+	#pumpData(): void {
 		const pump = this.#pump;
 		if (pump === undefined) {
 			return;
@@ -345,7 +347,7 @@ export class Session implements Task, TwoSided, DeadlineOwner {
 		const before = pump.moved;
 		const result = pump.run();
 		if (pump.moved !== before) {
-			this.#deadline.arm(this.#limit);
+			this.#deadline.arm(this.#idleTimeout);
 		}
 
 		if (result === MORE) {
@@ -355,9 +357,9 @@ export class Session implements Task, TwoSided, DeadlineOwner {
 				warning(reportProblemLine('Broken pipe'));
 			}
 
-			this.#happened('plaintext-end');
+			this.#handle('plaintext-end');
 		} else if (result === CIPHERTEXT_ENDED) {
-			this.#happened('ciphertext-end');
+			this.#handle('ciphertext-end');
 		}
 	}
 
@@ -366,24 +368,24 @@ export class Session implements Task, TwoSided, DeadlineOwner {
 	#shutdown(): void {
 		const result = this.#connection?.shutdown();
 		if (result !== WANT_READ && result !== WANT_WRITE) {
-			this.#happened('shutdown-done');
+			this.#handle('shutdown-done');
 		}
 	}
 
-	/** Its time limit has passed: for the clock only. */
+	/** The deadline has expired. For the clock only. */
 	expired(): void {
 		this.#guard(() => {
 			if (this.#state === 'awaiting-request') {
-				this.#pending?.handoff.logNoRequest();
+				this.#pending?.handoff.logTimeout();
 			} else if (this.#connection !== undefined) {
 				warning(timeoutLine(this.#peer ?? ''));
 			}
 
-			this.#happened('failure');
+			this.#handle('failure');
 		});
 	}
 
-	/* Whoever calls serves all sessions: what goes wrong here must not reach him. */
+	/* For calls that do not come from the reactor: an exception must not reach the caller, which serves all sessions. */
 	#guard(run: () => void): void {
 		try {
 			run();
@@ -393,13 +395,20 @@ export class Session implements Task, TwoSided, DeadlineOwner {
 	}
 
 	#release(): void {
-		this.#resources[Symbol.dispose]();
-		if (this.#pending === undefined) {
-			info(disconnectLine(this.#endpoint));
-		} else {
-			this.#pending.logEnd(this.#context, this.#pump !== undefined);
+		try {
+			this.#resources[Symbol.dispose]();
+		} catch (reason) {
+			warning(faultLine(this.#peer, reason));
 		}
 
-		this.#context.ended();
+		try {
+			if (this.#pending === undefined) {
+				info(disconnectLine(this.#endpoint));
+			} else {
+				this.#pending.logEnd(this.#context, this.#pump !== undefined);
+			}
+		} finally {
+			this.#context.ended();
+		}
 	}
 }

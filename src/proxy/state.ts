@@ -2,33 +2,33 @@
 /* NAME
 /*	state 3
 /* SUMMARY
-/*	the phases of a hand-off
+/*	state machine of a hand-off
 /* DESCRIPTION
-/*	A hand-off goes through phases; each event either leads to the
-/*	next, or cannot happen. next() says which, and what has to be done
-/*	about it, without doing anything itself: no clock, no descriptor,
-/*	no log.
+/*	A hand-off has a state. next() returns the state that follows an
+/*	event, and the actions to perform. It has no side effects: no
+/*	clock, no descriptor, no log.
 /*
 /*	awaiting-request	the greeting has been sent
-/*	answered		a status has been sent, and that was all:
-/*				the client hangs up
+/*	answered		the final status has been sent; the client
+/*				disconnects
 /*	awaiting-descriptor	status 1 has been sent
-/*	looking-up		other processes are asked for what the next
-/*				step of the handshake has to know
+/*	looking-up		waiting for tlsmgr(8), before the next
+/*				handshake step
 /*	handshaking		TLS handshake with the remote peer
-/*	proxying		bytes go both ways
-/*	closing			the client has finished: tell the peer
+/*	proxying		data is moved in both directions
+/*	closing			the client has closed; the TLS connection
+/*				is being shut down
 /*	closed			all resources are released
 /* DIAGNOSTICS
-/*	Panic: an event that cannot happen in this phase.
+/*	Panic: an event that is not possible in the current state.
 /* SEE ALSO
-/*	postfix src/tlsproxy/tlsproxy.c, which keeps the same knowledge in
-/*	flags and in which event handler is registered
+/*	postfix src/tlsproxy/tlsproxy.c, which represents the state as
+/*	flags and registered event handlers
 /*--*/
 
 import {Panic} from '../base/errors.ts';
 
-/** The phase of a hand-off. */
+/** State of a hand-off. */
 export type State =
 	| 'awaiting-request'
 	| 'answered'
@@ -39,30 +39,31 @@ export type State =
 	| 'closing'
 	| 'closed';
 
-/** What can happen. */
+/** Event that changes the state. */
 export type Event =
-	/** The request is complete and can be served, or not. */
+	/** The request is complete and can be served. */
 	| 'accepted'
+	/** The request cannot be served. */
 	| 'refused'
-	/** The client only wanted to know, and would be served. */
+	/** The client only asks for availability, and the role is available. */
 	| 'available'
 	/** The client has passed the remote peer's descriptor. */
 	| 'descriptor'
-	/** What was looked for was found, or there is none. */
+	/** The lookup is complete, with or without a result. */
 	| 'looked-up'
-	/** The handshake cannot go on before something is looked up. */
-	| 'question'
+	/** The handshake needs a lookup before its next step. */
+	| 'lookup-needed'
 	| 'handshake-done'
-	/** The client has finished, and all it wrote has been sent to the peer. */
+	/** The client has closed, and all its data has been sent to the peer. */
 	| 'plaintext-end'
-	/** The peer has finished, and all it sent has been written to the client. */
+	/** The peer has closed, and all its data has been written to the client. */
 	| 'ciphertext-end'
-	/** The peer has been told that this is the end. */
+	/** close_notify has been sent. */
 	| 'shutdown-done'
-	/** A connection is broken, a time limit has passed, or a peer breaks the protocol. */
+	/** A connection is broken, a time limit has expired, the protocol is violated, or an exception was thrown. */
 	| 'failure';
 
-/** What has to be done, in order. */
+/** Action that a transition requires. */
 export type Action =
 	| 'send-status-1'
 	| 'send-status-0'
@@ -73,7 +74,7 @@ export type Action =
 	| 'shutdown'
 	| 'release';
 
-/** The next state, and the actions to perform. */
+/** The next state, and the actions to perform, in order. */
 export interface Transition {
 	readonly state: State;
 	readonly actions: readonly Action[];
@@ -81,7 +82,7 @@ export interface Transition {
 
 const closed: Transition = {state: 'closed', actions: ['release']};
 
-/* What each phase answers to; 'failure' ends all of them. */
+/* The possible events of each state, without 'failure', which is possible in every state. */
 const transitions: Readonly<Record<State, Readonly<Partial<Record<Event, Transition>>>>> = {
 	'awaiting-request': {
 		accepted: {state: 'awaiting-descriptor', actions: ['send-status-1']},
@@ -96,11 +97,10 @@ const transitions: Readonly<Record<State, Readonly<Partial<Record<Event, Transit
 		'looked-up': {state: 'handshaking', actions: ['start-handshake']},
 	},
 	handshaking: {
-		question: {state: 'looking-up', actions: ['look-up']},
+		'lookup-needed': {state: 'looking-up', actions: ['look-up']},
 		/*
-		 * Report first, open the plaintext side second. The report travels on the
-		 * stream that will carry text from an arbitrary remote peer. Once that peer
-		 * can write there, it could put a report of its own before ours.
+		 * The report is sent before the first data. Both use the same stream, and the
+		 * data comes from an arbitrary remote peer, which could otherwise forge a report.
 		 */
 		'handshake-done': {state: 'proxying', actions: ['send-report', 'open-plaintext']},
 	},
@@ -112,10 +112,10 @@ const transitions: Readonly<Record<State, Readonly<Partial<Record<Event, Transit
 	closed: {},
 };
 
-/** @throws {Panic} when the event cannot happen in this state: our mistake, not the peer's. */
+/** @throws {Panic} when the event is not possible in this state: a mistake in this program, not of a peer. */
 export function next(state: State, event: Event): Transition {
 	if (state === 'closed') {
-		/* Events that were under way when the session closed are no mistake. */
+		/* Events that were pending when the session was closed are ignored. */
 		return {state, actions: []};
 	}
 

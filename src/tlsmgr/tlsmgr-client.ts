@@ -32,7 +32,7 @@ import {PeerError} from '../base/errors.ts';
 import type {Milliseconds} from '../base/units.ts';
 import {type DeadlineClock, now} from '../event/deadline.ts';
 import type {Reactor} from '../event/reactor.ts';
-import {warning} from '../log/log.ts';
+import {logException, warning} from '../log/log.ts';
 import type {AttributeList} from '../wire/attribute-list.ts';
 import type {TicketKey} from '../wire/ticket-key.ts';
 import {
@@ -187,7 +187,13 @@ export class TlsmgrClient implements Disposable {
 			complete: reply => {
 				pending = false;
 				deadline[Symbol.dispose]();
-				done(reply === undefined ? undefined : this.#parse(parse, reply));
+				const value = reply === undefined ? undefined : this.#parse(parse, reply);
+				/* An exception of one session must not reach others, or leave the connection in the middle of a reply. */
+				try {
+					done(value);
+				} catch (reason) {
+					logException(reason);
+				}
 			},
 		});
 		const connection =

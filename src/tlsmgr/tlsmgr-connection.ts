@@ -26,7 +26,7 @@ import type {Fd, Milliseconds} from '../base/units.ts';
 import type {Deadline, DeadlineClock} from '../event/deadline.ts';
 import type {Reactor} from '../event/reactor.ts';
 import {buffer, connectUnix, readStream, writeStream} from '../event/stream.ts';
-import {panic, warning} from '../log/log.ts';
+import {logException, warning} from '../log/log.ts';
 import {AttributeFramer, type AttributeList} from '../wire/attribute-list.ts';
 import {isGreeting} from './message.ts';
 import {connectFailed} from './warnings.ts';
@@ -258,12 +258,12 @@ export class TlsmgrConnection {
 		}
 	}
 
-	/* Any other exception comes from the callback of a request, which must not throw. */
+	/* A mistake of this program costs resumption, and no session. */
 	#fault(reason: unknown): void {
 		if (!(reason instanceof PeerError)) {
-			panic(reason instanceof Error ? (reason.stack ?? reason.message) : String(reason));
+			logException(reason);
 		}
 
-		this.#owner.failed(reason.message);
+		this.#owner.failed(errorText(reason));
 	}
 }

@@ -15,7 +15,7 @@ test('Lru drops the least recently used entry when it is full', t => {
 	t.is(map.size, 2);
 });
 
-test('Lru drops a value that is replaced or deleted, once, and not one that is taken', t => {
+test('Lru drops a value once when it is replaced or deleted, and not when it is taken', t => {
 	const dropped: string[] = [];
 	const map = new Lru<string, string>(3, value => dropped.push(value));
 	map.set('a', '1');
@@ -41,7 +41,7 @@ test('Lru drops all entries when it is disposed, once', t => {
 	t.is(map.get('a'), undefined);
 });
 
-test('Lru with any sequence of calls has what a list of the last uses has', t => {
+test('Lru behaves like a list in order of use, for any sequence of calls', t => {
 	const call = fc.tuple(fc.constantFrom('get', 'set', 'take', 'delete'), fc.integer({min: 0, max: 5}));
 	fc.assert(
 		fc.property(fc.array(call), fc.integer({min: 1, max: 4}), (calls, limit) => {

@@ -21,7 +21,7 @@ test('Owned releases its value once, however often it is disposed', t => {
 	t.deepEqual(log, [7]);
 });
 
-test('Owned holds values that look like nothing', t => {
+test('Owned holds falsy values', t => {
 	const log: unknown[] = [];
 	for (const value of [0, '', undefined, null, false]) {
 		const owned = new Owned<unknown>(value, gone => log.push(gone));
@@ -32,7 +32,7 @@ test('Owned holds values that look like nothing', t => {
 	t.deepEqual(log, [0, '', undefined, null, false]);
 });
 
-test('move leaves nothing to use, to move or to release', t => {
+test('move makes the old Owned unusable', t => {
 	const log: string[] = [];
 	const first = new Owned('handle', value => log.push(value));
 	const second = first.move();
@@ -45,7 +45,7 @@ test('move leaves nothing to use, to move or to release', t => {
 	t.deepEqual(log, ['handle']);
 });
 
-test('Owned is released at the end of its scope, newest first', t => {
+test('Owned is released at the end of its scope, in reverse order', t => {
 	const log: string[] = [];
 	{
 		using older = new Owned('older', value => log.push(value));
@@ -90,8 +90,8 @@ test('Owned releases exactly once in any order of moves and disposals', t => {
 	);
 });
 
-/** Something that says in a log that it is released, and what it throws then. */
-function thing(log: string[], name: string, reason?: unknown): Disposable {
+/** A disposable that records its release, and may throw then. */
+function disposable(log: string[], name: string, reason?: unknown): Disposable {
 	return {
 		[Symbol.dispose]() {
 			log.push(name);
@@ -104,51 +104,51 @@ function thing(log: string[], name: string, reason?: unknown): Disposable {
 
 const gone = {instanceOf: Panic, message: 'use of released resources'};
 
-test('Resources are released once, the last one first', t => {
+test('Resources release each entry once, in reverse order', t => {
 	const log: string[] = [];
 	const resources = new Resources();
-	const first = thing(log, 'first');
+	const first = disposable(log, 'first');
 	t.is(resources.use(first), first);
-	resources.use(thing(log, 'second'));
-	resources.use(thing(log, 'third'));
+	resources.use(disposable(log, 'second'));
+	resources.use(disposable(log, 'third'));
 	resources[Symbol.dispose]();
 	resources[Symbol.dispose]();
 	t.deepEqual(log, ['third', 'second', 'first']);
 });
 
-test('Resources take nothing more when they are released, nor while they are', t => {
+test('Resources accept no entry after or during their release', t => {
 	const log: string[] = [];
 	const resources = new Resources();
 	resources.use({
-		[Symbol.dispose]: () => void t.throws(() => resources.use(thing(log, 'while')), gone),
+		[Symbol.dispose]: () => void t.throws(() => resources.use(disposable(log, 'while')), gone),
 	});
 	resources[Symbol.dispose]();
-	t.throws(() => resources.use(thing(log, 'after')), gone);
+	t.throws(() => resources.use(disposable(log, 'after')), gone);
 	t.throws(() => resources.move(), gone);
-	resources.release(thing(log, 'other'));
+	resources.release(disposable(log, 'other'));
 	t.deepEqual(log, []);
 	t.plan(4);
 });
 
-test('Resources release one of them before the others, once, and none that is not theirs', t => {
+test('release disposes of one entry, once, and ignores other objects', t => {
 	const log: string[] = [];
 	const resources = new Resources();
-	resources.use(thing(log, 'first'));
-	const second = resources.use(thing(log, 'second'));
-	resources.use(thing(log, 'third'));
+	resources.use(disposable(log, 'first'));
+	const second = resources.use(disposable(log, 'second'));
+	resources.use(disposable(log, 'third'));
 	resources.release(second);
 	resources.release(second);
-	resources.release(thing(log, 'other'));
+	resources.release(disposable(log, 'other'));
 	t.deepEqual(log, ['second']);
 	resources[Symbol.dispose]();
 	t.deepEqual(log, ['second', 'third', 'first']);
 });
 
-test('Resources are empty before anything is there and when nothing is left', t => {
+test('Resources are empty before the first entry and after the last release', t => {
 	const resources = new Resources();
 	t.true(resources.empty);
-	const one = resources.use(thing([], 'one'));
-	const other = resources.use(thing([], 'other'));
+	const one = resources.use(disposable([], 'one'));
+	const other = resources.use(disposable([], 'other'));
 	resources.release(one);
 	t.false(resources.empty);
 	resources.release(other);
@@ -158,32 +158,32 @@ test('Resources are empty before anything is there and when nothing is left', t 
 	t.true(resources.empty);
 });
 
-test('Resources forget what throws when it is released before the others', t => {
+test('release removes an entry that throws', t => {
 	const log: string[] = [];
 	const resources = new Resources();
-	const one = resources.use(thing(log, 'one', new Error('one')));
+	const one = resources.use(disposable(log, 'one', new Error('one')));
 	t.throws(() => resources.release(one), {message: 'one'});
 	resources[Symbol.dispose]();
 	t.deepEqual(log, ['one']);
 });
 
-test('Resources that are moved belong to their new owner', t => {
+test('move passes all entries to the new owner', t => {
 	const log: string[] = [];
 	const second = (() => {
 		using first = new Resources();
-		first.use(thing(log, 'one'));
-		first.use(thing(log, 'two'));
+		first.use(disposable(log, 'one'));
+		first.use(disposable(log, 'two'));
 		const moved = first.move();
-		t.throws(() => first.use(thing(log, 'three')), gone);
+		t.throws(() => first.use(disposable(log, 'three')), gone);
 		return moved;
 	})();
 	t.deepEqual(log, []);
-	second.use(thing(log, 'four'));
+	second.use(disposable(log, 'four'));
 	second[Symbol.dispose]();
 	t.deepEqual(log, ['four', 'two', 'one']);
 });
 
-test('Resources are released as a DisposableStack releases them, whatever any of them throws', t => {
+test('Resources behave like a DisposableStack, whichever entries throw', t => {
 	fc.assert(
 		fc.property(
 			fc.array(fc.option(fc.constantFrom<unknown>('text', null, 0, new Error('error')))),
@@ -192,7 +192,7 @@ test('Resources are released as a DisposableStack releases them, whatever any of
 				const outcomes = stacks.map(stack => {
 					const log: string[] = [];
 					for (const [index, reason] of reasons.entries()) {
-						stack.use(thing(log, String(index), reason ?? undefined));
+						stack.use(disposable(log, String(index), reason ?? undefined));
 					}
 
 					try {
@@ -209,12 +209,11 @@ test('Resources are released as a DisposableStack releases them, whatever any of
 	);
 });
 
-/** What both have. */
 interface Stack extends Disposable {
 	use(resource: Disposable): unknown;
 }
 
-/** What was thrown, and what that has suppressed. */
+/** A thrown value and the values that it suppressed. */
 function chain(reason: unknown): readonly unknown[] {
 	return reason instanceof SuppressedError ? [reason.error, ...chain(reason.suppressed)] : [reason];
 }

@@ -6,11 +6,12 @@ import {
 	fromBytes,
 	hexText,
 	splitList,
+	stackText,
 	toBytes,
 	trimSpace,
 } from '../../src/base/text.ts';
 
-test('wordsOf splits at blank, tab, carriage return, newline and comma', t => {
+test('splitList splits at blank, tab, carriage return, newline and comma', t => {
 	t.deepEqual(splitList(' a, b,,c\td\n'), ['a', 'b', 'c', 'd']);
 	t.deepEqual(splitList('a\r\nb'), ['a', 'b']);
 	t.deepEqual(splitList(' , '), []);
@@ -51,7 +52,15 @@ test('errorText is the message of an error, and the text of anything else', t =>
 	t.is(errorText(undefined), 'undefined');
 });
 
-test('hexText has two upper-case digits per byte, with separators between bytes only', t => {
+test('stackText shows where an error was made, and is the text of anything else', t => {
+	t.regex(stackText(new TypeError('no')), /^TypeError: no\n +at .*text\.ts:\d+/);
+	const error = new Error('no');
+	delete error.stack;
+	t.is(stackText(error), 'no');
+	t.is(stackText('no'), 'no');
+});
+
+test('hexText prints two upper-case digits per byte, and separators between bytes only', t => {
 	t.is(hexText(Uint8Array.of(0, 0xab, 7)), '00AB07');
 	t.is(hexText(Uint8Array.of(0, 0xab, 7), ':'), '00:AB:07');
 	t.is(hexText(Uint8Array.of(), ':'), '');

@@ -6,12 +6,12 @@ const converts = test.macro({
 		t.is(toMilliseconds(seconds as Seconds), milliseconds as Milliseconds);
 	},
 	title(_, seconds: number, milliseconds: number) {
-		return `toMilliseconds makes ${milliseconds} of ${seconds}`;
+		return `toMilliseconds converts ${seconds} to ${milliseconds}`;
 	},
 });
 
 test(converts, 0, 0);
 test(converts, 1, 1000);
 test(converts, 300, 300_000);
-/* The longest time of main.cf is beyond what 32 bits of milliseconds can hold. */
+/* The longest time of main.cf does not fit into 32 bits of milliseconds. */
 test(converts, 2_147_483_647, 2_147_483_647_000);

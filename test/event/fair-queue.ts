@@ -2,7 +2,7 @@ import test from 'ava';
 import fc from 'fast-check';
 import {FairQueue} from '../../src/event/fair-queue.ts';
 
-/** All that is left, in the order in which it is served. */
+/** Removes all items, in the order in which they are served. */
 function drain<Item>(queue: FairQueue<Item>): Item[] {
 	const served: Item[] = [];
 	for (let item = queue.take(); item !== undefined; item = queue.take()) {
@@ -12,16 +12,16 @@ function drain<Item>(queue: FairQueue<Item>): Item[] {
 	return served;
 }
 
-test('FairQueue gives nothing when nothing waits', t => {
+test('take returns undefined when the queue is empty', t => {
 	const queue = new FairQueue<string>();
 	t.is(queue.take(), undefined);
-	queue.add('a', 'flow');
+	queue.add('a', 'key');
 	t.is(queue.take(), 'a');
 	t.is(queue.take(), undefined);
 	t.is(queue.size, 0);
 });
 
-test('FairQueue serves items of no flow in the order in which they came', t => {
+test('items without a key are served in the order of arrival', t => {
 	const queue = new FairQueue<number>();
 	for (let item = 1; item <= 5; item++) {
 		queue.add(item);
@@ -31,31 +31,31 @@ test('FairQueue serves items of no flow in the order in which they came', t => {
 	t.deepEqual(drain(queue), [1, 2, 3, 4, 5]);
 });
 
-test('FairQueue serves the items of one flow in the order in which they came', t => {
+test('items with the same key are served in the order of arrival', t => {
 	const queue = new FairQueue<number>();
 	for (let item = 1; item <= 5; item++) {
-		queue.add(item, 'flow');
+		queue.add(item, 'key');
 	}
 
 	t.deepEqual(drain(queue), [1, 2, 3, 4, 5]);
 });
 
-test('FairQueue lets flows take turns: who comes last waits for one item of a flow of thousands', t => {
+test('keys take turns: the last item waits for one of thousands with another key', t => {
 	const queue = new FairQueue<string>();
 	for (let count = 1; count <= 5000; count++) {
 		queue.add(`storm ${count}`, 'storm');
 	}
 
-	queue.add('honest', 'honest');
-	queue.add('of no flow');
+	queue.add('other', 'other');
+	queue.add('without a key');
 	t.is(queue.size, 5002);
 	t.deepEqual(
 		[1, 2, 3, 4].map(() => queue.take()),
-		['storm 1', 'honest', 'of no flow', 'storm 2'],
+		['storm 1', 'other', 'without a key', 'storm 2'],
 	);
 });
 
-test('FairQueue gives a flow that comes back no turn of those that wait', t => {
+test('a key that is added again waits for all other keys', t => {
 	const queue = new FairQueue<string>();
 	queue.add('a1', 'a');
 	queue.add('b1', 'b');
@@ -65,46 +65,46 @@ test('FairQueue gives a flow that comes back no turn of those that wait', t => {
 	t.deepEqual(drain(queue), ['b1', 'a2', 'c1']);
 });
 
-/* The same, as simple as can be: a list of lists. */
+/* The reference implementation: a list of lists. */
 class Model {
-	readonly #flows: Array<{readonly name: string | undefined; readonly items: number[]}> = [];
+	readonly #queues: Array<{readonly key: string | undefined; readonly items: number[]}> = [];
 
-	add(item: number, name?: string): void {
-		const known = name === undefined ? undefined : this.#flows.find(key => key.name === name);
+	add(item: number, key?: string): void {
+		const known = key === undefined ? undefined : this.#queues.find(queue => queue.key === key);
 		if (known === undefined) {
-			this.#flows.push({name, items: [item]});
+			this.#queues.push({key, items: [item]});
 		} else {
 			known.items.push(item);
 		}
 	}
 
 	take(): number | undefined {
-		const key = this.#flows.shift();
-		const item = key?.items.shift();
-		if (key !== undefined && key.items.length > 0) {
-			this.#flows.push(key);
+		const queue = this.#queues.shift();
+		const item = queue?.items.shift();
+		if (queue !== undefined && queue.items.length > 0) {
+			this.#queues.push(queue);
 		}
 
 		return item;
 	}
 }
 
-test('FairQueue does what a list of lists would do', t => {
-	const name = fc.constantFrom(undefined, 'a', 'b', 'c', '__proto__');
-	const step = fc.oneof(fc.constant('take' as const), fc.record({name}));
+test('FairQueue behaves like a list of lists, for any sequence of calls', t => {
+	const key = fc.constantFrom(undefined, 'a', 'b', 'c', '__proto__');
+	const call = fc.oneof(fc.constant('take' as const), fc.record({key}));
 	fc.assert(
-		fc.property(fc.array(step, {maxLength: 200}), steps => {
+		fc.property(fc.array(call, {maxLength: 200}), calls => {
 			const queue = new FairQueue<number>();
 			const model = new Model();
 			let size = 0;
-			for (const [index, what] of steps.entries()) {
-				if (what === 'take') {
+			for (const [index, next] of calls.entries()) {
+				if (next === 'take') {
 					const item = model.take();
 					t.is(queue.take(), item);
 					size -= item === undefined ? 0 : 1;
 				} else {
-					queue.add(index, what.name);
-					model.add(index, what.name);
+					queue.add(index, next.key);
+					model.add(index, next.key);
 					size++;
 				}
 
@@ -114,8 +114,8 @@ test('FairQueue does what a list of lists would do', t => {
 	);
 });
 
-test('FairQueue needs the same time for an item whatever waits', t => {
-	/* Quadratic behaviour would take minutes. */
+test('add and take run in constant time', t => {
+	/* With quadratic run time this would take minutes. */
 	const queue = new FairQueue<number>();
 	for (let item = 0; item < 300_000; item++) {
 		queue.add(item, `key ${item % 100_000}`);

@@ -48,7 +48,7 @@ test('readStream reads into the shared buffer', t => {
 	t.is(Buffer.from(buffer.bytes.subarray(0, 5)).toString(), 'hello');
 });
 
-test('readStream reads one buffer full at most', t => {
+test('readStream reads at most BUFFER_SIZE bytes', t => {
 	const [mine, theirs] = socketPair(t);
 	const block = Buffer.alloc(BUFFER_SIZE + 1, 'z');
 	let sent = 0;
@@ -67,12 +67,12 @@ test('readStream reads one buffer full at most', t => {
 	t.is(received, block.length);
 });
 
-test('readStream wants to read when there is nothing', t => {
+test('readStream returns WANT_READ without input', t => {
 	const [mine] = socketPair(t);
 	t.is(readStream(mine.fd), WANT_READ);
 });
 
-test('readStream tells the end from data before it', t => {
+test('readStream returns END after the last data', t => {
 	const [mine, theirs] = socketPair(t);
 	send(theirs.fd, Buffer.from('x'), 1, 0);
 	theirs.close();
@@ -81,21 +81,21 @@ test('readStream tells the end from data before it', t => {
 	t.is(readStream(mine.fd), END);
 });
 
-test('readStream and writeStream fail on what is no open connection', t => {
+test('readStream and writeStream fail on a closed descriptor', t => {
 	t.is(readStream(-1 as Fd), FAILED);
 	t.is(writeStream(-1 as Fd, buffer.address, 1), FAILED);
 });
 
-test('writeStream writes from the shared buffer and from bytes of the caller', t => {
+test('writeStream writes from the shared buffer and from other bytes', t => {
 	const [mine, theirs] = socketPair(t);
 	buffer.bytes.set(Buffer.from('shared'));
 	t.is(writeStream(mine.fd, buffer.address, 6), 6);
-	t.is(writeStream(mine.fd, Buffer.from(' own bytes').subarray(0, 4), 4), 4);
+	t.is(writeStream(mine.fd, Buffer.from(' other bytes').subarray(0, 6), 6), 6);
 	const block = Buffer.alloc(128);
-	t.is(block.toString('latin1', 0, read(theirs.fd, block, block.length)), 'shared own');
+	t.is(block.toString('latin1', 0, read(theirs.fd, block, block.length)), 'shared other');
 });
 
-test('writeStream takes what fits, then wants to write', t => {
+test('writeStream writes until the socket buffer is full, then returns WANT_WRITE', t => {
 	const [mine, theirs] = socketPair(t);
 	let total = 0;
 	let count = writeStream(mine.fd, buffer.address, BUFFER_SIZE);
@@ -110,7 +110,7 @@ test('writeStream takes what fits, then wants to write', t => {
 	t.true(writeStream(mine.fd, buffer.address, BUFFER_SIZE) > 0);
 });
 
-test('writeStream fails, without a signal, when nobody is there', t => {
+test('writeStream fails without SIGPIPE when the peer has closed', t => {
 	const [mine, theirs] = socketPair(t);
 	theirs.close();
 	t.is(writeStream(mine.fd, buffer.address, 1), FAILED);
@@ -125,7 +125,7 @@ test('ownFd closes the descriptor once', t => {
 	t.throws(() => taken.value);
 });
 
-test('receiveDescriptor takes one descriptor, non-blocking and close-on-exec', t => {
+test('receiveDescriptor returns one descriptor, non-blocking and close-on-exec', t => {
 	const [mine, theirs] = socketPair(t);
 	const [passed, other] = socketPair(t);
 	t.is(sendDescriptors(theirs.fd, [passed.fd]), 1);
@@ -158,7 +158,7 @@ test('receiveDescriptor makes a blocking descriptor non-blocking', t => {
 	result.fd[Symbol.dispose]();
 });
 
-test('receiveDescriptor takes one message and leaves the next', t => {
+test('receiveDescriptor reads one message and leaves the next', t => {
 	const [mine, theirs] = socketPair(t);
 	const [passed] = socketPair(t);
 	sendDescriptors(theirs.fd, [passed.fd]);
@@ -172,24 +172,24 @@ test('receiveDescriptor takes one message and leaves the next', t => {
 	t.is(readStream(mine.fd), 4);
 });
 
-test('receiveDescriptor waits when there is nothing', t => {
+test('receiveDescriptor returns want-read without input', t => {
 	const [mine] = socketPair(t);
 	t.deepEqual(receiveDescriptor(mine.fd), {kind: 'want-read'});
 });
 
-test('receiveDescriptor says that the client has gone', t => {
+test('receiveDescriptor reports that the client has closed', t => {
 	const [mine, theirs] = socketPair(t);
 	theirs.close();
 	t.deepEqual(receiveDescriptor(mine.fd), {kind: 'none', why: 'Connection closed by client'});
 });
 
-test('receiveDescriptor says that data came instead', t => {
+test('receiveDescriptor reports data without a descriptor', t => {
 	const [mine, theirs] = socketPair(t);
 	send(theirs.fd, Buffer.from('x'), 1, 0);
 	t.deepEqual(receiveDescriptor(mine.fd), {kind: 'none', why: 'data without a descriptor'});
 });
 
-test.serial('receiveDescriptor says that this process can have no more of them', t => {
+test.serial('receiveDescriptor reports that the process has no free descriptor', t => {
 	const [mine, theirs] = socketPair(t);
 	const [passed] = socketPair(t);
 	sendDescriptors(theirs.fd, [passed.fd]);
@@ -199,7 +199,7 @@ test.serial('receiveDescriptor says that this process can have no more of them',
 	);
 });
 
-test('receiveDescriptor says that the connection is broken', t => {
+test('receiveDescriptor reports a broken connection', t => {
 	t.deepEqual(receiveDescriptor(-1 as Fd), {kind: 'none', why: 'Connection reset by peer'});
 });
 
@@ -220,16 +220,16 @@ for (const count of [2, 3, 12, 13, 20]) {
 	});
 }
 
-test('acceptConnection finds nobody, then a connection that is non-blocking and close-on-exec', async t => {
+test('acceptConnection returns none, then a connection that is non-blocking and close-on-exec', async t => {
 	const directory = mkdtempSync(join(tmpdir(), 'accept-'));
 	t.teardown(() => rm(directory, {recursive: true}));
 	const path = join(directory, 'socket');
-	/* Node.js only binds and listens: it is told to accept nothing. */
+	/* Node.js only binds and listens, and accepts nothing. */
 	const server = createServer({pauseOnConnect: true}).listen(path);
 	await once(server, 'listening');
 	const listener = (server as unknown as {_handle: {fd: Fd; unref(): void}})._handle.fd;
 	t.teardown(() => server.close());
-	t.deepEqual(acceptConnection(listener), {kind: 'nobody'});
+	t.deepEqual(acceptConnection(listener), {kind: 'none'});
 
 	const client = ownFd(socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0) as Fd);
 	const address = unixAddress(path) ?? new Uint8Array();
@@ -249,7 +249,7 @@ test('acceptConnection finds nobody, then a connection that is non-blocking and 
 	client[Symbol.dispose]();
 });
 
-test('connectUnix makes a connection that is non-blocking and close-on-exec', async t => {
+test('connectUnix returns a connection that is non-blocking and close-on-exec', async t => {
 	const directory = mkdtempSync(join(tmpdir(), 'connect-'));
 	t.teardown(() => rm(directory, {recursive: true}));
 	const path = join(directory, 'socket');
@@ -279,11 +279,11 @@ const connectFails = test.macro<[what: string, path: string, why: string]>({
 		t.is(openDescriptors(), before);
 	},
 	title(_, what) {
-		return `connectUnix says why it does not connect, and keeps nothing: ${what}`;
+		return `connectUnix returns the reason of a failure, and leaves no descriptor open: ${what}`;
 	},
 });
-test.serial(connectFails, 'nothing there', '/nowhere/socket', 'No such file or directory');
-test.serial(connectFails, 'no socket', import.meta.filename, 'Connection refused');
+test.serial(connectFails, 'no such file', '/nowhere/socket', 'No such file or directory');
+test.serial(connectFails, 'not a socket', import.meta.filename, 'Connection refused');
 test.serial(connectFails, 'the longest path', `/${'x'.repeat(106)}`, 'No such file or directory');
 test.serial(connectFails, 'a longer path', `/${'x'.repeat(107)}`, 'File name too long');
 

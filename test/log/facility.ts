@@ -2,7 +2,7 @@ import test from 'ava';
 import {ConfigurationError} from '../../src/base/errors.ts';
 import {facilityNumber} from '../../src/log/facility.ts';
 
-test('facilityNumber gives the numbers of syslog.h', t => {
+test('facilityNumber returns the numbers of syslog.h', t => {
 	t.is(facilityNumber('kern', '/etc/postfix'), 0);
 	t.is(facilityNumber('mail', '/etc/postfix'), 16);
 	t.is(facilityNumber('authpriv', '/etc/postfix'), 80);

@@ -1,6 +1,7 @@
 import test from 'ava';
 import {execa} from 'execa';
 import fc from 'fast-check';
+import {PIPE_BUF} from '../../src/log/json-file.ts';
 import {jsonRecords} from '../../src/log/json-record.ts';
 import {
 	addRecordListener,
@@ -16,7 +17,7 @@ import {
 
 type Sent = readonly [severity: number, label: string, text: string];
 
-/** Collects what is logged from here on. */
+/** Collects all further records. */
 function collect(): Sent[] {
 	const sent: Sent[] = [];
 	const transport: LogTransport = {
@@ -28,7 +29,7 @@ function collect(): Sent[] {
 	return sent;
 }
 
-/** What a process logs, how it ends, and how long that takes. */
+/** Runs a program in a process: its records, its status and its run time. */
 async function run(program: string) {
 	const started = performance.now();
 	const result = await execa({
@@ -57,7 +58,7 @@ test.serial('info and warning carry the severity and the label of their level', 
 	]);
 });
 
-test.serial('info takes a text as it is', t => {
+test.serial('info does not interpret its text', t => {
 	const sent = collect();
 	info('100 %s %d {} "quoted" \\backslash');
 	info('');
@@ -67,13 +68,13 @@ test.serial('info takes a text as it is', t => {
 	]);
 });
 
-test.serial('info cleans its text', t => {
+test.serial('info replaces control characters', t => {
 	const sent = collect();
 	info('one\ntwo\r\0three');
 	t.deepEqual(sent, [[6, '', 'one?two??three']]);
 });
 
-test.serial('openLog directs records to the last transport only', t => {
+test.serial('openLog sends records to the last transport only', t => {
 	const first = collect();
 	const second = collect();
 	info('after');
@@ -81,7 +82,7 @@ test.serial('openLog directs records to the last transport only', t => {
 	t.is(second.length, 1);
 });
 
-test.serial('verbose says nothing, and makes no text, until it is wanted', t => {
+test.serial('verbose does not call its function without -v', t => {
 	const sent = collect();
 	verbose(() => {
 		throw new Error('a text');
@@ -92,7 +93,7 @@ test.serial('verbose says nothing, and makes no text, until it is wanted', t => 
 	t.deepEqual(sent, [[6, '', 'now']]);
 });
 
-test.serial('printUtf8 has each byte beyond ASCII replaced, or not', t => {
+test.serial('allowUtf8 decides whether non-ASCII bytes are replaced', t => {
 	allowUtf8(false);
 	t.teardown(() => allowUtf8(true));
 	t.is(cleanText('M\u00C3\u00BCller\t'), 'M??ller?');
@@ -102,29 +103,55 @@ test.serial('printUtf8 has each byte beyond ASCII replaced, or not', t => {
 	t.is(cleanText('M\u00C3\u00BCller\t'), 'Müller?');
 });
 
-/* The last of the serial tests: there is no way back. */
-test.serial('jsonRecords has each record written as JSON, with the clean text, beside the other log', t => {
-	const sent = collect();
+/* The last serial tests: a listener cannot be removed. */
+test.serial(
+	'jsonRecords formats each record as JSON with the printable text, in addition to the Postfix log',
+	t => {
+		const sent = collect();
+		const records: string[] = [];
+		const before = Date.now();
+		addRecordListener(jsonRecords('postfix/tlsproxy', record => records.push(record)));
+		warning('a "text" with\na line end and M\u00C3\u00BCll');
+		info('another');
+		t.deepEqual(sent, [
+			[4, 'warning: ', 'a "text" with?a line end and Müll'],
+			[6, '', 'another'],
+		]);
+		t.true(records.every(record => record.endsWith('}\n')));
+		const [first, second] = records.map(record => JSON.parse(record) as Record<string, unknown>);
+		t.like(first, {
+			level: 'warning',
+			pid: process.pid,
+			name: 'postfix/tlsproxy',
+			msg: 'a "text" with?a line end and Müll',
+		});
+		t.like(second, {level: 'info', msg: 'another'});
+		const time = Date.parse(String(first?.['time']));
+		t.true(time >= before && time <= Date.now());
+	},
+);
+
+test.serial('jsonRecords shortens a text whose record would not fit into a pipe', t => {
+	collect();
 	const records: string[] = [];
-	const before = Date.now();
 	addRecordListener(jsonRecords('postfix/tlsproxy', record => records.push(record)));
-	warning('a "text" with\na line end and M\u00C3\u00BCll');
-	info('another');
-	t.deepEqual(sent, [
-		[4, 'warning: ', 'a "text" with?a line end and Müll'],
-		[6, '', 'another'],
-	]);
-	t.true(records.every(record => record.endsWith('}\n')));
-	const [first, second] = records.map(record => JSON.parse(record) as Record<string, unknown>);
-	t.like(first, {
-		level: 'warning',
-		pid: process.pid,
-		name: 'postfix/tlsproxy',
-		msg: 'a "text" with?a line end and Müll',
-	});
-	t.like(second, {level: 'info', msg: 'another'});
-	const time = Date.parse(String(first?.['time']));
-	t.true(time >= before && time <= Date.now());
+	const texts = [
+		'"'.repeat(2000),
+		'\\'.repeat(2000),
+		`${'"\\'.repeat(700)}${'🔒'.repeat(150)}`,
+		'x'.repeat(2000),
+	];
+	for (const text of texts) {
+		info(text);
+	}
+
+	t.is(records.length, texts.length);
+	for (const [index, record] of records.entries()) {
+		t.true(Buffer.byteLength(record) <= PIPE_BUF, `${Buffer.byteLength(record)}`);
+		const {msg} = JSON.parse(record) as {readonly msg: string};
+		t.true(msg.length > 1500 && texts[index]?.startsWith(msg), msg);
+		t.true(msg.isWellFormed());
+	}
 });
 
 const ends = test.macro({
@@ -140,17 +167,17 @@ const ends = test.macro({
 		t.true(milliseconds >= 1000);
 	},
 	title(_, program: string) {
-		return `${program} ends the process with status 1, after a second and after what onExit has set`;
+		return `${program} ends the process with status 1, after one second and after the function of onExit`;
 	},
 });
 
 test(ends, "log.fatal('no configuration');", [[2, 'fatal: ', 'no configuration']]);
 test(ends, "log.panic('impossible');", [[2, 'panic: ', 'impossible']]);
 
-test('records from before openLog are lost and do no harm', async t => {
+test('records before openLog are lost', async t => {
 	const {stdout} = await execa`${process.execPath} --input-type=module --eval ${`
 		import * as log from ${JSON.stringify(new URL('../../src/log/log.ts', import.meta.url).href)};
-		log.info('nobody hears');
+		log.info('lost');
 		console.log('alive');
 	`}`;
 	t.is(stdout, 'alive');
@@ -165,24 +192,24 @@ const cleans = test.macro({
 	},
 });
 
-test('leaves printable ASCII alone', cleans, 'CONNECT to [127.0.0.1]:25 ~', 'CONNECT to [127.0.0.1]:25 ~');
+test('does not change printable ASCII', cleans, 'CONNECT to [127.0.0.1]:25 ~', 'CONNECT to [127.0.0.1]:25 ~');
 test('replaces every control character of ASCII', cleans, '\0\u0007\t\n\r\u001B\u001F\u007F', '????????');
-test('decodes UTF-8 that came as one byte per character', cleans, 'M\u00C3\u00BCller', 'Müller');
-test('leaves text alone that is text already', cleans, 'Müller → 東京', 'Müller → 東京');
-test('replaces bytes that are no UTF-8', cleans, 'M\u00FCller', 'M?ller');
-test('replaces C1 controls that came as bytes', cleans, 'a\u0085b', 'a?b');
-test('replaces C1 controls that came as UTF-8', cleans, 'a\u00C2\u0085b', 'a?b');
-test('cuts at 2000 bytes', cleans, 'x'.repeat(2001), 'x'.repeat(2000));
-test('does not cut 2000 bytes', cleans, 'x'.repeat(2000), 'x'.repeat(2000));
+test('decodes UTF-8 with one byte per character', cleans, 'M\u00C3\u00BCller', 'Müller');
+test('does not change decoded text', cleans, 'Müller → 東京', 'Müller → 東京');
+test('replaces bytes that are not UTF-8', cleans, 'M\u00FCller', 'M?ller');
+test('replaces C1 controls that are bytes', cleans, 'a\u0085b', 'a?b');
+test('replaces C1 controls that are UTF-8', cleans, 'a\u00C2\u0085b', 'a?b');
+test('truncates a text to 2000 bytes', cleans, 'x'.repeat(2001), 'x'.repeat(2000));
+test('does not truncate 2000 bytes', cleans, 'x'.repeat(2000), 'x'.repeat(2000));
 test(
-	'drops a character of two bytes that is cut',
+	'removes a truncated character of two bytes',
 	cleans,
 	`x${'\u00C3\u00BC'.repeat(1000)}`,
 	`x${'ü'.repeat(999)}`,
 );
-test('drops a character of three bytes that is cut', cleans, '東'.repeat(700), '東'.repeat(666));
+test('removes a truncated character of three bytes', cleans, '東'.repeat(700), '東'.repeat(666));
 test(
-	'drops a character of four bytes that is cut',
+	'removes a truncated character of four bytes',
 	cleans,
 	`xyz${'🔒'.repeat(500)}`,
 	`xyz${'🔒'.repeat(499)}`,
@@ -197,7 +224,7 @@ const anyText = fc.oneof(
 		.map(([text, times]) => text.repeat(times)),
 );
 
-test('cleanText never leaves a control character, whatever it is given', t => {
+test('cleanText replaces all control characters, for any text', t => {
 	fc.assert(
 		fc.property(anyText, text => {
 			t.notRegex(cleanText(text), /\p{Cc}/u);
@@ -205,7 +232,7 @@ test('cleanText never leaves a control character, whatever it is given', t => {
 	);
 });
 
-test('cleanText never gives more than 2000 bytes', t => {
+test('cleanText returns at most 2000 bytes, for any text', t => {
 	fc.assert(
 		fc.property(anyText, text => {
 			t.true(Buffer.byteLength(cleanText(text)) <= 2000);
@@ -213,7 +240,7 @@ test('cleanText never gives more than 2000 bytes', t => {
 	);
 });
 
-test('cleanText is content with short printable ASCII', t => {
+test('cleanText does not change short printable ASCII', t => {
 	fc.assert(
 		fc.property(fc.stringMatching(/^[ -~]{0,80}$/), text => {
 			t.is(cleanText(text), text);

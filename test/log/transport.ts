@@ -1,6 +1,6 @@
 /*
- * Administrators have programs that read the log: a line of ours has to look like
- * one of stock. postlog(1) shows how that looks.
+ * Log analyzers match the log lines of stock, therefore the format has to be the same.
+ * postlog(1) is the reference.
  */
 import {execFile} from 'node:child_process';
 import {join} from 'node:path';
@@ -16,8 +16,8 @@ import {receiver, withLog} from '../helpers/syslog.ts';
 const run = promisify(execFile);
 const TAG = 'postfix/tlsproxy';
 
-/** The form of a line: what differs from second to second, and from process to process, is masked. */
-function form(line: string): string {
+/** A line with time and process id masked. */
+function masked(line: string): string {
 	return line
 		.replace(/(^|(?<=^<\d+>))[A-Z][a-z]{2} [ \d]\d \d\d:\d\d:\d\d(?= )/, 'TIME')
 		.replace(/(?<=\[)\d+(?=\]: )/, 'PID');
@@ -30,7 +30,7 @@ const levels: ReadonlyArray<readonly [severity: number, label: string, priority:
 	[2, 'panic: ', 'panic'],
 ];
 
-test('postlogTransport sends a whole line, without an end, for each record', t => {
+test('postlogTransport sends a complete line without line feed for each record', t => {
 	const {path, records} = receiver(t);
 	const transport = postlogTransport(path, 'host.example.com', TAG);
 	t.deepEqual(records(), []);
@@ -38,7 +38,7 @@ test('postlogTransport sends a whole line, without an end, for each record', t =
 		transport.send(severity, label, 'some text');
 	}
 
-	t.deepEqual(records().map(form), [
+	t.deepEqual(records().map(masked), [
 		'TIME host postfix/tlsproxy[PID]: some text',
 		'TIME host postfix/tlsproxy[PID]: warning: some text',
 		'TIME host postfix/tlsproxy[PID]: fatal: some text',
@@ -46,38 +46,35 @@ test('postlogTransport sends a whole line, without an end, for each record', t =
 	]);
 });
 
-test.serial(
-	'postlogTransport says who sends, and when, in local time and with two digits for everything',
-	t => {
-		t.teardown(() => mock.timers.reset());
-		mock.timers.enable({apis: ['Date']});
-		const {path, records} = receiver(t);
-		const transport = postlogTransport(path, 'host', TAG);
-		for (const date of [new Date(2026, 1, 3, 4, 5, 6), new Date(2026, 11, 31, 23, 59, 58)]) {
-			mock.timers.setTime(date.getTime());
-			transport.send(6, '', 'x');
-		}
+test.serial('postlogTransport prints process id and local time, with two digits per field', t => {
+	t.teardown(() => mock.timers.reset());
+	mock.timers.enable({apis: ['Date']});
+	const {path, records} = receiver(t);
+	const transport = postlogTransport(path, 'host', TAG);
+	for (const date of [new Date(2026, 1, 3, 4, 5, 6), new Date(2026, 11, 31, 23, 59, 58)]) {
+		mock.timers.setTime(date.getTime());
+		transport.send(6, '', 'x');
+	}
 
-		t.deepEqual(records(), [
-			`Feb 03 04:05:06 host ${TAG}[${process.pid}]: x`,
-			`Dec 31 23:59:58 host ${TAG}[${process.pid}]: x`,
-		]);
-	},
-);
+	t.deepEqual(records(), [
+		`Feb 03 04:05:06 host ${TAG}[${process.pid}]: x`,
+		`Dec 31 23:59:58 host ${TAG}[${process.pid}]: x`,
+	]);
+});
 
 for (const [hostname, label] of [
 	['host.example.com', 'host'],
 	['host', 'host'],
 	['', ''],
 ] as const) {
-	test(`postlogTransport makes "${label}" of the host name "${hostname}"`, t => {
+	test(`postlogTransport shortens the host name "${hostname}" to "${label}"`, t => {
 		const {path, records} = receiver(t);
 		postlogTransport(path, hostname, TAG).send(6, '', 'x');
-		t.is(records().map(form)[0], `TIME ${label} ${TAG}[PID]: x`);
+		t.is(records().map(masked)[0], `TIME ${label} ${TAG}[PID]: x`);
 	});
 }
 
-test('postlogTransport changes nothing in a text', t => {
+test('postlogTransport does not change the text', t => {
 	const {path, records} = receiver(t);
 	const transport = postlogTransport(path, 'host', TAG);
 	fc.assert(
@@ -105,10 +102,10 @@ const losesRecords = test.macro<[where: string, name: string]>({
 });
 
 test.serial(losesRecords, 'without a socket', 'nosuch');
-test.serial(losesRecords, 'to what is no socket', '.');
+test.serial(losesRecords, 'to a directory', '.');
 test.serial(losesRecords, 'to a name that is too long', 'x'.repeat(200));
 
-test.serial('postlogTransport holds one descriptor', t => {
+test.serial('postlogTransport has one descriptor open', t => {
 	const {path, records} = receiver(t);
 	const before = openDescriptors();
 	const transport = postlogTransport(path, 'host', TAG);
@@ -117,15 +114,15 @@ test.serial('postlogTransport holds one descriptor', t => {
 	t.is(records().length, 1);
 });
 
-test('postlogTransport loses records, without a signal, when the receiver has gone', t => {
+test('postlogTransport loses records, without SIGPIPE, when the receiver is closed', t => {
 	const {path, close: leave} = receiver(t);
 	const transport = postlogTransport(path, 'host', TAG);
 	leave();
 	t.notThrows(() => transport.send(6, '', 'lost'));
 });
 
-/* What postlogd(8) has in its file, of ours and of postlog(1). */
-test('postlogTransport gives postlogd(8) the lines that postlog(1) gives it', async t => {
+/* Compares the lines that postlogd(8) writes. */
+test('postlogTransport sends postlogd(8) the same lines as postlog(1)', async t => {
 	await using sandbox = await Sandbox.create({tlsproxy: 'none'});
 	await sandbox.start();
 	const transport = postlogTransport(
@@ -140,7 +137,7 @@ test('postlogTransport gives postlogd(8) the lines that postlog(1) gives it', as
 	}
 
 	const linesOf = async (tag: string): Promise<readonly string[]> =>
-		(await sandbox.logLines(new RegExp(` ${tag}/tlsproxy\\[`))).map(line => form(line).replace(tag, 'TAG'));
+		(await sandbox.logLines(new RegExp(` ${tag}/tlsproxy\\[`))).map(line => masked(line).replace(tag, 'TAG'));
 	t.true(
 		await sandbox.waitFor(
 			async () =>
@@ -155,15 +152,15 @@ test('postlogTransport gives postlogd(8) the lines that postlog(1) gives it', as
 	);
 });
 
-/** What a program sends to syslogd. */
+/** Runs a command and returns the records that it sends to syslogd. */
 async function logged(t: ExecutionContext, ...command: readonly string[]): Promise<readonly string[]> {
 	const {directory, records} = receiver(t);
-	const [wrapper, ...words] = [...withLog(directory), ...command];
-	await run(wrapper ?? '', words);
-	return records().map(form);
+	const [wrapper, ...rest] = [...withLog(directory), ...command];
+	await run(wrapper ?? '', rest);
+	return records().map(masked);
 }
 
-/** What ours sends: records of all levels, then those of a program. */
+/** Returns the records of syslogTransport: one of each level, then those of a program. */
 async function sent(t: ExecutionContext, facility: number, program = ''): Promise<readonly string[]> {
 	return await logged(
 		t,
@@ -181,7 +178,7 @@ async function sent(t: ExecutionContext, facility: number, program = ''): Promis
 
 const LOG_MAIL = 2 << 3;
 
-test('syslogTransport sends a record of its facility and severity, with tag and pid', async t => {
+test('syslogTransport sends facility, severity, tag and process id', async t => {
 	const texts = ['some text', 'warning: some text', 'fatal: some text', 'panic: some text'];
 	t.deepEqual(
 		await sent(t, LOG_MAIL),
@@ -191,12 +188,12 @@ test('syslogTransport sends a record of its facility and severity, with tag and 
 	t.is((await sent(t, local0))[0], `<134>TIME ${TAG}[PID]: some text`);
 });
 
-test('syslogTransport takes a text for no format', async t => {
+test('syslogTransport does not interpret the text as a format', async t => {
 	const lines = await sent(t, LOG_MAIL, "transport.send(6, '', '100 %s %n %d %%');");
 	t.is(lines.at(-1), `<22>TIME ${TAG}[PID]: 100 %s %n %d %%`);
 });
 
-test('syslogTransport goes on when there is no log any more', async t => {
+test('syslogTransport continues when /dev/log has been removed', async t => {
 	const lines = await sent(
 		t,
 		LOG_MAIL,
@@ -205,7 +202,7 @@ test('syslogTransport goes on when there is no log any more', async t => {
 	t.is(lines.at(-1), `<22>TIME ${TAG}[PID]: still there`);
 });
 
-test('syslogTransport sends what postlog(1) sends', async t => {
+test('syslogTransport sends the same records as postlog(1)', async t => {
 	await using sandbox = await Sandbox.create({tlsproxy: 'none', main: {maillog_file: ''}});
 	const program = ['postlog', '-i', '-c', sandbox.configDirectory, '-t', TAG];
 	const stock: string[] = [];

@@ -3,7 +3,7 @@ import test, {type ExecutionContext} from 'ava';
 import type {Milliseconds} from '../../src/base/units.ts';
 import {Load} from '../../src/master/load.ts';
 
-/** A load with a clock that is moved by hand. */
+/** A load with a clock that the test controls. */
 function loadFor(t: ExecutionContext) {
 	const log: boolean[] = [];
 	let time = 0;
@@ -25,14 +25,14 @@ function loadFor(t: ExecutionContext) {
 	};
 }
 
-test('Load is not busy before a window has passed', t => {
+test('Load is not busy before the end of a window', t => {
 	const {load, log, work} = loadFor(t);
 	work(49);
 	t.false(load.busy);
 	t.deepEqual(log, []);
 });
 
-test('Load is busy when a window was full of work, and says so once', t => {
+test('Load becomes busy after a window full of work, and reports that once', t => {
 	const {load, log, work} = loadFor(t);
 	for (let turn = 0; turn < 30; turn++) {
 		work(10);
@@ -42,7 +42,7 @@ test('Load is busy when a window was full of work, and says so once', t => {
 	t.deepEqual(log, [true]);
 });
 
-test('Load looks at one window: what was before it does not count', t => {
+test('Load does not count time before the window', t => {
 	const {load, log, work, rest} = loadFor(t);
 	rest(10_000);
 	work(1);
@@ -51,7 +51,7 @@ test('Load looks at one window: what was before it does not count', t => {
 	t.deepEqual(log, [true]);
 });
 
-test('Load stays what it is between 40 and 70 per cent', t => {
+test('Load does not change between 40 and 70 per cent', t => {
 	const {log, work, rest} = loadFor(t);
 	const window = (share: number): void => {
 		rest(50 * (1 - share));
@@ -73,7 +73,7 @@ test('Load stays what it is between 40 and 70 per cent', t => {
 	t.deepEqual(log, [true, false]);
 });
 
-test('Load changes at most once in a window', t => {
+test('Load changes at most once per window', t => {
 	const {log, work, rest} = loadFor(t);
 	for (let round = 0; round < 10; round++) {
 		work(50);
@@ -85,7 +85,7 @@ test('Load changes at most once in a window', t => {
 	t.is(log.length, 20);
 });
 
-test('Load that has nothing more to do notices without a turn', async t => {
+test('Load becomes idle without an iteration of the event loop', async t => {
 	const {load, log, work, rest} = loadFor(t);
 	work(60);
 	t.deepEqual(log, [true]);

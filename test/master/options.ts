@@ -13,7 +13,7 @@ const defaults = {
 	serviceArguments: new Map(),
 };
 
-const gives = test.macro({
+const accepts = test.macro({
 	exec(t, line: readonly string[], expected: Readonly<Record<string, unknown>>) {
 		t.deepEqual<Readonly<Record<string, unknown>>, Readonly<Record<string, unknown>>>(
 			{...parseOptions(['-t', 'unix', ...line], ['metrics', 'limit'])},
@@ -21,38 +21,38 @@ const gives = test.macro({
 		);
 	},
 	title(_, line: readonly string[]) {
-		return `parseOptions takes ${line.length === 0 ? 'no more than a transport' : line.join(' ')}`;
+		return `parseOptions accepts ${line.length === 0 ? 'a transport alone' : line.join(' ')}`;
 	},
 });
 
-test(gives, [], {});
-test(gives, ['-u', '-c'], {unprivileged: true, chroot: true});
-test(gives, ['-cuvz'], {unprivileged: true, chroot: true, verbose: 1});
-test(gives, ['-l', '-z', '-d', '-D'], {});
-test(gives, ['-v', '-vv', '-V'], {verbose: 3, stderrToo: true});
-test(gives, ['-n', 'tp12'], {serviceName: 'tp12'});
-test(gives, ['-vntp12'], {verbose: 1, serviceName: 'tp12'});
-test(gives, ['-s', '2'], {socketCount: 2});
-test(gives, ['-s2x'], {socketCount: 2});
-test(gives, ['-r', '600'], {retirement: 600});
-test(gives, ['-t', 'UNIX'], {});
-test(gives, ['-i', '5m', '-m', '7', '-i30'], {
+test(accepts, [], {});
+test(accepts, ['-u', '-c'], {unprivileged: true, chroot: true});
+test(accepts, ['-cuvz'], {unprivileged: true, chroot: true, verbose: 1});
+test(accepts, ['-l', '-z', '-d', '-D'], {});
+test(accepts, ['-v', '-vv', '-V'], {verbose: 3, stderrToo: true});
+test(accepts, ['-n', 'tp12'], {serviceName: 'tp12'});
+test(accepts, ['-vntp12'], {verbose: 1, serviceName: 'tp12'});
+test(accepts, ['-s', '2'], {socketCount: 2});
+test(accepts, ['-s2x'], {socketCount: 2});
+test(accepts, ['-r', '600'], {retirement: 600});
+test(accepts, ['-t', 'UNIX'], {});
+test(accepts, ['-i', '5m', '-m', '7', '-i30'], {
 	overrides: [
 		['max_idle', '5m'],
 		['max_use', '7'],
 		['max_idle', '30'],
 	],
 });
-test(gives, ['-o', 'a=b', '-oc=d', '-o', ' e = f=g '], {
+test(accepts, ['-o', 'a=b', '-oc=d', '-o', ' e = f=g '], {
 	overrides: [
 		['a', 'b'],
 		['c', 'd'],
 		['e', 'f=g'],
 	],
 });
-test(gives, ['-o', 'stress='], {overrides: [['stress', '']]});
-test(gives, ['metrics=no'], {serviceArguments: new Map([['metrics', 'no']])});
-test(gives, ['-v', '--', 'metrics=no', 'limit=', 'metrics = yes '], {
+test(accepts, ['-o', 'stress='], {overrides: [['stress', '']]});
+test(accepts, ['metrics=no'], {serviceArguments: new Map([['metrics', 'no']])});
+test(accepts, ['-v', '--', 'metrics=no', 'limit=', 'metrics = yes '], {
 	verbose: 1,
 	serviceArguments: new Map([
 		['metrics', 'yes'],
@@ -60,7 +60,7 @@ test(gives, ['-v', '--', 'metrics=no', 'limit=', 'metrics = yes '], {
 	]),
 });
 
-test('parseOptions takes what master(8) gives a service of another name', t => {
+test('parseOptions accepts the options of master(8) for a service with another name', t => {
 	const line = ['-z', '-n', 'tp12', '-t', 'unix', '-u', '-c', '-o', 'syslog_name=postfix/$service_name'];
 	t.deepEqual<Options, Options>(parseOptions(line, []), {
 		chroot: true,

@@ -1,4 +1,4 @@
-/* What can be shown without a process; its life under master(8) is in test/daemon. */
+/* Processes under master(8) are tested in test/daemon. */
 import {spawnSync} from 'node:child_process';
 import test from 'ava';
 import fc from 'fast-check';
@@ -20,7 +20,7 @@ test('parentProcessFrom reads GENERATION as octal', t => {
 	t.is(parentProcessFrom({GENERATION: '37777777777'}).generation, 0xff_ff_ff_ff);
 });
 
-test('parentProcessFrom reads every generation that master(8) can count', t => {
+test('parentProcessFrom reads every generation of 32 bits', t => {
 	fc.assert(
 		fc.property(fc.integer({min: 0, max: 0xff_ff_ff_ff}), generation => {
 			t.is(parentProcessFrom({GENERATION: generation.toString(8)}).generation, generation);
@@ -28,7 +28,7 @@ test('parentProcessFrom reads every generation that master(8) can count', t => {
 	);
 });
 
-test('parentProcessFrom takes a process without GENERATION for the first', t => {
+test('parentProcessFrom uses generation 0 without GENERATION', t => {
 	t.is(parentProcessFrom({}).generation, 0);
 });
 
@@ -41,7 +41,7 @@ for (const bad of ['', '8', '1x', ' 1', '-1', '0x1', '1.0']) {
 	});
 }
 
-test('parentProcessFrom knows the supervisor by its pid and the pipes to and from it', t => {
+test('parentProcessFrom reads process id and pipes of the supervisor', t => {
 	const environment = {GENERATION: '1', TLSPROXY_SUPERVISOR: '4711 9 7'};
 	t.deepEqual<object, object>(parentProcessFrom(environment), {
 		pid: 4711,
@@ -50,7 +50,7 @@ test('parentProcessFrom knows the supervisor by its pid and the pipes to and fro
 	});
 });
 
-test('parentProcessFrom takes the process itself for the one that master(8) knows when there is no supervisor', t => {
+test('parentProcessFrom uses the id of this process without a supervisor', t => {
 	t.deepEqual<object, object>(parentProcessFrom({GENERATION: '1'}), {
 		pid: process.pid,
 		generation: 1,
@@ -58,13 +58,13 @@ test('parentProcessFrom takes the process itself for the one that master(8) know
 	});
 });
 
-/** A supervisor that reads what is said into the other socket. */
-const listening = (fd: Fd): SupervisorPipes => ({toSupervisor: fd, fromSupervisor: -1 as Fd});
+/** A supervisor that reads from the other socket. */
+const supervisorAt = (fd: Fd): SupervisorPipes => ({toSupervisor: fd, fromSupervisor: -1 as Fd});
 
-const says = test.macro<[expected: string, run: (supervisor: SupervisorPipes) => void]>({
+const sends = test.macro<[expected: string, run: (supervisor: SupervisorPipes) => void]>({
 	exec(t, expected, run) {
 		const [mine, theirs] = socketPair(t);
-		run(listening(mine.fd));
+		run(supervisorAt(mine.fd));
 		const size = readStream(theirs.fd);
 		t.is(Buffer.from(buffer.bytes.subarray(0, size)).toString(), expected);
 		t.is(readStream(theirs.fd), WANT_READ);
@@ -75,26 +75,26 @@ const says = test.macro<[expected: string, run: (supervisor: SupervisorPipes) =>
 });
 
 for (const status of [0, 1]) {
-	test(`farewell tells the supervisor status ${status}, as a line`, says, `${status}\n`, supervisor =>
+	test(`notifyExit sends status ${status} as a line`, sends, `${status}\n`, supervisor =>
 		notifyExit({pid: 1, generation: 1, supervisor}, status),
 	);
 }
 
-test('say puts word and text in one line', says, 'check ["/a b"]\n', supervisor =>
+test('notifySupervisor sends name and text in one line', sends, 'check ["/a b"]\n', supervisor =>
 	notifySupervisor({pid: 1, generation: 1, supervisor}, 'check', '["/a b"]'),
 );
 
-test('farewell to nobody, and to one who is gone, does no harm', t => {
+test('notifyExit ignores a missing supervisor and one that has ended', t => {
 	const [mine, theirs] = socketPair(t);
 	theirs.close();
 	t.notThrows(() => {
 		notifyExit({pid: 1, generation: 1, supervisor: undefined}, 1);
-		notifyExit({pid: 1, generation: 1, supervisor: listening(mine.fd)}, 1);
+		notifyExit({pid: 1, generation: 1, supervisor: supervisorAt(mine.fd)}, 1);
 	});
 });
 
-/* They are those of master(8) only in a process of its. Node.js takes care of some by itself: undo that. */
-test('setInheritedCloseOnExec keeps descriptors 3 to 6 and the pipes to the supervisor from other programs, and no others', t => {
+/* In a child process, because the descriptor numbers are fixed. Node.js sets close-on-exec for some of them: undo that. */
+test('setInheritedCloseOnExec affects descriptors 3 to 6 and the pipes to the supervisor only', t => {
 	const program = `
 		import {readFileSync} from 'node:fs';
 		import koffi from 'koffi';
@@ -104,10 +104,10 @@ test('setInheritedCloseOnExec keeps descriptors 3 to 6 and the pipes to the supe
 		for (const fd of all) {
 			fcntl(fd, 2, 'int', 0);
 		}
-		const kept = () => all.filter(fd => /^flags:\\s*0*2[0-7]{6}$/m.test(readFileSync('/proc/self/fdinfo/' + fd, 'utf8')));
-		const before = kept();
+		const closedOnExec = () => all.filter(fd => /^flags:\\s*0*2[0-7]{6}$/m.test(readFileSync('/proc/self/fdinfo/' + fd, 'utf8')));
+		const before = closedOnExec();
 		setInheritedCloseOnExec({pid: 1, generation: 1, supervisor: {toSupervisor: 9, fromSupervisor: 7}});
-		console.log(JSON.stringify([before, kept()]));
+		console.log(JSON.stringify([before, closedOnExec()]));
 	`;
 	const {stdout, stderr} = spawnSync(process.execPath, ['--input-type=module', '--eval', program], {
 		stdio: ['ignore', 'pipe', 'pipe', 'ignore', 'ignore', 'ignore', 'ignore', 'ignore', 'ignore', 'ignore'],

@@ -9,8 +9,8 @@ function channelFor(t: ExecutionContext) {
 		mine,
 		theirs,
 		channel: new StatusChannel(mine.fd, {pid: 0x1234, generation: 0o17, supervisor: undefined}),
-		/** What master(8) reads, in hexadecimal digits. */
-		said: (): string => {
+		/** Reads like master(8): reports in hexadecimal digits. */
+		reported: (): string => {
 			const size = readStream(theirs.fd);
 			return Buffer.from(buffer.bytes.subarray(0, Math.max(size, 0))).toString('hex');
 		},
@@ -20,42 +20,42 @@ function channelFor(t: ExecutionContext) {
 const TAKEN = '341200000f00000000000000';
 const AVAILABLE = '341200000f00000001000000';
 
-test('works reports taken and available, once', t => {
-	const {channel, said} = channelFor(t);
-	channel.works();
-	t.is(said(), TAKEN + AVAILABLE);
-	channel.works();
-	t.is(said(), '');
+test('accepted reports taken and available, once', t => {
+	const {channel, reported} = channelFor(t);
+	channel.accepted();
+	t.is(reported(), TAKEN + AVAILABLE);
+	channel.accepted();
+	t.is(reported(), '');
 });
 
-test('tell says nothing before works', t => {
-	const {channel, said} = channelFor(t);
-	channel.tell(true);
-	channel.tell(false);
-	t.is(said(), '');
+test('notify reports nothing before accepted', t => {
+	const {channel, reported} = channelFor(t);
+	channel.notify(true);
+	channel.notify(false);
+	t.is(reported(), '');
 });
 
-test('tell says what is news', t => {
-	const {channel, said} = channelFor(t);
-	channel.works();
-	said();
-	channel.tell(false);
-	t.is(said(), '');
-	channel.tell(true);
-	channel.tell(true);
-	t.is(said(), TAKEN);
-	channel.tell(false);
-	t.is(said(), AVAILABLE);
+test('notify reports changes only', t => {
+	const {channel, reported} = channelFor(t);
+	channel.accepted();
+	reported();
+	channel.notify(false);
+	t.is(reported(), '');
+	channel.notify(true);
+	channel.notify(true);
+	t.is(reported(), TAKEN);
+	channel.notify(false);
+	t.is(reported(), AVAILABLE);
 });
 
-test('tell does not wait for a master(8) that does not read, and says it later', t => {
-	const {channel, said, theirs} = channelFor(t);
-	channel.works();
+test('notify drops a report when the channel is full, and repeats it later', t => {
+	const {channel, reported, theirs} = channelFor(t);
+	channel.accepted();
 	for (let count = 0; count < 100_000; count++) {
-		channel.tell(count % 2 === 0);
+		channel.notify(count % 2 === 0);
 	}
 
-	/* All that was said is whole. */
+	/* Every report is complete. */
 	let size = 0;
 	for (let count = readStream(theirs.fd); count > 0; count = readStream(theirs.fd)) {
 		size += count;
@@ -63,15 +63,15 @@ test('tell does not wait for a master(8) that does not read, and says it later',
 
 	t.is(size % 12, 0);
 	t.true(size > 24 && size < 100_000 * 12);
-	channel.tell(false);
-	channel.tell(true);
-	t.true([TAKEN, AVAILABLE + TAKEN].includes(said()));
+	channel.notify(false);
+	channel.notify(true);
+	t.true([TAKEN, AVAILABLE + TAKEN].includes(reported()));
 });
 
-test('ended is true at the end of the channel, and not before', t => {
+test('ended is true at end-of-file of the channel, and not before', t => {
 	const {channel, theirs} = channelFor(t);
 	t.false(channel.ended());
 	theirs.close();
 	t.true(channel.ended());
-	t.notThrows(() => channel.works());
+	t.notThrows(() => channel.accepted());
 });

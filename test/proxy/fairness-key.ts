@@ -6,7 +6,7 @@ const belongs = test.macro({
 		t.is(clientNetwork(endpoint), network);
 	},
 	title(_, endpoint: string, network: string) {
-		return `networkOf "${endpoint}" is "${network}"`;
+		return `clientNetwork of "${endpoint}" is "${network}"`;
 	},
 });
 
@@ -22,7 +22,7 @@ test(belongs, '[::1]:25', '0:0:0:0::/64');
 test(belongs, '[::]:25', '0:0:0:0::/64');
 test(belongs, '[fe80::1%eth0]:25', 'fe80:0:0:0::/64');
 test(belongs, '[64:ff9b::192.0.2.1]:25', '64:ff9b:0:0::/64');
-/* One address of the other kind, as some sockets show it. All of them in one network would be many clients. */
+/* IPv4-mapped addresses: in one IPv6 network all of them would be one client. */
 test(belongs, '[::ffff:192.0.2.1]:25', '192.0.2.1');
 test(belongs, '[::FFFF:192.0.2.2]:25', '192.0.2.2');
 test(belongs, '[unknown]:25', 'unknown');
@@ -30,11 +30,11 @@ test(belongs, '[]:25', '');
 test(belongs, 'nonsense', 'nonsense');
 test(belongs, '', '');
 
-test('flowOf is the network of a remote client, whatever its port', t => {
+test('fairnessKey is the network of a remote client, without the port', t => {
 	t.is(fairnessKey({role: 'server', remoteEndpoint: '[192.0.2.1]:1'}), '192.0.2.1');
 	t.is(fairnessKey({role: 'server', remoteEndpoint: '[192.0.2.1]:2'}), '192.0.2.1');
 });
 
-test('flowOf is nothing in the client role: our own connections share no turn', t => {
+test('fairnessKey is undefined in the client role', t => {
 	t.is(fairnessKey({role: 'client', remoteEndpoint: '[192.0.2.1]:25'}), undefined);
 });

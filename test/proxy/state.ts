@@ -3,7 +3,7 @@ import fc from 'fast-check';
 import {Panic} from '../../src/base/errors.ts';
 import {type Action, type Event, next, type State} from '../../src/proxy/state.ts';
 
-/* Written out, so that a state or event more does not compile. */
+/* Complete lists: a new state or event is a type error here. */
 const states = Object.keys({
 	'awaiting-request': 1,
 	answered: 1,
@@ -20,7 +20,7 @@ const events = Object.keys({
 	available: 1,
 	descriptor: 1,
 	'looked-up': 1,
-	question: 1,
+	'lookup-needed': 1,
 	'handshake-done': 1,
 	'plaintext-end': 1,
 	'ciphertext-end': 1,
@@ -40,7 +40,7 @@ const table: ReadonlyArray<readonly [State, Event, State, readonly Action[]]> = 
 	['looking-up', 'failure', 'closed', ['release']],
 	['awaiting-descriptor', 'failure', 'closed', ['release']],
 	['handshaking', 'handshake-done', 'proxying', ['send-report', 'open-plaintext']],
-	['handshaking', 'question', 'looking-up', ['look-up']],
+	['handshaking', 'lookup-needed', 'looking-up', ['look-up']],
 	['handshaking', 'failure', 'closed', ['release']],
 	['proxying', 'plaintext-end', 'closing', ['shutdown']],
 	['proxying', 'ciphertext-end', 'closed', ['release']],
@@ -55,12 +55,12 @@ for (const [state, event, after, actions] of table) {
 	});
 }
 
-test('next sends the report before it opens the plaintext side', t => {
+test('next sends the report before data', t => {
 	t.deepEqual(next('handshaking', 'handshake-done').actions, ['send-report', 'open-plaintext']);
 });
 
 for (const event of events) {
-	test(`next ignores ${event} after the close`, t => {
+	test(`next ignores ${event} in state closed`, t => {
 		t.deepEqual(next('closed', event), {state: 'closed', actions: []});
 	});
 }
@@ -74,16 +74,16 @@ for (const state of states) {
 	}
 }
 
-const history = fc.array(fc.constantFrom(...events), {maxLength: 40});
+const eventSequence = fc.array(fc.constantFrom(...events), {maxLength: 40});
 
-/** Runs a sequence of events; what panics is skipped. */
-function run(sequence: readonly Event[], seen: (state: State, actions: readonly Action[]) => void): State {
+/** Applies a sequence of events, without those that panic. */
+function run(sequence: readonly Event[], visit: (state: State, actions: readonly Action[]) => void): State {
 	let state: State = 'awaiting-request';
 	for (const event of sequence) {
 		try {
 			const transition = next(state, event);
 			state = transition.state;
-			seen(state, transition.actions);
+			visit(state, transition.actions);
 		} catch (reason) {
 			if (!(reason instanceof Panic)) {
 				throw reason;
@@ -96,7 +96,7 @@ function run(sequence: readonly Event[], seen: (state: State, actions: readonly 
 
 test('no sequence of events makes next throw anything but a Panic', t => {
 	fc.assert(
-		fc.property(history, sequence => {
+		fc.property(eventSequence, sequence => {
 			t.true(states.includes(run(sequence, () => undefined)));
 		}),
 	);
@@ -104,7 +104,7 @@ test('no sequence of events makes next throw anything but a Panic', t => {
 
 test('no sequence of events leads out of closed', t => {
 	fc.assert(
-		fc.property(history, sequence => {
+		fc.property(eventSequence, sequence => {
 			let closed = false;
 			run(sequence, (state, actions) => {
 				if (closed) {
@@ -120,7 +120,7 @@ test('no sequence of events leads out of closed', t => {
 
 test('every sequence of events releases once if it closes, and never otherwise', t => {
 	fc.assert(
-		fc.property(history, sequence => {
+		fc.property(eventSequence, sequence => {
 			const all: Action[] = [];
 			const last = run(sequence, (_, actions) => all.push(...actions));
 			t.is(all.filter(action => action === 'release').length, last === 'closed' ? 1 : 0);
@@ -130,7 +130,7 @@ test('every sequence of events releases once if it closes, and never otherwise',
 
 test('every sequence of events that fails once ends closed', t => {
 	fc.assert(
-		fc.property(history, history, (before, after) => {
+		fc.property(eventSequence, eventSequence, (before, after) => {
 			t.is(
 				run([...before, 'failure', ...after], () => undefined),
 				'closed',
@@ -139,7 +139,7 @@ test('every sequence of events that fails once ends closed', t => {
 	);
 });
 
-test('no sequence of events opens the plaintext side before a descriptor, a handshake and the report', t => {
+test('no sequence of events moves data before a descriptor, a handshake and the report', t => {
 	const complete: readonly Action[] = [
 		'send-status-1',
 		'look-up',
@@ -149,18 +149,18 @@ test('no sequence of events opens the plaintext side before a descriptor, a hand
 		'shutdown',
 	];
 	fc.assert(
-		fc.property(history, sequence => {
+		fc.property(eventSequence, sequence => {
 			const all: Action[] = [];
 			run(sequence, (_, actions) => all.push(...actions));
-			/* A handshake may stop for a question, and go on when it has its answer. */
-			const way = all.filter(
+			/* A handshake may need lookups in between. */
+			const mainActions = all.filter(
 				(action, index) =>
 					action !== 'send-status-0' &&
 					action !== 'release' &&
 					!(action === 'look-up' && all[index - 1] === 'start-handshake') &&
 					!(action === 'start-handshake' && all[index - 2] === 'start-handshake'),
 			);
-			t.deepEqual(way, complete.slice(0, way.length));
+			t.deepEqual(mainActions, complete.slice(0, mainActions.length));
 		}),
 	);
 });

@@ -67,7 +67,8 @@ for (const other of [
 			t.is(answer, '');
 			t.true(
 				lines.some(
-					line => line.startsWith('warning: ') && line.includes(`does not talk as Postfix ${other} does`),
+					line =>
+						line.startsWith('warning: ') && line.includes(`does not use the protocol of Postfix ${other},`),
 				),
 				lines.join('\n'),
 			);
@@ -96,8 +97,8 @@ for (const other of ['3.4.29', '3.5.25', '3.7.11', '3.11.7']) {
 			/* What stock's client does: it has nothing to say before it is greeted. */
 			t.is(await client.list(), undefined);
 			for (const words of [
-				'warning: clients of Postfix 3.6 or later wait to be greeted',
-				`Postfix ${other}, which mail_version says is installed`,
+				'warning: clients of Postfix 3.6 or later wait for a greeting',
+				`Postfix ${other}, which is the installed release according to mail_version`,
 			]) {
 				t.true(
 					await daemon.sandbox.waitFor(async () => (await daemon.lines()).some(line => line.includes(words))),
@@ -134,7 +135,9 @@ for (const told of newer) {
 		} else {
 			t.is(answer, '');
 			t.true(
-				lines.some(line => line.startsWith(`fatal: requests of Postfix ${told} are not those of p3.12`)),
+				lines.some(line =>
+					line.startsWith(`fatal: Postfix ${told} does not use the protocol of Postfix 3.12`),
+				),
 				lines.join('\n'),
 			);
 		}
@@ -158,7 +161,7 @@ if (own.greeting && own.format !== '3.12') {
 		await second.send(request);
 		await second.send(printClientSettings(recordedSettings(own), own));
 		t.is(String(await second.rest()), '');
-		const line = `warning: requests of Postfix ${told} are not those of p3.12, the newest release`;
+		const line = `warning: Postfix ${told} does not use the protocol of Postfix 3.12, the newest release`;
 		t.true(
 			await daemon.sandbox.waitFor(async () => (await daemon.lines()).some(text => text.startsWith(line))),
 		);

@@ -338,3 +338,21 @@ test.serial('disposal in a callback makes no further connection', async t => {
 	t.is(await lookup(tlsmgrClient(t, path), 'a'), 'stored');
 	t.is(connections, 2);
 });
+
+test.serial('an exception in a callback is logged, and other requests are completed', async t => {
+	const log = collectLog();
+	const path = await scriptedServer(t, replying(found));
+	const tlsmgr = tlsmgrClient(t, path);
+	for (let count = 0; count < 3; count++) {
+		tlsmgr.lookup('smtp', 'a', () => {
+			throw new Error('trouble');
+		});
+	}
+
+	t.is(await lookup(tlsmgr, 'b'), 'stored');
+	t.is(await lookup(tlsmgr, 'c'), 'stored');
+	t.deepEqual(
+		log.map(line => line.replace(/\?.*/s, '')),
+		Array.from({length: 3}, () => 'error: unexpected exception: Error: trouble'),
+	);
+});

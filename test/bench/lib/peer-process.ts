@@ -112,7 +112,7 @@ class Client {
 
 		for (let share = 16; this.#open; share--) {
 			if (share === 0) {
-				reactor.soon(this);
+				reactor.queueUrgent(this);
 				return;
 			}
 
