@@ -31,7 +31,7 @@ import {DeadlineClock} from './event/deadline.ts';
 import {Reactor} from './event/reactor.ts';
 import {close, malloc_trim, tzset} from './ffi/libc/libc.ts';
 import {loadTlsrpt} from './ffi/libtlsrpt.ts';
-import {loadOpenssl} from './ffi/openssl/openssl.ts';
+import {loadOpenssl} from './ffi/openssl/binding.ts';
 import * as log from './log/log.ts';
 import {openConfiguredLog} from './log/open-log.ts';
 import {EventServer} from './master/event-server.ts';

@@ -2,38 +2,44 @@
 /* NAME
 /*	command 3
 /* SUMMARY
-/*	runs a command of Postfix before the jail
+/*	run a command of Postfix
 /* DESCRIPTION
-/*	What a command prints is the answer. What it prints as an error or
-/*	a warning is what a daemon would have logged.
+/*	Runs postconf(1) or postmap(1), and returns the lines that it
+/*	prints. Commands can be run before the process enters its jail
+/*	only. Their errors and warnings have the text that a daemon would
+/*	log.
 /* DIAGNOSTICS
-/*	ConfigurationError: the command is missing, fails or does not
-/*	answer.
+/*	ConfigurationError: the command cannot be run, fails, or exceeds
+/*	its time limit.
 /*--*/
 
 import type {ChildProcess} from 'node:child_process';
 import {once} from 'node:events';
 import {finished} from 'node:stream/promises';
 import {ConfigurationError} from '../base/errors.ts';
+import {errorText} from '../base/text.ts';
 
 /**
  * Runs a command.
  *
- * @param command - its path.
- * @param warned - is called with each warning of a command that has succeeded.
- * @returns the lines that it prints.
- * @throws {ConfigurationError} with the words of the command, when it has any.
+ * @param command - its pathname.
+ * @param onWarning - called with each warning, if the command succeeds.
+ * @returns the lines on standard output.
+ * @throws {ConfigurationError} with the fatal error of the command, if it printed one.
  */
 export async function commandLines(
 	command: string,
 	options: readonly string[],
-	warned?: (words: string) => void,
+	onWarning?: (warning: string) => void,
 ): Promise<readonly string[]> {
-	/* Most processes run none: what does it takes as long to load as postconf(1) to run, and a client waits. */
+	/*
+	 * Loaded on demand, because most processes run no command. Loading these modules takes as long as
+	 * running postconf(1), and a client waits.
+	 */
 	const {spawn} = process.getBuiltinModule('node:child_process');
 	const {default: split} = await import('split2');
 	const run = spawn(command, options, {stdio: ['ignore', 'pipe', 'pipe']});
-	/* One timer would expire while this process is stopped, and the command with it. */
+	/* Not one long timer: it would expire, and kill the command, if this process is stopped for that time. */
 	let steps = TIME_LIMIT / STEP;
 	const timer = setInterval(() => {
 		if (--steps === 0) {
@@ -43,39 +49,36 @@ export async function commandLines(
 	const lines = run.stdout.pipe(split());
 	const found: string[] = [];
 	lines.on('data', (line: string) => found.push(line));
-	let complaints = '';
+	let errors = '';
 	run.stderr.setEncoding('utf8').on('data', (text: string) => {
-		complaints += text;
+		errors += text;
 	});
 	let status: unknown;
 	try {
 		[[status]] = await Promise.all([once(run, 'close'), finished(lines)]);
 	} catch (reason) {
-		throw new ConfigurationError(`${command}: ${reason instanceof Error ? reason.message : String(reason)}`, {
-			cause: reason,
-		});
+		throw new ConfigurationError(`${command}: ${errorText(reason)}`, {cause: reason});
 	} finally {
 		clearInterval(timer);
 	}
 
 	if (status !== 0) {
-		throw new ConfigurationError(reasonOf(run, complaints, command));
+		throw new ConfigurationError(failureText(run, errors, command));
 	}
 
-	if (warned !== undefined) {
-		for (const [, words = ''] of complaints.matchAll(/^[^:]+: warning: (.+)$/gm)) {
-			warned(words);
+	if (onWarning !== undefined) {
+		for (const [, warning = ''] of errors.matchAll(/^[^:]+: warning: (.+)$/gm)) {
+			onWarning(warning);
 		}
 	}
 
 	return found;
 }
 
-/* What a command prints as an error is what a daemon would have logged. */
-function reasonOf({exitCode, signalCode, killed}: ChildProcess, complaints: string, command: string): string {
-	const words = /fatal: (.+)$/m.exec(complaints)?.[1];
-	if (words !== undefined) {
-		return words;
+function failureText({exitCode, signalCode, killed}: ChildProcess, errors: string, command: string): string {
+	const fatal = /fatal: (.+)$/m.exec(errors)?.[1];
+	if (fatal !== undefined) {
+		return fatal;
 	}
 
 	return killed
@@ -84,10 +87,10 @@ function reasonOf({exitCode, signalCode, killed}: ChildProcess, complaints: stri
 }
 
 /**
- * Milliseconds that a command may take. postconf(1) needs less than ten, and up to two seconds where
- * main.cf was changed just now; a client waits for us no longer than this.
+ * Time limit of a command, in milliseconds. postconf(1) takes less than 10 ms, and up to 2 seconds if main.cf has
+ * just been changed. Clients wait for this process no longer than this.
  */
 export const TIME_LIMIT = 10_000;
 
-/** Milliseconds of a step of that. A pause of this process takes one step, however long it is. */
+/* The interval in which the time limit is counted down, in milliseconds. A pause of this process counts as one. */
 const STEP = 1000;

@@ -2,17 +2,17 @@
 /* NAME
 /*	compatibility-level 3
 /* SUMMARY
-/*	compatibility levels
+/*	parse and compare compatibility levels
 /* DESCRIPTION
-/*	A compatibility level is MAJOR[.MINOR[.PATCH]]. It cannot be
-/*	compared as text or as a fraction: 3.10 is above 3.9.
+/*	A compatibility level is MAJOR[.MINOR[.PATCH]]. The parts are
+/*	compared as numbers: 3.10 is greater than 3.9.
 /* SEE ALSO
 /*	postfix src/global/compat_level.c
 /*--*/
 
 import {ConfigurationError} from '../base/errors.ts';
 
-/** A compatibility level; missing parts are zero. */
+/** A compatibility level. Missing parts are zero. */
 export interface Level {
 	readonly major: number;
 	readonly minor: number;
@@ -20,9 +20,9 @@ export interface Level {
 }
 
 /**
- * Reads a compatibility level.
+ * Parses a compatibility level.
  *
- * @throws {ConfigurationError} when it is not one.
+ * @throws {ConfigurationError} if the text is malformed.
  * Source: compat_level_from_string().
  */
 export function parseLevel(text: string): Level {
@@ -39,8 +39,8 @@ export function compareLevels(a: Level, b: Level): number {
 	return a.major - b.major || a.minor - b.minor || a.patch - b.patch;
 }
 
-/* Each number is what strtol(3) takes, without the negative ones. */
+/* Numbers have the syntax of strtol(3), and are not negative. */
 const syntax = /^\s*\+?(\d{1,13})(?:\.\s*\+?(\d+)(?:\.\s*\+?(\d+))?)?$/;
 
-/** Largest minor and patch number: 10 bits. */
+/* Maximum of the minor and patch number: Postfix has 10 bits for each. */
 const PART_LIMIT = 1023;

@@ -4,16 +4,18 @@
 /* SUMMARY
 /*	typed access to configuration parameters
 /* DESCRIPTION
-/*	A Configuration holds unexpanded values: defaults, main.cf and
-/*	command line already merged. Each getter expands, converts and
-/*	checks the value of one parameter; a name of the wrong type does
-/*	not compile. Nothing is read or run here.
+/*	A Configuration contains unexpanded values, in which defaults,
+/*	main.cf and the command line are merged. Each getter expands,
+/*	converts and checks the value of one parameter. The name of a
+/*	parameter of another type does not compile. This module reads no
+/*	files and runs no commands.
 /* DIAGNOSTICS
-/*	ConfigurationError: a value that stock would refuse as well.
+/*	ConfigurationError: a value that stock tlsproxy(8) also rejects.
 /*	Panic: a parameter that the running release does not have.
 /* BUGS
-/*	A reference to a parameter of another program gives its default,
-/*	where a stock daemon, which does not know it, finds nothing.
+/*	A reference to a parameter of another program expands to its
+/*	default. A stock daemon does not know that parameter, and expands
+/*	the reference to nothing.
 /*--*/
 
 import {ConfigurationError, Panic} from '../base/errors.ts';
@@ -32,23 +34,22 @@ import {
 } from './parameters.ts';
 import {compareReleases, type Release, type ReleaseFeatures, releaseFeatures} from './release.ts';
 
-/** The parameters of one process. */
+/** The parameters of a process. */
 export class Configuration {
-	/** What the installed Postfix release has. */
+	/** The features of the installed Postfix release. */
 	readonly features: ReleaseFeatures;
 	readonly #release: Release;
 	readonly #shared: ReadonlyMap<string, string>;
 	readonly #values: ReadonlyMap<string, string>;
 
 	/**
-	 * @param shared - unexpanded values of all parameters by name, `mail_version` among them: defaults and
-	 * main.cf.
-	 * @param own - what this process has on top: its command line, and what it says about itself.
-	 * @throws {ConfigurationError} when `mail_version` does not name a release.
+	 * @param shared - unexpanded values by name, from main.cf and defaults. Includes `mail_version`.
+	 * @param overrides - unexpanded values of this process, from its command line and from the process itself.
+	 * @throws {ConfigurationError} if `mail_version` is not a release.
 	 */
-	constructor(shared: ReadonlyMap<string, string>, own: ReadonlyMap<string, string> = new Map()) {
+	constructor(shared: ReadonlyMap<string, string>, overrides: ReadonlyMap<string, string> = new Map()) {
 		this.#shared = shared;
-		const values = new Map([...shared, ...own]);
+		const values = new Map([...shared, ...overrides]);
 		this.#values = values;
 		const version = values.get('mail_version') ?? '';
 		const [, major, minor] = /^(\d+)\.(\d+)/.exec(version) ?? [];
@@ -60,9 +61,16 @@ export class Configuration {
 		this.features = releaseFeatures(version);
 	}
 
-	/** The configuration of another service of the same instance, with its own settings on top of main.cf. */
-	forService(own: ReadonlyMap<string, string>): Configuration {
-		return new Configuration(this.#shared, new Map([['config_directory', this.configDirectory], ...own]));
+	/**
+	 * The configuration of another service of the same instance.
+	 *
+	 * @param overrides - unexpanded values that the service has in master.cf.
+	 */
+	forService(overrides: ReadonlyMap<string, string>): Configuration {
+		return new Configuration(
+			this.#shared,
+			new Map([['config_directory', this.configDirectory], ...overrides]),
+		);
 	}
 
 	/** The directory of main.cf. */
@@ -70,7 +78,7 @@ export class Configuration {
 		return this.#values.get('config_directory') ?? '';
 	}
 
-	/** Whether the running release has a parameter. */
+	/** Whether the running release has a parameter, and the parameter has a value. */
 	has(name: ParameterName): boolean {
 		return isIn(this.#release, parameterOf(name)) && this.#values.has(name);
 	}
@@ -96,7 +104,7 @@ export class Configuration {
 	}
 
 	/**
-	 * Converts every parameter once, so that a bad value is found at start and not hours later.
+	 * Converts all parameters, so that a bad value is found when the process starts, as with stock.
 	 *
 	 * @throws {ConfigurationError} for the first bad value.
 	 */
@@ -129,7 +137,7 @@ export class Configuration {
 		}
 	}
 
-	/* Before 3.6 the level was one number. */
+	/* Before Postfix 3.6, the level is one number. */
 	#checkLevel(): void {
 		const level = this.string('compatibility_level');
 		if (this.features.compatibilityVersions) {

@@ -2,15 +2,16 @@
 /* NAME
 /*	convert 3
 /* SUMMARY
-/*	parameter values as text, numbers, booleans and times
+/*	convert parameter values to text, numbers, booleans and times
 /* DESCRIPTION
-/*	Each function takes an expanded value, and the line of the
-/*	parameter table that limits it. Messages are those of stock
-/*	daemons, word for word: administrators search for them.
+/*	Each function converts an expanded value, and checks it with the
+/*	limits in the parameter table. Error messages are those of stock
+/*	daemons, because administrators search for them.
 /* DIAGNOSTICS
 /*	ConfigurationError: the value is malformed or out of range.
 /* SEE ALSO
-/*	postfix src/global/mail_conf_str.c and neighbours
+/*	postfix src/global/mail_conf_str.c, mail_conf_int.c,
+/*	mail_conf_bool.c, mail_conf_time.c
 /*	postfix src/global/conv_time.c
 /*--*/
 
@@ -24,7 +25,7 @@ export type Limits = Pick<Parameter, 'min' | 'max' | 'minLength' | 'unit'>;
 /**
  * Checks the length of a string.
  *
- * @throws {ConfigurationError} when it is too short.
+ * @throws {ConfigurationError} if it is too short.
  */
 export function toText(name: string, value: string, {minLength = 0}: Limits): string {
 	const length = Buffer.byteLength(value);
@@ -36,9 +37,9 @@ export function toText(name: string, value: string, {minLength = 0}: Limits): st
 }
 
 /**
- * Converts a decimal number that fits a C int.
+ * Converts a decimal number in the range of a C int.
  *
- * @throws {ConfigurationError} when it is none, or out of range.
+ * @throws {ConfigurationError} if it is malformed or out of range.
  */
 export function toInteger(name: string, value: string, {min, max}: Limits): number {
 	const number = wholeNumber.test(value) ? Number(value) : Number.NaN;
@@ -58,7 +59,7 @@ export function toInteger(name: string, value: string, {min, max}: Limits): numb
 }
 
 /**
- * Converts `yes` and `no`, in any case of letters.
+ * Converts `yes` or `no`, in upper or lower case.
  *
  * @throws {ConfigurationError} for anything else.
  */
@@ -76,17 +77,17 @@ export function toBoolean(name: string, value: string): boolean {
 /**
  * Converts a number with an optional unit.
  *
- * Note: only the first character behind the number counts, `10sec` is ten seconds; and a unit
- * without a number is zero of it.
+ * Note: the unit is the first character after the number, and the rest is ignored: `10sec` is ten seconds. A
+ * unit without a number is zero.
  *
- * @throws {ConfigurationError} when it is malformed, negative, out of range or longer than a C int.
+ * @throws {ConfigurationError} if it is malformed, negative, out of range, or does not fit a C int.
  */
 export function toSeconds(name: string, value: string, {min, max, unit = 's'}: Limits): Seconds {
 	const [, digits = '', suffix = unit] = value === '' ? [] : (timeSyntax.exec(value) ?? []);
 	const number = Number(digits);
 	const factor = isUnit(suffix) ? secondsIn[suffix] : Number.NaN;
 
-	/* C compares before it multiplies, and loses the largest multiple of each unit but seconds. */
+	/* Postfix compares before it multiplies, and so rejects the largest multiple of each unit except seconds. */
 	const fits = suffix === 's' ? number <= INT_MAX : number < Math.trunc(INT_MAX / factor);
 	if (value === '' || !(number >= 0) || !fits) {
 		throw new ConfigurationError(`parameter ${name}: bad time value or unit: ${value}`);
@@ -110,7 +111,7 @@ function isUnit(suffix: string): suffix is TimeUnit {
 
 const secondsIn: Readonly<Record<TimeUnit, number>> = {s: 1, m: 60, h: 3600, d: 86_400, w: 604_800};
 
-/* What strtol(3) takes. */
+/* The syntax of strtol(3). */
 const wholeNumber = /^\s*[+-]?\d+$/;
 const timeSyntax = /^(\s*[+-]?\d+|)(.)?/s;
 

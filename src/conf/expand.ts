@@ -2,28 +2,28 @@
 /* NAME
 /*	expand 3
 /* SUMMARY
-/*	macro expansion of main.cf values
+/*	expand references in main.cf values
 /* DESCRIPTION
-/*	Replaces $name, ${name} and $(name) by the expanded value of that
-/*	parameter, and evaluates the conditional and relational forms:
+/*	Replaces $name, ${name} and $(name) by the expanded value of the
+/*	parameter, and evaluates conditional expressions:
 /* .nf
 /*
 /*	${name?text}      ${name?{text}}     text if name is not empty
 /*	${name:text}      ${name:{text}}     text if name is empty
-/*	${name?{text}:{text}}                one of both
-/*	${{text} OP {text}?{text}:{text}}    by comparison
-/*	$$                                   one $
+/*	${name?{text}:{text}}                the first or second text
+/*	${{text} OP {text}?{text}:{text}}    depends on a comparison
+/*	$$                                   a $ character
 /* .fi
 /*
-/*	OP is == != < <= >= >, which compares numbers if both sides are
-/*	numbers, else bytes; with the suffix "level" it compares
+/*	OP is one of == != < <= >= >. It compares numbers if both operands
+/*	are numbers, otherwise bytes. With the suffix "level", it compares
 /*	compatibility levels. Functions are called as in
-/*	${domain_to_ascii{text}}; addNamedFunction() defines them.
+/*	${domain_to_ascii{text}}. They are defined by addNamedFunction().
 /* DIAGNOSTICS
-/*	ConfigurationError: bad syntax, or endless recursion. Its cause
-/*	is an error with the text that stock logs as a warning before.
+/*	ConfigurationError: bad syntax, or endless recursion. The cause
+/*	of the error has the text that stock logs as a warning.
 /* BUGS
-/*	"level" is from 3.6, and is accepted under every release.
+/*	"level" is accepted in all releases; Postfix has it since 3.6.
 /* SEE ALSO
 /*	postfix src/util/mac_parse.c
 /*	postfix src/util/mac_expand.c
@@ -32,15 +32,15 @@
 import {ConfigurationError} from '../base/errors.ts';
 import {compareLevels, parseLevel} from './compatibility-level.ts';
 
-/** Gives the unexpanded value of a parameter, or `undefined` if there is none. */
+/** Returns the unexpanded value of a parameter, or `undefined` if there is none. */
 export type Lookup = (name: string) => string | undefined;
 
-/** A function that values can call; undefined for a text that it cannot take. */
+/** A function that values can call. It returns undefined for a bad argument. */
 export type NamedFunction = (text: string) => string | undefined;
 
 const functions = new Map<string, NamedFunction>();
 
-/** Defines a function. Releases without functions define none. Source: mac_expand_add_named_fn(). */
+/** Defines a function. It must not be called for a release without functions. Source: mac_expand_add_named_fn(). */
 export function addNamedFunction(name: string, run: NamedFunction): void {
 	functions.set(name, run);
 }
@@ -49,8 +49,8 @@ export function addNamedFunction(name: string, run: NamedFunction): void {
  * Expands a value.
  *
  * @param text - the unexpanded value.
- * @param lookup - asked for each name; an unknown name expands to nothing.
- * @throws {ConfigurationError} with stock's fatal text; the `cause` has the details.
+ * @param lookup - called for each name. An unknown name expands to nothing.
+ * @throws {ConfigurationError} with the text of stock's fatal error; the `cause` has that of its warning.
  */
 export function expand(text: string, lookup: Lookup): string {
 	return expandText(text, lookup, 0);
@@ -82,7 +82,7 @@ function expandText(text: string, lookup: Lookup, depth: number): string {
 	}
 }
 
-/** What follows a `$`: the text between the parentheses, or the bare name. */
+/** The expression after a `$`: the text in parentheses or braces, or the name. */
 function expressionAt(text: string, at: number): readonly [expression: string, next: number] {
 	if (text[at] === '{' || text[at] === '(') {
 		const end = closingOf(text, at);
@@ -100,9 +100,9 @@ function expressionAt(text: string, at: number): readonly [expression: string, n
 
 function evaluate(expression: string, lookup: Lookup, depth: number): string {
 	/*
-	 * This is the only thing that stops a parameter that refers to itself. C
-	 * starts over inside the operands of a comparison, and dies of such a loop;
-	 * our count goes on.
+	 * Only this ends the expansion of a parameter that refers to itself. Postfix
+	 * resets the depth inside the operands of a comparison, and crashes if a loop
+	 * goes through one.
 	 */
 	if (depth > NESTING_LIMIT) {
 		fail(`unreasonable macro call nesting: "${expression}"`);
@@ -144,7 +144,7 @@ function evaluate(expression: string, lookup: Lookup, depth: number): string {
 	}
 }
 
-/** The conditional part, from its `?` or `:` on. Only the text that is chosen is expanded. */
+/** Evaluates the part of an expression from its `?` or `:`. Only the selected text is expanded. */
 function choose(condition: boolean, expression: string, at: number, lookup: Lookup, depth: number): string {
 	let chosen = '';
 	let colon = at;
@@ -174,13 +174,13 @@ function choose(condition: boolean, expression: string, at: number, lookup: Look
 	return chosen;
 }
 
-/** `{text}`, or else everything up to the end, whatever characters it has. */
+/** The text in braces, or everything up to the end of the expression. */
 function operandAt(expression: string, at: number): readonly [text: string, next: number] {
 	const brace = skipBlanks(expression, at);
 	return expression[brace] === '{' ? payloadAt(expression, brace) : [expression.slice(at), expression.length];
 }
 
-/** The text of `{text}`, and what follows it and its blanks. */
+/** The text in braces, and the position after the closing brace and white space. */
 function payloadAt(expression: string, brace: number): readonly [text: string, next: number] {
 	const end = closingOf(expression, brace);
 	if (end === undefined) {
@@ -190,7 +190,7 @@ function payloadAt(expression: string, brace: number): readonly [text: string, n
 	return [expression.slice(brace + 1, end), skipBlanks(expression, end + 1)];
 }
 
-/** `{left} OP {right}`: its value is `true` or empty. */
+/** Evaluates `{left} OP {right}`: the value is `true` or empty. */
 function compare(
 	expression: string,
 	start: number,
@@ -243,7 +243,7 @@ function levelOrder(left: string, right: string): number {
 	}
 }
 
-/** `name{text}`. */
+/** Calls a function: `name{text}`. */
 function call(name: string, expression: string, brace: number, lookup: Lookup, depth: number): string {
 	const [text, next] = payloadAt(expression, brace);
 	const argument = text.trim();
@@ -260,7 +260,7 @@ function call(name: string, expression: string, brace: number, lookup: Lookup, d
 	return run(value) ?? fail(`bad domain argument in: '${name}{${value}}'`);
 }
 
-/** Where the parenthesis that opens at `at` closes, or `undefined`. Only its own kind counts. */
+/** The position of the parenthesis or brace that closes the one at `at`, or `undefined`. */
 function closingOf(text: string, at: number): number | undefined {
 	const open = text[at];
 	const close = open === '(' ? ')' : '}';
@@ -281,7 +281,7 @@ function skipBlanks(text: string, at: number): number {
 	return at + (blanks.exec(text)?.[0].length ?? 0);
 }
 
-/** Points at the place of an error. */
+/** The text of an error position. */
 function mark(text: string, at: number): string {
 	return `"...${text.slice(0, at)}>>>${text.slice(at, at + 20)}"`;
 }
@@ -290,7 +290,7 @@ function fail(warning: string): never {
 	throw new ConfigurationError(FATAL, {cause: new ConfigurationError(warning)});
 }
 
-/** How often a value may refer to a value that refers to a value. */
+/* Depth of references in referenced values. */
 const NESTING_LIMIT = 100;
 
 const FATAL = 'dictionary mail_dict: macro processing error';

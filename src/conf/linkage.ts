@@ -2,47 +2,47 @@
 /* NAME
 /*	linkage 3
 /* SUMMARY
-/*	which libraries the installed Postfix uses
+/*	find the libraries that the installed Postfix is linked with
 /* DESCRIPTION
-/*	A host can have several releases of OpenSSL. That of Postfix is
-/*	the one whose configuration file, policies and cipher names its
-/*	administrator knows, and whose sessions tlsmgr(8) keeps. The same
-/*	holds for the releases of ICU, which convert different names. The
-/*	names of these libraries are in Postfix's own files: in its shared
-/*	libraries, or in its daemons if it has none.
+/*	Several releases of OpenSSL can be installed. This program must use
+/*	the one of Postfix: main.cf is written for its configuration file,
+/*	policies and cipher names, and tlsmgr(8) stores its sessions. The
+/*	same applies to ICU, whose releases convert different domain names.
+/*	The names of the libraries are read from the shared libraries of
+/*	Postfix, or from its daemons if it has none.
 /*--*/
 
 import {readdirSync} from 'node:fs';
 import {join} from 'node:path';
+import {neededLibraries} from '../base/elf.ts';
 import type {Configuration} from './configuration.ts';
-import {neededLibraries} from './elf.ts';
 
-/* Daemons that do TLS. tlsproxy itself may have been replaced. */
+/* Daemons that use TLS. Not tlsproxy, which this program can have replaced. */
 const daemons = ['smtp', 'smtpd', 'tlsmgr'];
 
-/** The name of the libssl that Postfix is linked with, such as `libssl.so.3`; undefined when that cannot be seen. */
+/** The name of the libssl that Postfix is linked with, such as `libssl.so.3`; undefined if it is not found. */
 export function linkedLibssl(configuration: Configuration): string | undefined {
 	return find(configuration, 'tls', 'libssl.so.');
 }
 
-/** The name of the libtlsrpt that Postfix is linked with; undefined when it is not. */
+/** The name of the libtlsrpt that Postfix is linked with; undefined if it is not. */
 export function linkedLibtlsrpt(configuration: Configuration): string | undefined {
 	return find(configuration, 'tls', 'libtlsrpt.so.');
 }
 
-/** The name of the libicuuc that Postfix is linked with, such as `libicuuc.so.72`; undefined when it is not. */
-export function libicuucOf(configuration: Configuration): string | undefined {
+/** The name of the libicuuc that Postfix is linked with, such as `libicuuc.so.72`; undefined if it is not. */
+export function linkedLibicuuc(configuration: Configuration): string | undefined {
 	return find(configuration, 'util', 'libicuuc.so.');
 }
 
-/* In libpostfix-PART, or else in the daemons. */
+/* Searches libpostfix-PART, then the daemons. */
 function find(configuration: Configuration, part: 'tls' | 'util', prefix: string): string | undefined {
-	const library = configuration.string('shlib_directory');
+	const shlibDirectory = configuration.string('shlib_directory');
 	const daemonDirectory = configuration.string('daemon_directory');
 	const files = [
-		...namesIn(library)
+		...namesIn(shlibDirectory)
 			.filter(name => name === `libpostfix-${part}.so` || name.startsWith(`libpostfix-${part}.so.`))
-			.map(name => join(library, name)),
+			.map(name => join(shlibDirectory, name)),
 		...daemons.map(name => join(daemonDirectory, name)),
 	];
 	for (const file of files) {
@@ -55,7 +55,7 @@ function find(configuration: Configuration, part: 'tls' | 'util', prefix: string
 	return undefined;
 }
 
-/* `shlib_directory = no`: there are no shared libraries. */
+/* Empty if the directory cannot be read: shlib_directory is `no` in a Postfix without shared libraries. */
 function namesIn(directory: string): readonly string[] {
 	try {
 		return readdirSync(directory).toSorted();

@@ -4,40 +4,42 @@
 /* SUMMARY
 /*	the configuration parameters of tlsproxy(8)
 /* DESCRIPTION
-/*	One line per parameter: its type, its limits, and the releases
-/*	that have it. Types of names come from the same table, so that
-/*	asking for a string parameter as an integer does not compile.
+/*	A table with the type, the limits, and the releases of each
+/*	parameter. The TypeScript types of names are derived from the
+/*	table, so that using a string parameter as an integer does not
+/*	compile.
 /*
-/*	Defaults are not here: postconf(1) of the host knows them.
+/*	Defaults are not in the table: they come from the installed
+/*	postconf(1).
 /* SEE ALSO
 /*	postconf(5)
 /*--*/
 
 import {compareReleases, type Release} from './release.ts';
 
-/** One parameter. */
+/** A parameter. */
 export interface Parameter {
 	readonly type: 'string' | 'integer' | 'boolean' | 'time';
-	/** Smallest value; for a time, in seconds. */
+	/** Minimum value; for a time, in seconds. */
 	readonly min?: number;
-	/** Largest value; for a time, in seconds. */
+	/** Maximum value; for a time, in seconds. */
 	readonly max?: number;
-	/** Smallest length of a string, in bytes. */
+	/** Minimum length of a string, in bytes. */
 	readonly minLength?: number;
-	/** First release that no longer asks for that length. */
+	/** First release without that minimum length. */
 	readonly minLengthUntil?: Release;
-	/** Unit of a time that is given without one: the unit of its default. */
+	/** Unit of a time that has none: that of the default value. */
 	readonly unit?: TimeUnit;
-	/** First release that has it; without, 3.4 has it. */
+	/** First release that has the parameter; by default, 3.4. */
 	readonly since?: Release;
-	/** First release that no longer has it. */
+	/** First release that no longer has the parameter. */
 	readonly until?: Release;
 }
 
 /** Suffix of a time value: seconds, minutes, hours, days, weeks. */
 export type TimeUnit = 's' | 'm' | 'h' | 'd' | 'w';
 
-/** Every parameter that we read. */
+/** A parameter that this program reads. */
 export type ParameterName = keyof typeof parameters;
 
 /** The names of the parameters of one type. */
@@ -45,7 +47,7 @@ export type NameOf<Type extends Parameter['type']> = {
 	[Name in ParameterName]: (typeof parameters)[Name]['type'] extends Type ? Name : never;
 }[ParameterName];
 
-/** What the table says about one parameter. */
+/** The entry of a parameter. */
 export function parameterOf(name: ParameterName): Parameter {
 	return parameters[name];
 }
@@ -59,8 +61,8 @@ export function isIn(release: Release, {since, until}: Parameter): boolean {
 }
 
 /*
- * A release that we do not know yet is taken to have what the newest one has;
- * whether it really does is postconf's answer.
+ * An unknown release is assumed to have the parameters of the newest known one. If it
+ * does not, postconf(1) does not print them.
  */
 const parameters = {
 	/* The generic library. Source: postfix src/global/mail_params.c. */
@@ -120,7 +122,7 @@ const parameters = {
 	tls_wildcard_matches_multiple_labels: {type: 'boolean'},
 	tlsmgr_service_name: {type: 'string', minLength: 1},
 
-	/* What gives the parameters of the next group their defaults, and names the files of our clients. */
+	/* Parameters of smtp(8), lmtp(8) and smtpd(8): the defaults of the next group, and the files of clients. */
 	lmtp_tls_CAfile: {type: 'string'},
 	lmtp_tls_CApath: {type: 'string'},
 	lmtp_tls_cert_file: {type: 'string'},
@@ -176,7 +178,7 @@ const parameters = {
 	smtpd_tls_security_level: {type: 'string'},
 	smtpd_use_tls: {type: 'boolean'},
 
-	/* Our own. Source: postfix src/tlsproxy/tlsproxy.c. */
+	/* tlsproxy(8). Source: postfix src/tlsproxy/tlsproxy.c. */
 	tlsproxy_client_CAfile: {type: 'string'},
 	tlsproxy_client_CApath: {type: 'string'},
 	tlsproxy_client_cert_file: {type: 'string'},
@@ -227,5 +229,6 @@ const parameters = {
 	tlsproxy_use_tls: {type: 'boolean'},
 	tlsproxy_watchdog_timeout: {type: 'time', unit: 's', min: 10},
 } as const satisfies Readonly<Record<string, Parameter>>;
+
 /** All names, in the order in which they are checked. */
 export const parameterNames = Object.keys(parameters) as readonly ParameterName[];

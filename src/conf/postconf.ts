@@ -2,27 +2,27 @@
 /* NAME
 /*	postconf 3
 /* SUMMARY
-/*	reads the configuration through postconf(1)
+/*	read the configuration with postconf(1)
 /* DESCRIPTION
-/*	readConfiguration() asks the host's own postconf(1) for all
-/*	parameters, unexpanded: it knows the defaults of its release and
-/*	reads main.cf as Postfix does, except for white space, which comes
-/*	from exact(3). Settings of the command line, and
-/*	what a process says about itself, are put on top. To be called
-/*	before the jail.
+/*	readConfiguration() gets the unexpanded values of all parameters
+/*	from the installed postconf(1), which knows the defaults of its
+/*	release and reads main.cf as Postfix does, except for white space,
+/*	which exact(3) restores. Settings on the command line, and the
+/*	parameters that describe the process, replace these values. This
+/*	must be done before the process enters its jail.
 /*
-/*	The supervisor has had postconf print the parameters while this
-/*	process was started; without that, it is called here. One call is
-/*	enough, unless a setting of the command line refers to a name that
-/*	is not a parameter of Postfix: postconf prints such a name only if
-/*	main.cf or master.cf refers to it.
+/*	Usually the supervisor has run postconf(1) while this process was
+/*	started. Otherwise this module runs it, once. A second run is
+/*	needed only if a setting on the command line refers to a name that
+/*	is not a parameter of Postfix: postconf(1) prints such a name only
+/*	if main.cf or master.cf refers to it.
 /*
-/*	The command is run without the library that runs commands elsewhere
-/*	in this project: clients wait while this program starts, and stay
-/*	for hours with what it has loaded. Measured: 14 ms of every start,
-/*	and 5 MB of every process.
+/*	The command is not run with execa, which other parts of this
+/*	project use: that would add 14 ms to each start, while a client
+/*	waits, and 5 MB to each process.
 /* DIAGNOSTICS
-/*	ConfigurationError: postconf is missing, fails or does not answer.
+/*	ConfigurationError: postconf(1) cannot be run, fails, or exceeds
+/*	its time limit.
 /* SEE ALSO
 /*	postconf(1)
 /*--*/
@@ -32,27 +32,28 @@ import {ConfigurationError} from '../base/errors.ts';
 import {commandLines} from './command.ts';
 import {Configuration} from './configuration.ts';
 import {readMainCf, withExactSpace} from './exact.ts';
+import {valuesIn} from './postconf-output.ts';
 
-/** Where the configuration of a process comes from. */
+/** The sources of the configuration of a process. */
 export interface ConfigurationSource {
-	/** Directory of main.cf; without, the one that postconf chooses (MAIL_CONFIG, or built in). */
+	/** Directory of main.cf; by default, that of postconf(1): MAIL_CONFIG, or built in. */
 	readonly configDirectory?: string;
-	/** Settings of the command line, in order; a later one wins. */
+	/** Settings on the command line, in order. The last one for a name applies. */
 	readonly overrides: ReadonlyArray<readonly [name: string, value: string]>;
-	/** First column of master.cf. */
+	/** Name of the service in master.cf. */
 	readonly serviceName: string;
 	/** Base name of the program. */
 	readonly processName: string;
-	/** All parameters, when postconf(1) has printed them already: a line each. */
+	/** The output of postconf(1), if it has been run already. */
 	readonly parameters?: readonly string[] | undefined;
-	/** Path of postconf(1); without, the usual places are tried. */
+	/** Pathname of postconf(1); by default, it is searched for. */
 	readonly postconf?: string;
 }
 
 /**
  * Reads the configuration of this process.
  *
- * @throws {ConfigurationError} when postconf cannot be run, or refuses main.cf.
+ * @throws {ConfigurationError} if postconf(1) cannot be run, or rejects main.cf.
  */
 export async function readConfiguration(source: ConfigurationSource): Promise<Configuration> {
 	const {configDirectory, overrides, serviceName, processName} = source;
@@ -60,18 +61,18 @@ export async function readConfiguration(source: ConfigurationSource): Promise<Co
 	const directory = configDirectory === undefined ? [] : ['-c', configDirectory];
 	const values = valuesIn(source.parameters ?? (await postconfLines(directory, postconf)));
 
-	const own = new Map([
+	const processParameters = new Map([
 		['service_name', serviceName],
 		['process_name', processName],
 		['process_id', String(process.pid)],
 		['config_directory', configDirectory ?? values.get('config_directory') ?? ''],
 	]);
-	const settings = new Map([...overrides, ...own]);
+	const settings = new Map([...overrides, ...processParameters]);
 
 	/*
-	 * Any reference makes postconf look for a name in main.cf, and for the names
-	 * that its value refers to. mail_name stands in for the parameter that really
-	 * has the reference: every release knows it, and nothing depends on it here.
+	 * postconf(1) searches main.cf for each name that a parameter refers to, and for
+	 * the names in its value. Here, mail_name is the parameter with the references:
+	 * all releases have it, and this program does not use it.
 	 */
 	const unknown = namesIn(settings.values()).filter(name => !values.has(name) && !settings.has(name));
 	if (unknown.length > 0) {
@@ -89,39 +90,26 @@ export async function readConfiguration(source: ConfigurationSource): Promise<Co
 }
 
 function findPostconf(): string {
-	const found = usualPlaces.find(path => existsSync(path));
+	const found = postconfPaths.find(path => existsSync(path));
 	if (found === undefined) {
-		throw new ConfigurationError(`no postconf command in ${usualPlaces.join(' or ')}`);
+		throw new ConfigurationError(`no postconf command in ${postconfPaths.join(' or ')}`);
 	}
 
 	return found;
 }
 
-/** The names that values refer to, in all the forms of expand(3), whether reached or not. */
+/* The names in all references in values, including those in branches that are not chosen. */
 function namesIn(values: Iterable<string>): readonly string[] {
 	const names = [...values].flatMap(value => [...value.matchAll(reference)].map(([, name = '']) => name));
 	return [...new Set(names)];
 }
 
-/** Names and values in lines that postconf(1) prints: `name = value`. */
-export function valuesIn(lines: readonly string[]): Map<string, string> {
-	const values = new Map<string, string>();
-	for (const line of lines) {
-		const end = line.indexOf(' =');
-		if (end > 0) {
-			values.set(line.slice(0, end), line.slice(end + 3));
-		}
-	}
-
-	return values;
-}
-
 /**
  * Runs postconf(1).
  *
- * @param postconf - its path; without, the usual places are tried.
+ * @param postconf - its pathname; by default, it is searched for.
  * @returns the lines that it prints.
- * @throws {ConfigurationError} with the words of postconf, when it has any.
+ * @throws {ConfigurationError} with the fatal error of postconf(1), if it printed one.
  */
 export async function postconfLines(
 	options: readonly string[],
@@ -130,6 +118,7 @@ export async function postconfLines(
 	return await commandLines(postconf, options);
 }
 
-const usualPlaces: readonly string[] = ['/usr/sbin/postconf', '/usr/local/sbin/postconf'];
+/* Also in boot/prefetch-config.sh. */
+const postconfPaths: readonly string[] = ['/usr/sbin/postconf', '/usr/local/sbin/postconf'];
 
 const reference = /\$[{(]?\s*(\w+)/g;

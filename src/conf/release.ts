@@ -2,23 +2,26 @@
 /* NAME
 /*	release 3
 /* SUMMARY
-/*	what differs between releases of Postfix
+/*	the differences between Postfix releases
 /* DESCRIPTION
 /*	One table of everything that depends on the installed release: the
 /*	format of the attribute protocol, the behavior of the TLS library,
-/*	and the meaning of parameters. All other code asks for a feature,
-/*	never for a version number.
+/*	and the meaning of parameters. All other code tests for a feature,
+/*	not for a version number.
 /*
-/*	The first byte of a connection does not identify the sender's
-/*	release: it comes from mail_version of the host, once, at start.
-/*	Some features changed in patch releases, so the patch level counts.
+/*	The release is that of mail_version, which is read once, when the
+/*	process starts. It cannot be determined from a connection: requests
+/*	of different releases begin with the same bytes. Some features
+/*	changed in patch releases, so the patch level matters.
 /*
-/*	A release newer than every known one is treated as the newest one.
+/*	A release that is newer than all known ones has the features of the
+/*	newest known one.
 /* DIAGNOSTICS
 /*	ConfigurationError: a release before 3.4, whose tlsproxy(8) has no
 /*	client role, or text that is not a release.
 /* SEE ALSO
 /*	parameters(3), which releases have which parameter
+/*	messages(3), which formats have which field
 /*--*/
 
 import {ConfigurationError} from '../base/errors.ts';
@@ -56,83 +59,79 @@ type DefaultGroups = readonly [curves: string, finiteFields: string];
 export interface ReleaseFeatures {
 	/** The release, as in mail_version. */
 	readonly release: string;
-	/** False for a release newer than every known one; it has the features of the newest known one. */
+	/** False if the release is newer than all known ones. */
 	readonly known: boolean;
-	/** Of 3.MINOR.PATCH; for an unknown release, of the newest known one. */
-	readonly minor: number;
-	/** Of 3.MINOR.PATCH; zero for an unknown release. */
-	readonly patch: number;
 
 	/* The attribute protocol. */
 
 	readonly format: Format;
-	/** The server sends a greeting when a client connects. */
+	/** The server, tlsproxy(8) or tlsmgr(8), sends a greeting when a client connects. */
 	readonly greeting: boolean;
-	/** Trust settings are lists of digests instead of TLSA records. */
+	/** Requests contain digests of certificates and keys instead of TLSA records. */
 	readonly digestLists: boolean;
-	/** Refusing a request is not logged as a failed handshake. */
+	/** A request that is rejected before the handshake is not logged as a failed handshake. */
 	readonly quietRefusal: boolean;
-	/** Requests of the server role carry settings, and can ask for a status only. */
+	/** Requests in the server role contain settings, and can ask for a status only. */
 	readonly serverSettings: boolean;
 
 	/* The TLS library. */
 
-	/** Names and digests are compared by Postfix's own code, not by OpenSSL. */
+	/** Names and digests are compared by code of Postfix, not by OpenSSL. */
 	readonly legacyVerification: boolean;
-	/** Protocol versions are limited per connection (minimum and maximum), not in the SSL_CTX. */
+	/** Protocol settings can have a minimum and a maximum; the client role applies them to connections, not to the SSL_CTX. */
 	readonly protocolLimits: boolean;
 	/** How key exchange groups are configured: curves only, groups by number, or groups by name. */
 	readonly groups: 'curves' | 'numbers' | 'names';
-	/** The compiled-in defaults of tls_eecdh_auto_curves and tls_ffdhe_auto_groups. */
+	/** The built-in defaults of tls_eecdh_auto_curves and tls_ffdhe_auto_groups. */
 	readonly defaultGroups: DefaultGroups;
-	/** The same with an OpenSSL that has group keywords, 3.5 and later. */
+	/** The same with OpenSSL 3.5 and later, which has group keywords. */
 	readonly defaultGroupsByKeyword: DefaultGroups;
-	/** Without a parameter file, Diffie-Hellman parameters are Postfix's, not OpenSSL's. */
+	/** Without a parameter file, the Diffie-Hellman parameters are those of Postfix, not of OpenSSL. */
 	readonly builtinDhParameters: boolean;
 	/** Renegotiation is always disabled. */
 	readonly noRenegotiation: boolean;
-	/** Raw public keys are supported. RFC 7250. */
+	/** Raw public keys (RFC 7250) are supported. */
 	readonly rawPublicKeys: boolean;
-	/** The log line about a peer's certificate has the form that raw public keys introduced. */
+	/** Log lines about certificates have the form that was introduced with raw public keys. */
 	readonly credentialLines: boolean;
 	/** The reported key exchange is the name of the group. */
 	readonly groupAsKeyExchange: boolean;
 	/** A certificate whose only error is a name mismatch is reported as trusted. */
 	readonly mismatchIsTrusted: boolean;
-	/** Reports of resumed sessions contain signature details, although nothing was signed. */
+	/** The report on a resumed session contains signature details, although nothing was signed. */
 	readonly resumedHasSignatures: boolean;
 	/** Only the first ticket of a connection is stored. */
 	readonly firstTicketOnly: boolean;
-	/** A resumed session is logged as a ticket only when a ticket was opened. */
+	/** The server logs a session ticket only if it was decrypted; earlier releases, also if one was issued. */
 	readonly openedTicketsOnly: boolean;
 	/** tls_legacy_public_key_fingerprints has an effect. */
 	readonly legacyFingerprints: boolean;
-	/** Any server name is accepted at first; its certificate is looked up when one is needed. */
+	/** The server looks up the certificate for a server name when it needs one, not when it receives the name. */
 	readonly lateServerNameLookup: boolean;
-	/** Log levels belong to a connection, not to its SSL_CTX. */
+	/** The log level is a setting of the connection, not of the SSL_CTX. */
 	readonly logLevelPerConnection: boolean;
-	/** Sessions that a service of the server role created are resumed by no other service. */
+	/** A session of the server role can be resumed by the service that created it only. */
 	readonly serviceSessions: boolean;
 
 	/* Configuration. */
 
+	/** compatibility_level is a version number; in earlier releases, an integer. */
+	readonly compatibilityVersions: boolean;
 	/** main.cf has the functions domain_to_ascii{} and domain_to_utf8{}. */
 	readonly domainFunctions: boolean;
-	/** compatibility_level is a version; in earlier releases it is one number. */
-	readonly compatibilityVersions: boolean;
 	/** Requests contain tls_low_cipherlist and tls_export_cipherlist. */
 	readonly obsoleteCipherLists: boolean;
-	/** tlsproxy_tls_eecdh_grade selects the curve of the server role. */
+	/** tlsproxy_tls_eecdh_grade selects the curves of the server role. */
 	readonly curveByGrade: boolean;
-	/** Clients of a disabled server role are told so in a warning for each request, not in one at start. */
+	/** If the server role is disabled, each request logs a warning; in earlier releases, the start of the process does. */
 	readonly warnsOfDisabledServer: boolean;
-	/** A server role that cannot be initialized is logged in a line of its own. */
+	/** An additional warning is logged if the server role cannot be initialized. */
 	readonly warnsOfServerInit: boolean;
 }
 
 /*
- * First patch level of each format, per minor release, newest first. For 3.12 the patch
- * level is the date of the snapshot; a release has none and is newer than all of them.
+ * The formats of each minor release with their first patch level, newest first. Snapshots
+ * and release candidates have patch level 0.
  */
 const formatsByRelease: Readonly<Record<number, ReadonlyArray<readonly [patch: number, format: Format]>>> = {
 	4: [[0, '3.4']],
@@ -158,10 +157,10 @@ const formatsByRelease: Readonly<Record<number, ReadonlyArray<readonly [patch: n
 	12: [[0, '3.12']],
 };
 
-/* First patch level, per minor release, that does not log a refusal as a failed handshake. */
+/* First patch level of minor releases with quietRefusal. */
 const firstQuietPatch: Readonly<Record<number, number>> = {7: 16, 8: 11, 9: 5, 10: 4};
 
-/* First patch level, per minor release, that reports no signatures for resumed sessions. */
+/* First patch level of minor releases without resumedHasSignatures. */
 const unsignedResumption: Readonly<Record<number, number>> = {6: 17, 7: 13, 8: 8, 9: 2};
 
 const FINITE_FIELDS = 'ffdhe2048 ffdhe3072';
@@ -175,7 +174,7 @@ const NEWEST = 12;
  * The features of a release.
  *
  * @param mailVersion - such as `3.7.11`, `3.11.0-RC2` or `3.12-20260821`.
- * @throws {ConfigurationError} when the release is not supported, or the text is not a release.
+ * @throws {ConfigurationError} if the release is not supported, or the text is not a release.
  */
 export function releaseFeatures(mailVersion: string): ReleaseFeatures {
 	const match = /^(\d+)\.(\d+)(?:\.(\d+))?(?:-.*)?$/.exec(mailVersion);
@@ -191,8 +190,6 @@ export function releaseFeatures(mailVersion: string): ReleaseFeatures {
 	return {
 		release: mailVersion,
 		known,
-		minor,
-		patch,
 
 		format,
 		greeting: format !== '3.4' && format !== '3.5.20',
@@ -219,8 +216,8 @@ export function releaseFeatures(mailVersion: string): ReleaseFeatures {
 		logLevelPerConnection: minor >= 12,
 		serviceSessions: minor > 11 || (minor === 11 && patch >= 7),
 
-		domainFunctions: minor >= 11,
 		compatibilityVersions: minor >= 6,
+		domainFunctions: minor >= 11,
 		obsoleteCipherLists: minor < 8,
 		curveByGrade: minor < 6,
 		warnsOfDisabledServer: minor >= 11,

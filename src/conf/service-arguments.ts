@@ -2,20 +2,23 @@
 /* NAME
 /*	service-arguments 3
 /* SUMMARY
-/*	settings of our own, which master.cf has behind the options
+/*	the settings that follow the options in master.cf
 /* DESCRIPTION
-/*	Postfix knows nothing of them: in main.cf, or behind -o, they
-/*	would be unknown parameters. Each is a name=value word, has a
-/*	default, and obeys the rules that a parameter of its type obeys.
+/*	Service arguments are settings that stock tlsproxy(8) does not have.
+/*	In master.cf they follow the options, as name=value. They are not
+/*	parameters: postconf(1) would warn about unused parameters in
+/*	main.cf and after -o. Values have the syntax of a parameter of the
+/*	same type.
 /* DIAGNOSTICS
-/*	ConfigurationError: a bad value, in the words of stock.
+/*	ConfigurationError: a bad value, with the message of stock for a
+/*	parameter of the same type.
 /* SEE ALSO
-/*	options(3), which refuses words of other names
+/*	options(3), which rejects other names
 /*--*/
 
 import {toBoolean, toInteger} from './convert.ts';
 
-/** Names that may occur. */
+/** All names. */
 export const serviceArgumentNames = [
 	'client_handshake_count_limit',
 	'handshake_count_limit',
@@ -23,34 +26,40 @@ export const serviceArgumentNames = [
 	'seccomp',
 ] as const;
 
-/** Names of words that say yes or no, and what is said when they are absent. */
-const answers = {seccomp: 'yes'} as const;
+/* Boolean arguments with their defaults. */
+const booleanDefaults = {seccomp: 'yes'} as const;
 
 /**
- * The value of a word that limits a number.
+ * The value of an argument that is a limit.
  *
- * @param words - those of the command line.
- * @returns zero: there is no limit.
- * @throws {ConfigurationError} when it is no number, or negative.
+ * @param serviceArguments - values by name, from the command line.
+ * @returns zero if there is no limit.
+ * @throws {ConfigurationError} if the value is not a number, or is negative.
  */
 export function limitArgument(
-	words: ReadonlyMap<string, string>,
+	serviceArguments: ReadonlyMap<string, string>,
 	name: `${string}_limit` & (typeof serviceArgumentNames)[number],
 ): number {
-	return toInteger(name, words.get(name) ?? '0', {min: 0});
+	return toInteger(name, serviceArguments.get(name) ?? '0', {min: 0});
 }
 
 /**
- * The value of a word that says yes or no.
+ * The value of a boolean argument.
  *
- * @throws {ConfigurationError} when it says something else.
+ * @throws {ConfigurationError} if it is neither yes nor no.
  */
-export function booleanArgument(words: ReadonlyMap<string, string>, name: keyof typeof answers): boolean {
-	return toBoolean(name, words.get(name) ?? answers[name]);
+export function booleanArgument(
+	serviceArguments: ReadonlyMap<string, string>,
+	name: keyof typeof booleanDefaults,
+): boolean {
+	return toBoolean(name, serviceArguments.get(name) ?? booleanDefaults[name]);
 }
 
-/** The value of a word that is a path; undefined when it is absent or empty. */
-export function pathArgument(words: ReadonlyMap<string, string>, name: 'json_log'): string | undefined {
-	const path = words.get(name) ?? '';
+/** The value of an argument that is a pathname; undefined if it is absent or empty. */
+export function pathArgument(
+	serviceArguments: ReadonlyMap<string, string>,
+	name: 'json_log',
+): string | undefined {
+	const path = serviceArguments.get(name) ?? '';
 	return path === '' ? undefined : path;
 }

@@ -4,42 +4,36 @@
 /* SUMMARY
 /*	the clients of tlsproxy(8) in master.cf
 /* DESCRIPTION
-/*	Finds the services of master.cf that run smtp(8) or lmtp(8), with
-/*	the configuration that each of them has: that of main.cf, and its
-/*	own settings on top. Whoever serves them can know beforehand what
-/*	they will ask for. To be called before the jail.
+/*	Finds the services in master.cf that run smtp(8) or lmtp(8), and
+/*	the configuration of each: that of main.cf, replaced by settings
+/*	of the service. So the files that their requests will name are
+/*	known before the process enters its jail, when this must be done.
 /* DIAGNOSTICS
-/*	ConfigurationError: postconf is missing, fails or does not answer.
+/*	ConfigurationError: postconf(1) cannot be run, fails, or exceeds
+/*	its time limit.
 /* SEE ALSO
 /*	master(5), postconf(1)
 /*--*/
 
 import type {Configuration} from './configuration.ts';
 import {readMasterCf, type Values, withExactSpace} from './exact.ts';
-import {postconfLines, valuesIn} from './postconf.ts';
+import {postconfLines} from './postconf.ts';
+import {type MasterFile, valuesIn} from './postconf-output.ts';
 
-/** One service. */
+/** A service that can send requests. */
 export interface MailClient {
-	/** Name and type, as postconf(1) prints them. */
+	/** `name/type`, as postconf(1) prints it. */
 	readonly service: string;
-	/** Parameters of the two have different names. */
+	/** The program. Its name is the prefix of its parameters. */
 	readonly program: 'smtp' | 'lmtp';
 	readonly configuration: Configuration;
 }
 
-/** What master.cf says, as postconf(1) prints it. */
-export interface MasterFile {
-	/** A line per service. */
-	readonly services: readonly string[];
-	/** A line per setting of a service. */
-	readonly settings: readonly string[];
-}
-
 /**
- * Reads master.cf.
+ * Reads master.cf with postconf(1).
  *
- * @param configDirectory - its directory; without, the one that postconf chooses.
- * @param postconf - path of postconf(1); without, the usual places are tried.
+ * @param configDirectory - its directory; by default, that of postconf(1).
+ * @param postconf - pathname of postconf(1); by default, it is searched for.
  */
 export async function readMasterFile(
 	configDirectory: string | undefined,
@@ -53,13 +47,17 @@ export async function readMasterFile(
 	return {services, settings};
 }
 
-/** @param configuration - of this process, from the same directory. */
+/**
+ * Finds the services that run smtp(8) or lmtp(8).
+ *
+ * @param configuration - that of this process, from the same directory.
+ */
 export function mailClients(
 	{services, settings}: MasterFile,
 	configuration: Configuration,
 ): readonly MailClient[] {
 	const written = readMasterCf(configuration.configDirectory);
-	const exact = withExactSpace(valuesIn(settings), written);
+	const values = withExactSpace(valuesIn(settings), written);
 	return services.flatMap(line => {
 		const [name = '', type = '', , , , , , command = ''] = line.split(/\s+/);
 		const program = command.replace(/^.*\//, '');
@@ -68,9 +66,9 @@ export function mailClients(
 		}
 
 		const service = `${name}/${type}`;
-		const own = settingsOf(service, exact);
-		own.set('service_name', name).set('process_name', program);
-		return [{service, program, configuration: configuration.forService(own)}];
+		const overrides = settingsOf(service, values);
+		overrides.set('service_name', name).set('process_name', program);
+		return [{service, program, configuration: configuration.forService(overrides)}];
 	});
 }
 

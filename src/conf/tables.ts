@@ -2,21 +2,23 @@
 /* NAME
 /*	tables 3
 /* SUMMARY
-/*	lookup tables whose values are files, read before the jail
+/*	lookup tables whose values are the contents of files
 /* DESCRIPTION
-/*	Tables are read as a whole, by postmap(1), which knows all types
-/*	and may read what root may read. In an indexed table that was made
-/*	with "postmap -F" the contents of files are the values, in base64;
-/*	in a table that is kept as text the values are names of files,
-/*	which are read here.
+/*	Tables are read completely before the process enters its jail, with
+/*	postmap(1), which supports all types and runs as root. An indexed
+/*	table that was made with "postmap -F" contains the contents of
+/*	files, in base64. A table that is a text file or in main.cf
+/*	contains the names of files, which this module reads.
 /*
 /*	A table of type proxy is read directly.
 /* DIAGNOSTICS
-/*	What postmap(1) warns of is logged.
+/*	The warnings of postmap(1) are logged.
 /*
-/*	A table that cannot be read is there, and each lookup fails, as
-/*	with stock.
-/*	ConfigurationError: a table of a type that postmap(1) cannot list.
+/*	If a table cannot be read, a warning is logged and each lookup in
+/*	it fails, as with stock.
+/*
+/*	ConfigurationError: the type of a table does not allow postmap(1)
+/*	to list it.
 /* SEE ALSO
 /*	postmap(1), DATABASE_README; postfix src/global/maps.c,
 /*	src/util/dict_file.c
@@ -25,22 +27,23 @@
 import {readFileSync} from 'node:fs';
 import {getSystemErrorMessage} from 'node:util';
 import {ConfigurationError} from '../base/errors.ts';
-import {splitList} from '../base/text.ts';
+import {decodeBase64, errorText, splitList} from '../base/text.ts';
 import * as log from '../log/log.ts';
 import {commandLines} from './command.ts';
 import type {Configuration} from './configuration.ts';
+import {tablesIn} from './postconf-output.ts';
 
-/** What was found under a key. */
+/** The result of a lookup. */
 export type LookupResult =
 	| {readonly kind: 'value'; readonly bytes: Buffer}
 	| {readonly kind: 'nothing'}
-	/** Which the log has. */
+	/** The lookup failed, and the reason has been logged. */
 	| {readonly kind: 'problem'};
 
-/* Names and their values; undefined with a reason when the table could not be read. */
 interface Table {
-	/** Type and name. */
+	/** `type:name`. */
 	readonly name: string;
+	/** Values by key; undefined if the table could not be read, for a reason. */
 	readonly entries: ReadonlyMap<string, string> | undefined;
 	readonly reason: string;
 }
@@ -58,11 +61,11 @@ export class Tables {
 	/**
 	 * Reads the tables that a parameter names.
 	 *
-	 * @throws {ConfigurationError} when one of them cannot be listed.
+	 * @throws {ConfigurationError} if one of them cannot be listed.
 	 */
 	static async read(configuration: Configuration, parameter: 'tls_server_sni_maps'): Promise<Tables> {
 		const tables: Table[] = [];
-		/* One after the other, so that their warnings are in this order. */
+		/* Not in parallel, so that warnings are logged in the order of the list. */
 		for (const name of tablesIn(configuration.string(parameter))) {
 			tables.push(await readTable(name.replace(/^(proxy:)+/, ''), configuration, parameter));
 		}
@@ -70,12 +73,12 @@ export class Tables {
 		return new Tables(parameter, tables);
 	}
 
-	/** Whether there are any. */
+	/** Whether the list is empty. */
 	get empty(): boolean {
 		return this.#tables.length === 0;
 	}
 
-	/** Looks a key up, in lower case, in one table after the other. Source: maps_file_find(), postfix src/global/maps.c. */
+	/** Looks up a key, in lower case, in the tables in their order. Source: maps_file_find(), postfix src/global/maps.c. */
 	find(name: string): LookupResult {
 		const key = name.toLowerCase();
 		for (const table of this.#tables) {
@@ -101,37 +104,19 @@ export class Tables {
 			return problem;
 		}
 
-		/* Node.js decodes as much as it can of anything. */
-		if (value.length % 4 !== 0 || !/^[A-Za-z0-9+/]*={0,2}$/.test(value)) {
+		const bytes = decodeBase64(value);
+		if (bytes === undefined) {
 			log.warning(`table ${table.name}: key ${name}: malformed BASE64 value: ${value.slice(0, 30)}`);
 			return problem;
 		}
 
-		return {kind: 'value', bytes: Buffer.from(value, 'base64')};
+		return {kind: 'value', bytes};
 	}
 }
 
 const problem: LookupResult = {kind: 'problem'};
 
-/** The tables of a list: separated by commas or white space, but for what is in braces. */
-export function tablesIn(list: string): readonly string[] {
-	const names: string[] = [];
-	let name = '';
-	let depth = 0;
-	for (const character of list) {
-		depth += character === '{' ? 1 : character === '}' ? -1 : 0;
-		if (depth <= 0 && /[ \t\r\n,]/.test(character)) {
-			names.push(name);
-			name = '';
-		} else {
-			name += character;
-		}
-	}
-
-	return [...names, name].filter(text => text !== '');
-}
-
-/* What postmap(1) adds to the name of a table. Source: DATABASE_README. */
+/* The suffix of the file of each type that has one file. Source: DATABASE_README. */
 const suffixes: ReadonlyMap<string, string> = new Map([
 	['btree', '.db'],
 	['cdb', '.cdb'],
@@ -142,7 +127,7 @@ const suffixes: ReadonlyMap<string, string> = new Map([
 	['texthash', ''],
 ]);
 
-/** The files that tables of a list are read from, as far as there are any. */
+/** The files of those tables of a list that are files. */
 export function tableFiles(list: string): readonly string[] {
 	return tablesIn(list).flatMap(table => {
 		const [, type = '', name = ''] = /^(?:proxy:)*(\w+):(.*)$/s.exec(table) ?? [];
@@ -151,7 +136,7 @@ export function tableFiles(list: string): readonly string[] {
 	});
 }
 
-/* Types that have the names of files, and not their contents. */
+/* Types that contain the names of files, not their contents. */
 const textTypes: ReadonlySet<string> = new Set(['inline', 'texthash']);
 
 async function readTable(name: string, configuration: Configuration, parameter: string): Promise<Table> {
@@ -182,14 +167,17 @@ async function readTable(name: string, configuration: Configuration, parameter: 
 	return textTypes.has(type) ? withFiles(name, type, entries) : {name, entries: new Map(entries), reason: ''};
 }
 
-/* One bad name costs an inline table as a whole, and an entry of a file. */
+/*
+ * Replaces names of files by their contents. If a file cannot be read, an inline table is unavailable, and
+ * a text file lacks the entry.
+ */
 function withFiles(name: string, type: string, entries: ReadonlyArray<readonly [string, string]>): Table {
 	const contents = new Map<string, string>();
 	for (const [key, value] of entries) {
 		try {
 			contents.set(key, read(value).toString('base64'));
 		} catch (error) {
-			const reason = error instanceof Error ? error.message : String(error);
+			const reason = errorText(error);
 			if (type === 'inline') {
 				return unavailable(name, `${reason}: "${name}"; need "inline:{name=filename...}"`);
 			}
@@ -201,7 +189,7 @@ function withFiles(name: string, type: string, entries: ReadonlyArray<readonly [
 	return {name, entries: contents, reason: ''};
 }
 
-/* Stock logs this as an error, and 13 errors would end the process. */
+/* A warning; stock logs an error, and ends the process after 13 errors. */
 function unavailable(name: string, reason: string): Table {
 	log.warning(reason);
 	return {name, entries: undefined, reason};

@@ -40,7 +40,7 @@ const calls = {
 export const UIDNA_NONTRANSITIONAL_TO_ASCII = 0x10;
 export const UIDNA_NONTRANSITIONAL_TO_UNICODE = 0x20;
 
-/** What uidna_openUTS46() returned. It is never closed. */
+/** The result of uidna_openUTS46(). It is never closed. */
 export interface Uts46 {
 	readonly idna: Address | null;
 	/** UErrorCode. */
@@ -49,7 +49,7 @@ export interface Uts46 {
 
 /** The outcome of a conversion. */
 export interface Converted {
-	/** The name, a character per byte; only meaningful without errors. */
+	/** The name, one character per byte; valid without errors only. */
 	readonly text: string;
 	/** Bits of UIDNAInfo. */
 	readonly errors: number;
@@ -57,7 +57,7 @@ export interface Converted {
 	readonly code: number;
 }
 
-/** One loaded library. */
+/** A loaded library. */
 export class Icu {
 	/** The major release. */
 	readonly release: number;
@@ -67,7 +67,7 @@ export class Icu {
 	 * Loads a library.
 	 *
 	 * @param name - such as `libicuuc.so.72`.
-	 * @throws {Error} when there is no such library, or when it lacks a function.
+	 * @throws {Error} if the library cannot be loaded, or lacks a function.
 	 */
 	constructor(name: string) {
 		const [, suffix = ''] = /\.so\.(\d+)/.exec(name) ?? [];
@@ -78,7 +78,7 @@ export class Icu {
 		) as Record<keyof typeof calls, Call>;
 	}
 
-	/** UIDNA_DEFAULT, as a program has it that was compiled with this release. Source: unicode/uidna.h. */
+	/** The value of UIDNA_DEFAULT in a program that was compiled with this release. Source: unicode/uidna.h. */
 	get UIDNA_DEFAULT(): number {
 		return this.release < NONTRANSITIONAL_DEFAULT
 			? 0
@@ -132,7 +132,7 @@ const ERRORS_OFFSET = 4;
 const info = allocate(INFO_SIZE);
 info.view.setInt16(0, INFO_SIZE, true);
 
-/* With an error from before, the library does nothing. */
+/* If there was an error before, the library does nothing. */
 function convert(call: Call, {idna, code}: Uts46, name: Uint8Array): Converted {
 	error.view.setInt32(0, code, true);
 	info.view.setUint32(ERRORS_OFFSET, 0, true);

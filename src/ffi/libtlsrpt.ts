@@ -4,12 +4,13 @@
 /* SUMMARY
 /*	bindings of libtlsrpt
 /* DESCRIPTION
-/*	One report of a failed handshake, from open to close. Text goes in
-/*	as the bytes that came over the wire; the library copies them, and
-/*	writes one datagram to the socket of the collector.
+/*	Reports a failed handshake: the library sends one datagram to the
+/*	socket of the collector. Text has one character per byte, as on
+/*	the wire. The library copies it.
 /*
-/*	The library is loaded before the jail, where Postfix is built with
-/*	it. Without it there are no reports.
+/*	The library is loaded before the process enters its jail, if the
+/*	installed Postfix is linked with it. Otherwise there are no
+/*	reports.
 /* SEE ALSO
 /*	RFC 8460
 /*--*/
@@ -42,7 +43,7 @@ let library: Readonly<Record<keyof typeof calls, Call>> | undefined;
  * Loads the library.
  *
  * @param name - such as `libtlsrpt.so.0`.
- * @throws {Error} when there is none, or when it lacks a function.
+ * @throws {Error} if it cannot be loaded, or lacks a function.
  */
 export function loadTlsrpt(name: string): void {
 	const loaded = koffi.load(name);
@@ -51,12 +52,12 @@ export function loadTlsrpt(name: string): void {
 	) as Record<keyof typeof calls, Call>;
 }
 
-/** Whether reports can be made. */
+/** Whether the library has been loaded. */
 export function hasTlsrpt(): boolean {
 	return library !== undefined;
 }
 
-/** A failure, and what it is a failure of. Empty text is absent. */
+/** A failed handshake. Empty text is not reported. */
 export interface FailureReport {
 	readonly socket: string;
 	readonly domain: string;
@@ -73,19 +74,24 @@ export interface FailureReport {
 	readonly reason: string;
 }
 
-/* Where the library leaves its two pointers. */
-const scratch = allocate(16);
-const connection = scratch.address;
-const request = (scratch.address + 8n) as Address;
+/* The pointers to struct tlsrpt_connection_t and struct tlsrpt_dr_t, which the library sets. */
+const handles = allocate(16);
+const connection = handles.address;
+const request = (handles.address + 8n) as Address;
 
 const TLSRPT_FINAL_FAILURE = 1;
 
-/** Sends a report. Undefined when that was done, or why not: a text of the library's, or a number of errno(3). */
+/**
+ * Sends a report.
+ *
+ * @returns undefined on success; otherwise an error code and the text of the library, or an error number of errno(3)
+ * without text.
+ */
 export function sendFailure(
 	report: FailureReport,
 ): {readonly code: number; readonly text?: string} | undefined {
 	if (library === undefined) {
-		return {code: 0, text: 'no library'};
+		return {code: 0, text: 'libtlsrpt is not loaded'};
 	}
 
 	const result = send(library, report);
@@ -106,7 +112,7 @@ function send(lib: NonNullable<typeof library>, report: FailureReport): number {
 
 	let result = lib.request(request, pointerAt(0), cText(report.domain), cText(report.record)) as number;
 	if (result === 0) {
-		result = fill(lib, report);
+		result = addFailure(lib, report);
 		if (result === 0) {
 			result = lib.finish(request) as number;
 		} else {
@@ -118,8 +124,8 @@ function send(lib: NonNullable<typeof library>, report: FailureReport): number {
 	return result;
 }
 
-/* Stops at the first call that fails. */
-function fill(lib: NonNullable<typeof library>, report: FailureReport): number {
+/* Adds the policy and the failure. Returns the error code of the first call that fails, or zero. */
+function addFailure(lib: NonNullable<typeof library>, report: FailureReport): number {
 	const handle = pointerAt(8);
 	const steps: ReadonlyArray<() => unknown> = [
 		() => lib.policy(handle, report.policyType, optional(report.policyDomain)),
@@ -149,7 +155,7 @@ function fill(lib: NonNullable<typeof library>, report: FailureReport): number {
 }
 
 function pointerAt(offset: number): Address {
-	return scratch.view.getBigUint64(offset, true) as Address;
+	return handles.view.getBigUint64(offset, true) as Address;
 }
 
 function optional(text: string): Uint8Array | null {

@@ -20,7 +20,7 @@
 
 import type {Configuration} from '../conf/configuration.ts';
 import {addNamedFunction} from '../conf/expand.ts';
-import {libicuucOf, linkedLibssl} from '../conf/linkage.ts';
+import {linkedLibicuuc, linkedLibssl} from '../conf/linkage.ts';
 import {warning} from '../log/log.ts';
 import {domainToAscii, domainToUtf8, hasEai, isAscii, loadIcu, prepareIcu} from '../tls/midna-domain.ts';
 
@@ -30,7 +30,7 @@ import {domainToAscii, domainToUtf8, hasEai, isAscii, loadIcu, prepareIcu} from 
  * @returns whether smtputf8_enable is in effect.
  */
 export function loadMidna(configuration: Configuration): boolean {
-	const library = libicuucOf(configuration);
+	const library = linkedLibicuuc(configuration);
 	let enabled = configuration.boolean('smtputf8_enable');
 	if (library === undefined) {
 		/* Where not even a libssl is found, nothing is known about the installed Postfix. */

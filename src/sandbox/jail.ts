@@ -2,28 +2,30 @@
 /* NAME
 /*	jail 3
 /* SUMMARY
-/*	chroot and privilege drop
+/*	enter the chroot jail and drop privileges
 /* DESCRIPTION
-/*	After this nothing can be opened that mail_owner may not open,
-/*	and with chroot nothing outside of the queue directory. Whatever
-/*	is needed later has to be open, loaded and exercised by then.
+/*	Afterwards the process can open files with the rights of
+/*	mail_owner only, and with chroot only files in the queue directory.
+/*	Everything else that it needs must be open or loaded before.
 /*
-/*	initgroups(3) and not just setgroups(2): administrators give the
-/*	mail owner further groups on purpose.
+/*	The groups of the account are set with initgroups(3), not only with
+/*	setgroups(2): administrators add the mail owner to groups that can
+/*	read keys or sockets.
 /*
-/*	The account itself has to be in /etc/passwd: no other name service
-/*	is asked.
+/*	The account must be in /etc/passwd. Other name services are not
+/*	used.
 /* DIAGNOSTICS
-/*	ConfigurationError: a step was refused. The process must not go on.
+/*	ConfigurationError: a step failed. The process must end.
 /* SEE ALSO
 /*	postfix src/util/chroot_uid.c
 /*--*/
 
 import {readFileSync} from 'node:fs';
 import {ConfigurationError} from '../base/errors.ts';
+import {errorText} from '../base/text.ts';
 import {chroot, errno, PR_SET_NO_NEW_PRIVS, prctl, strerror} from '../ffi/libc/libc.ts';
 
-/** An account, as far as the jail needs it. */
+/** A user account. */
 export interface Account {
 	readonly name: string;
 	readonly uid: number;
@@ -31,9 +33,9 @@ export interface Account {
 }
 
 /**
- * Looks up the account that the process is to run as.
+ * Looks up the account with which the process will run.
  *
- * @throws {ConfigurationError} when it is unknown or privileged.
+ * @throws {ConfigurationError} if it is unknown or privileged.
  */
 export function mailOwner(name: string): Account {
 	const line = readFileSync('/etc/passwd', 'utf8')
@@ -56,8 +58,9 @@ export function mailOwner(name: string): Account {
 /**
  * Enters the jail.
  *
- * @param root - the new root directory, or undefined to stay.
- * @param account - whom to become, or undefined to stay root.
+ * @param root - the new root directory; undefined to skip chroot(2).
+ * @param account - the account to change to; undefined to keep running as root.
+ * @throws {ConfigurationError} if a step fails. The steps before it have taken effect.
  * Source: chroot_uid(), postfix src/util/chroot_uid.c.
  */
 export function enterJail(root: string | undefined, account: Account | undefined): void {
@@ -83,7 +86,7 @@ export function enterJail(root: string | undefined, account: Account | undefined
 	}
 }
 
-/* The declarations of @types/node lack this function. */
+/* @types/node does not declare this function. */
 function initgroups({name, gid}: Account): void {
 	(process as NodeJS.Process & {initgroups(user: string, group: number): void}).initgroups(name, gid);
 }
@@ -92,8 +95,6 @@ function step(name: string, run: () => void): void {
 	try {
 		run();
 	} catch (reason) {
-		throw new ConfigurationError(`${name}: ${reason instanceof Error ? reason.message : String(reason)}`, {
-			cause: reason,
-		});
+		throw new ConfigurationError(`${name}: ${errorText(reason)}`, {cause: reason});
 	}
 }

@@ -2,17 +2,17 @@
 /* NAME
 /*	seccomp 3
 /* SUMMARY
-/*	filter of system calls
+/*	install the filter of system calls
 /* DESCRIPTION
-/*	confine() puts the filter of workers on this process, which must
-/*	have given up new privileges. A filter cannot be taken off again,
-/*	and adds to those that a service manager may have set.
+/*	installFilter() installs the filter of workers in this process,
+/*	which must have set no_new_privs. A filter cannot be removed. It
+/*	applies in addition to a filter of the service manager.
 /*
-/*	seccomp(2) reaches all threads, and those of V8 exist already when
-/*	this is called. The older prctl(2) reaches the calling thread. A
-/*	filter of a service manager may answer seccomp(2) with a signal
-/*	that ends the process, so it has to be known beforehand whether
-/*	that can be called: see launch(3).
+/*	seccomp(2) installs a filter in all threads, including those of V8,
+/*	which exist already. The older prctl(2) installs it in the calling
+/*	thread only. The filter of a service manager can kill a process
+/*	that calls seccomp(2), so launch(3) finds out in a child process
+/*	whether the call is allowed.
 /* SEE ALSO
 /*	seccomp(2), prctl(2), systemd.exec(5)
 /*--*/
@@ -29,42 +29,42 @@ const SECCOMP_MODE_FILTER = 2;
 const SECCOMP_SET_MODE_FILTER = 1;
 const SECCOMP_FILTER_FLAG_TSYNC = 1;
 
-/** How far a filter can reach: all threads, or the one that asks for it. */
+/** The threads that a filter can be installed in: all, or the calling one. */
 export type FilterScope = 'process' | 'thread';
 
 /**
- * Ends the process, from now on, when it makes a system call that a worker has no need for.
+ * Installs a filter that kills the process if it makes a system call that a worker does not need.
  *
- * @param reach - what launch(3) has found out.
- * @returns undefined when that is so; otherwise what is missing, and why.
+ * @param scope - as found out by launch(3).
+ * @returns undefined if all threads are filtered; otherwise the text of a warning.
  */
-export function installFilter(reach: FilterScope): string | undefined {
+export function installFilter(scope: FilterScope): string | undefined {
 	const arch = hostArchitecture();
 	if (arch === undefined) {
 		return `system calls are not filtered: no filter for ${process.arch}`;
 	}
 
-	/* Where V8 makes no machine code it offers no WebAssembly either. */
+	/* Without its JIT compiler, V8 has no WebAssembly. */
 	const jit = 'WebAssembly' in globalThis;
 	const filter = assemble(arch, workerRules({pid: process.pid, jit}), SECCOMP_RET_KILL_PROCESS);
-	const missing =
-		reach === 'process' ? filterProcess(arch, filter) : 'seccomp: not allowed by the service manager';
-	if (missing === undefined) {
+	const processError =
+		scope === 'process' ? filterProcess(arch, filter) : 'seccomp: not allowed by the service manager';
+	if (processError === undefined) {
 		return undefined;
 	}
 
-	const nothing = filterThread(filter);
-	return nothing === undefined
-		? `system calls are filtered in the main thread only: ${missing}`
-		: `system calls are not filtered: ${nothing}`;
+	const threadError = filterThread(filter);
+	return threadError === undefined
+		? `system calls are filtered in the main thread only: ${processError}`
+		: `system calls are not filtered: ${threadError}`;
 }
 
-/** Whether there is a filter already, which others have set. */
+/** Whether this process has a filter, for example of the service manager. */
 export function isFiltered(): boolean {
 	return prctl(PR_GET_SECCOMP, 0n, 0n, 0n, 0n) === SECCOMP_MODE_FILTER;
 }
 
-/** Puts a filter on the calling thread, and on all that it starts. Returns what is wrong, if something is. */
+/** Installs a filter in the calling thread and in those that it creates. Returns an error text on failure. */
 export function filterThread(filter: Uint8Array): string | undefined {
 	const program = programOf(filter);
 	return prctl(PR_SET_SECCOMP, BigInt(SECCOMP_MODE_FILTER), program, 0n, 0n) === 0
@@ -72,7 +72,7 @@ export function filterThread(filter: Uint8Array): string | undefined {
 		: `prctl(PR_SET_SECCOMP): ${strerror(errno())}`;
 }
 
-/* Returns what is wrong, if something is. */
+/* Installs a filter in all threads. Returns an error text on failure. */
 function filterProcess(arch: Architecture, filter: Uint8Array): string | undefined {
 	const number = syscallNumber(arch, 'seccomp') ?? 0;
 	const result = syscall(
@@ -85,12 +85,13 @@ function filterProcess(arch: Architecture, filter: Uint8Array): string | undefin
 		return undefined;
 	}
 
-	return `seccomp: ${result < 0 ? strerror(errno()) : `thread ${result} has a filter of its own`}`;
+	return `seccomp: ${result < 0 ? strerror(errno()) : `thread ${result} has a different filter`}`;
 }
 
 /**
- * Calls seccomp(2) without effect: a process that has nothing to lose finds out whether it survives that.
- * Returns whether the call is allowed.
+ * Calls seccomp(2) without effect. This can kill the process, so it must be a child process without other tasks.
+ *
+ * @returns whether the call is allowed.
  */
 export function trySeccomp(arch: Architecture): boolean {
 	const SECCOMP_GET_ACTION_AVAIL = 2;
@@ -101,7 +102,7 @@ export function trySeccomp(arch: Architecture): boolean {
 	);
 }
 
-/* struct sock_fprog: the number of instructions, and where they are. */
+/* Makes a struct sock_fprog: the number of instructions, and their address. */
 function programOf(filter: Uint8Array): bigint {
 	const code = allocate(filter.length);
 	code.bytes.set(filter);

@@ -2,24 +2,24 @@
 /* NAME
 /*	syscall-filter 3
 /* SUMMARY
-/*	the system calls of a worker in its jail
+/*	the system calls that a worker can make
 /* DESCRIPTION
-/*	workerRules() lists what a worker may still ask of the kernel when
-/*	everything is loaded and opened: to serve descriptors that it has
-/*	or accepts, to connect to services of the same host by their name
-/*	in the file system, and to read files that requests name. It can
-/*	start no program, process or thread, open nothing for writing,
-/*	make no socket of the internet, and look at no other process.
+/*	workerRules() lists the system calls that a worker can make after
+/*	it has loaded and opened everything: it can read and write its
+/*	descriptors, accept connections, connect to services on the same
+/*	host by their pathname, and read files that requests name. It
+/*	cannot start a program, process or thread, open a file for writing,
+/*	create an internet socket, or inspect another process.
 /*
-/*	launcherRules() is for the time before, from the launcher on. It
-/*	refuses one thing: io_uring, by which calls can be made that no
-/*	filter sees. libuv asks for it at its start, and does without
-/*	where the kernel is too old for it.
+/*	launcherRules() applies earlier, from the launcher on. It rejects
+/*	io_uring only, with which a process can make calls that a filter
+/*	does not see. libuv tries to use it when it starts, and does
+/*	without it on a kernel that does not have it.
 /* BUGS
-/*	A filter cannot see where connect(2) goes. A connection that a
-/*	client has handed over, and that is of the internet, can be taken
-/*	back and connected elsewhere by whoever runs code of his own in a
-/*	worker.
+/*	A filter cannot examine the address that is passed to connect(2).
+/*	An attacker who executes code in a worker can disconnect an
+/*	internet socket that a client has passed, and connect it to another
+/*	address.
 /* SEE ALSO
 /*	seccomp(2)
 /*--*/
@@ -30,7 +30,7 @@ import type {SyscallName} from './syscalls.ts';
 
 const ENOSYS = 38;
 
-/* fcntl.h: all that opens for anything but reading, or makes a file. */
+/* fcntl.h: flags that open a file for writing, or create it. */
 const O_WRONLY = 0o1;
 const O_RDWR = 0o2;
 const O_CREAT = 0o100;
@@ -47,7 +47,7 @@ const F_DUPFD_CLOEXEC = 1030;
 /* sys/mman.h */
 const PROT_EXEC = 0x4;
 
-/* asm-generic/ioctls.h: what isatty(3) asks. */
+/* asm-generic/ioctls.h: the request of isatty(3). */
 const TCGETS = 0x5401;
 
 /* netinet/in.h */
@@ -57,64 +57,64 @@ const IPPROTO_TCP = 6;
 const PR_SET_NAME = 15;
 const PR_SET_VMA = 0x53564d41;
 
-/** What the rules depend on. */
+/** Properties of the process that the rules depend on. */
 export interface FilterSettings {
-	/** This process. */
+	/** Process id. */
 	readonly pid: number;
-	/** V8 makes machine code while it runs. Without, no memory has to become executable any more. */
+	/** The JIT compiler of V8 is on. Without it, no memory needs to become executable. */
 	readonly jit: boolean;
 }
 
-/** What a worker may do in its jail; all else ends it. */
+/** The calls that a worker can make in its jail. All others kill it. */
 export function workerRules({pid, jit}: FilterSettings): readonly Rule[] {
 	const code: readonly Check[] = jit ? [] : [{argument: 2, without: PROT_EXEC}];
 	return [
-		/* The reactor, libuv's loop below it, and what sessions do to descriptors. */
+		/* The reactor, the event loop of libuv, and the descriptors of sessions. */
 		...plain('read', 'write', 'epoll_wait', 'epoll_pwait', 'epoll_ctl', 'sendto', 'recvmsg'),
 		...plain('accept4', 'close'),
 		{call: 'fcntl', when: [{argument: 1, oneOf: [F_GETFL, F_SETFL, F_GETFD, F_SETFD, F_DUPFD_CLOEXEC]}]},
 
-		/* V8: its threads wait for each other, or spin for a while; its heap grows and shrinks, as that of malloc(3). */
+		/* V8: its threads wait for each other, or spin; its heap grows and shrinks, like that of malloc(3). */
 		...plain('futex', 'sched_yield', 'nanosleep', 'clock_nanosleep', 'sched_getparam', 'sched_getscheduler'),
 		...plain('madvise', 'munmap', 'mremap', 'brk'),
 		{call: 'mmap', when: code},
 		{call: 'mprotect', when: code},
 		{call: 'pkey_mprotect', when: code},
 
-		/* Random numbers; OpenSSL looks before each whether it is in a child of fork(2). */
+		/* Random numbers. OpenSSL checks each time whether it is in a child of fork(2). */
 		...plain('getpid', 'getrandom'),
 
 		/* The watchdog. The C library of arm64 calls setitimer(2) for alarm(3). */
 		...plain('timer_settime', 'alarm', 'setitimer'),
 
-		/* Hosts whose clock can only be read by the kernel. */
+		/* Machines on which only the kernel can read the clock. */
 		...plain('clock_gettime', 'gettimeofday', 'time'),
 
-		/* tlsmgr(8), and syslogd(8) when it was restarted: by their names in the file system. */
+		/* Connections to tlsmgr(8), and to syslogd(8) after its restart, by their pathnames. */
 		{call: 'socket', when: [{argument: 0, oneOf: [AF_UNIX]}]},
 		...plain('connect'),
 
-		/* Files that requests name, and hashed directories of certificates: OpenSSL, by way of stdio(3). */
+		/* Files that requests name, and hashed directories of certificates. OpenSSL reads them with stdio(3). */
 		{call: 'openat', when: [{argument: 2, without: WRITING}]},
 		{call: 'open', when: [{argument: 1, without: WRITING}]},
 		...plain('newfstatat', 'fstat', 'stat', 'lstat', 'lseek'),
-		/* The directory of tls_append_default_CA: OpenSSL 3.0 lists it while it verifies. */
+		/* The directory of tls_append_default_CA: OpenSSL 3.0 lists it when it verifies a chain. */
 		...plain('getdents64'),
 		{call: 'ioctl', when: [{argument: 1, oneOf: [TCGETS]}]},
 
-		/* qsort(3) of older C libraries asks how much memory there is, malloc(3) how many processors. */
+		/* The size of memory, for qsort(3) of older C libraries; the number of processors, for malloc(3). */
 		...plain('sysinfo', 'sched_getaffinity'),
 
-		/* OpenSSL before 3.0, before it trusts the environment. */
+		/* OpenSSL 1.1.1 checks these before it uses the environment. */
 		...plain('getuid', 'geteuid', 'getgid', 'getegid'),
 
-		/* V8 and malloc(3) may name their memory, and threads themselves. */
+		/* V8 and malloc(3) give names to memory and threads. */
 		{call: 'prctl', when: [{argument: 0, oneOf: [PR_SET_NAME, PR_SET_VMA]}]},
 
 		/*
-		 * What other C libraries, runtimes and releases of OpenSSL ask for the same. None of it
-		 * gives anything to somebody who has taken the process over and has all of the above;
-		 * and a process that is killed for it would have mail be sent in cleartext.
+		 * Calls with which other C libraries, runtimes and releases of OpenSSL do the same. They
+		 * give an attacker nothing that the calls above do not; and if a process were killed for
+		 * one of them, mail would be sent in cleartext.
 		 */
 		...plain('epoll_pwait2', 'poll', 'ppoll', 'recvfrom', 'readv', 'pread64', 'shutdown'),
 		...plain('getsockopt', 'getsockname', 'getpeername'),
@@ -123,18 +123,18 @@ export function workerRules({pid, jit}: FilterSettings): readonly Rule[] {
 		...plain('clock_getres', 'getppid', 'getrusage', 'uname'),
 		...plain('membarrier', 'rseq', 'set_robust_list', 'rt_sigaction', 'sigaltstack'),
 
-		/* A signal arrived, or the process was stopped for a while. */
+		/* After a signal, or after the process was stopped. */
 		...plain('rt_sigreturn', 'rt_sigprocmask', 'restart_syscall'),
 
-		/* The end: Node.js lets its threads finish. abort(3) has a message, and a signal for itself. */
+		/* Exit: Node.js waits for its threads. abort(3) writes a message, and sends a signal to itself. */
 		...plain('exit_group', 'exit', 'fsync', 'gettid', 'writev'),
 		{call: 'tgkill', when: [{argument: 0, oneOf: [pid]}]},
 	];
 }
 
-/** What is kept from a worker from its first instruction on; all else is allowed. */
+/** The calls that fail from the start of a process. All others are allowed. */
 export function launcherRules(): readonly Rule[] {
-	return [{call: 'io_uring_setup', answer: failWith(ENOSYS)}];
+	return [{call: 'io_uring_setup', action: failWith(ENOSYS)}];
 }
 
 function plain(...calls: readonly SyscallName[]): readonly Rule[] {

@@ -4,14 +4,14 @@
 /* SUMMARY
 /*	numbers of system calls
 /* DESCRIPTION
-/*	The numbers that the kernel knows calls by. They never change, but
-/*	differ from architecture to architecture; the newer one lacks what
-/*	a later call does better.
+/*	The numbers of system calls on each architecture. They never
+/*	change. arm64 does not have the older calls that newer ones
+/*	replace.
 /* SEE ALSO
 /*	syscalls(2), asm/unistd_64.h, asm-generic/unistd.h
 /*--*/
 
-/** Architectures as Node.js names them. */
+/** Architectures, as Node.js names them. */
 export type Architecture = 'x64' | 'arm64';
 
 const numbers = {
@@ -104,19 +104,19 @@ const numbers = {
 	writev: [20, 66],
 } as const satisfies Record<string, readonly [x64: number, arm64: number | undefined]>;
 
-/** Calls that this program makes, or has an opinion about. */
+/** Calls for which there can be a rule. */
 export type SyscallName = keyof typeof numbers;
 
-/** All of them. */
+/** All names in the table. */
 export const syscallNames = Object.keys(numbers) as readonly SyscallName[];
 
-/** The number of a call; undefined when the architecture does not have it. */
+/** The number of a call; undefined if the architecture does not have it. */
 export function syscallNumber(arch: Architecture, call: SyscallName): number | undefined {
 	const [x64, arm64] = numbers[call];
 	return arch === 'x64' ? x64 : arm64;
 }
 
-/** The architecture of this process; undefined when there is no table for it. */
+/** The architecture of this process; undefined if it is not in the table. */
 export function hostArchitecture(): Architecture | undefined {
 	return process.arch === 'x64' || process.arch === 'arm64' ? process.arch : undefined;
 }

@@ -21,7 +21,7 @@ import {
 	OPENSSL_INIT_set_config_file_flags,
 	OPENSSL_INIT_set_config_filename,
 } from '../ffi/openssl/libcrypto.ts';
-import {OPENSSL_INIT_NO_LOAD_CONFIG, OPENSSL_init_ssl} from '../ffi/openssl/libssl.ts';
+import {OPENSSL_INIT_NO_LOAD_CONFIG, OPENSSL_init_ssl} from '../ffi/openssl/ssl.ts';
 import {warning} from '../log/log.ts';
 
 /* Flags for a missing file or section. Source: openssl/conf.h. */

@@ -34,7 +34,7 @@ import {
 	SSL_OP_SAFARI_ECDHE_ECDSA_BUG,
 	SSL_OP_TLS_ROLLBACK_BUG,
 	SSL_OP_TLSEXT_PADDING,
-} from '../ffi/openssl/libssl.ts';
+} from '../ffi/openssl/ssl-ctx.ts';
 import {warning} from '../log/log.ts';
 
 /* Protocols */

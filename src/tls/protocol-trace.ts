@@ -15,10 +15,10 @@
 /*	postfix src/tls/tls_bio_ops.c
 /*--*/
 
+import type {BioCallback} from '../ffi/openssl/bio.ts';
 import {type BioTransfer, registerBioCallback, registerInfoCallback} from '../ffi/openssl/callback.ts';
-import {SSL_ERROR_WANT_CLIENT_HELLO_CB} from '../ffi/openssl/hello.ts';
+import {SSL_ERROR_WANT_CLIENT_HELLO_CB} from '../ffi/openssl/client-hello.ts';
 import {
-	type InfoCallback,
 	SSL_alert_desc_string_long,
 	SSL_alert_type_string_long,
 	SSL_CB_ALERT,
@@ -33,8 +33,8 @@ import {
 	SSL_state_string_long,
 	SSL3_AD_CLOSE_NOTIFY,
 	type Ssl,
-} from '../ffi/openssl/libssl.ts';
-import type {BioCallback} from '../ffi/openssl/pem.ts';
+} from '../ffi/openssl/ssl.ts';
+import type {InfoCallback} from '../ffi/openssl/ssl-ctx.ts';
 import {info} from '../log/log.ts';
 
 /** For SSL_CTX_set_info_callback() and SSL_set_info_callback(). */
@@ -70,8 +70,8 @@ function isSuspended(ssl: Ssl, result: number): boolean {
 
 const OCTETS_PER_LINE = 16;
 
-function dump({bio, way, address, wanted, result, bytes}: BioTransfer): void {
-	const where = `${way === 'read' ? 'read from' : 'write to'} ${pointer(bio)} [${pointer(address)}]`;
+function dump({bio, operation, address, wanted, result, bytes}: BioTransfer): void {
+	const where = `${operation === 'read' ? 'read from' : 'write to'} ${pointer(bio)} [${pointer(address)}]`;
 	if (result <= 0) {
 		info(`${where} (${wanted} bytes => ${result})`);
 		return;

@@ -17,8 +17,14 @@
 /*--*/
 
 import {ERR_clear_error} from '../ffi/openssl/libcrypto.ts';
-import type {Ssl, SslCtx} from '../ffi/openssl/libssl.ts';
-import {allowClientKey, allowClientKeys, allowServerKey, allowServerKeys} from '../ffi/openssl/raw-key.ts';
+import {
+	allowClientKey,
+	allowClientKeys,
+	allowServerKey,
+	allowServerKeys,
+} from '../ffi/openssl/raw-public-key.ts';
+import type {Ssl} from '../ffi/openssl/ssl.ts';
+import type {SslCtx} from '../ffi/openssl/ssl-ctx.ts';
 import {warning} from '../log/log.ts';
 import {printErrors} from './library.ts';
 

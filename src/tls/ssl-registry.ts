@@ -12,7 +12,7 @@
 /*	removes only the value that it has registered.
 /*--*/
 
-import type {Ssl} from '../ffi/openssl/libssl.ts';
+import type {Ssl} from '../ffi/openssl/ssl.ts';
 
 /** Values by SSL pointer. The registry does not own the values. */
 export class SslRegistry<Value> {

@@ -2,19 +2,20 @@
 /* NAME
 /*	attribute-list 3
 /* SUMMARY
-/*	bytes to attribute lists, and back
+/*	decode and encode attribute lists
 /* DESCRIPTION
 /*	list      = *(name NUL value NUL) NUL
 /*
-/*	A list ends with an empty name. There is no length, no type, no
-/*	escape, and names repeat: what a value means follows from its
-/*	place, which is the business of field(3).
+/*	A list ends with an empty name. Lengths, types and escapes are not
+/*	on the wire, and names can repeat: the meaning of a value depends
+/*	on its position, see field(3).
 /*
-/*	Strings are binary: one character per byte, so that every byte
-/*	comes out as it went in. Text for people has to be decoded first.
+/*	Strings contain one character per byte, so that every byte is
+/*	preserved. Text that is not ASCII must be decoded before it is
+/*	shown.
 /* DIAGNOSTICS
-/*	PeerError: a list exceeds the limits. Panic: a value that is to be
-/*	sent contains NUL.
+/*	PeerError: a list exceeds a limit. Panic: a name or value that is
+/*	to be sent contains NUL.
 /* SEE ALSO
 /*	postfix src/util/attr_scan0.c, src/util/attr_print0.c
 /*--*/
@@ -27,56 +28,54 @@ export type WireText = string;
 /** Attributes in the order received. */
 export type AttributeList = ReadonlyArray<readonly [name: WireText, value: WireText]>;
 
-/*
- * Limits of our own: the C program trusts its local clients and has none. What
- * clients send is below 3 kilobytes.
- */
+/* Stock has no such limits, because it trusts its clients. Clients send less than 3 kilobytes. */
 const VALUE_LIMIT = 65_536;
 const LIST_LIMIT = 1_048_576;
 const COUNT_LIMIT = 4096;
 
-/**
- * Bytes that are decoded first. The list of a request is shorter, and the settings that come with it are
- * mostly known already.
+/*
+ * Number of bytes that are decoded first. The list of a request is shorter than this, and the settings
+ * that follow it in the same read begin with bytes that are known in most cases.
  */
-const FIRST_PIECE = 256;
+const FIRST_PIECE_SIZE = 256;
 
-/** Cuts a byte stream into attribute lists. */
+/** Splits a byte stream into attribute lists. */
 export class AttributeFramer {
 	#list: Array<readonly [WireText, WireText]> = [];
 	#name: WireText | undefined;
-	/* The beginning of a name or value whose end has not come yet. */
+	/* The first part of a name or value of which the rest has not been received. */
 	#partial = '';
 	#size = 0;
 
-	/** Whether a list has begun and not ended. */
+	/** Whether a list has been received in part. */
 	get pending(): boolean {
 		return this.#size > 0;
 	}
 
 	/**
-	 * Takes the next bytes up to the end of one list.
+	 * Decodes received bytes up to the end of one list.
 	 *
-	 * @returns the list and how many bytes it took, or `undefined` when all bytes are taken and the list
-	 * goes on. Bytes behind the list belong to whatever comes next.
-	 * @throws {PeerError} when the list exceeds a limit, before what exceeds it is stored.
+	 * @returns the list and the number of bytes that were used, or `undefined` if all bytes were used and the
+	 * list is incomplete. The bytes after the list belong to the next message.
+	 * @throws {PeerError} if the list exceeds a limit. Nothing beyond the limit is stored.
 	 */
 	push(bytes: Uint8Array): {readonly list: AttributeList; readonly taken: number} | undefined {
 		const buffer = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length);
-		const taken = this.#take(buffer.toString('latin1', 0, FIRST_PIECE));
+		const taken = this.#decode(buffer.toString('latin1', 0, FIRST_PIECE_SIZE));
 		if (taken !== undefined) {
 			return this.#complete(taken);
 		}
 
-		const more = this.#take(buffer.toString('latin1', FIRST_PIECE));
-		return more === undefined ? undefined : this.#complete(FIRST_PIECE + more);
+		const more = this.#decode(buffer.toString('latin1', FIRST_PIECE_SIZE));
+		return more === undefined ? undefined : this.#complete(FIRST_PIECE_SIZE + more);
 	}
 
 	/*
-	 * A hundred strings come out of one: they are cut from it, without a call of
-	 * Node.js for each. How much of it, if the list ends there.
+	 * Adds names and values to the list. A list has about a hundred strings: they are slices of one string,
+	 * because decoding each of them takes a call into Node.js. Returns the number of characters that were
+	 * used if the list is complete.
 	 */
-	#take(whole: WireText): number | undefined {
+	#decode(whole: WireText): number | undefined {
 		for (let at = 0; at < whole.length; ) {
 			const end = whole.indexOf('\0', at);
 			const stop = end < 0 ? whole.length : end;
@@ -123,18 +122,18 @@ export class AttributeFramer {
 }
 
 /**
- * The bytes of a list.
+ * Encodes a list.
  *
- * @throws {Panic} for a name or value with NUL: the receiver would take the rest for something else.
+ * @throws {Panic} if a name is empty, or a name or value contains NUL: the receiver would decode another list.
  */
 export function printList(list: AttributeList): Uint8Array {
 	const texts: string[] = [];
-	/* Taken by their index: as long as this is not compiled, a pattern makes an iterator of each attribute. */
+	/* Indexed, not destructured: the interpreter of V8 makes an iterator for each array pattern. */
 	for (const attribute of list) {
 		const name = attribute[0];
 		const value = attribute[1];
 		if (name === '' || name.includes('\0') || value.includes('\0')) {
-			throw new Panic(`attribute ${name} cannot be sent`);
+			throw new Panic(`attribute ${name} cannot be encoded`);
 		}
 
 		texts.push(name, value);

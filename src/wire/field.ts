@@ -2,35 +2,39 @@
 /* NAME
 /*	field 3
 /* SUMMARY
-/*	messages as tables of fields
+/*	parse and print messages that are described by tables of fields
 /* DESCRIPTION
-/*	A message is written once, as a table in wire order; the parser,
-/*	the printer and the type come from it. What a release added or
-/*	dropped is a column of the table.
+/*	A message is defined once, as a table of fields in wire order. The
+/*	parser, the printer and the TypeScript type are derived from the
+/*	table. The columns since, until and except say which formats have
+/*	a field.
 /*
-/*	Nothing on the wire marks where an object in an object begins: a
-/*	list of strings is a count and that many values, a repeated object
-/*	a count and that many copies, an optional one a flag and then its
-/*	fields. So decoding goes by position, and the first name that is
-/*	not the wanted one ends it.
+/*	Objects inside of an object are not delimited on the wire. A list
+/*	of strings is a count and that many values, a repeated object is a
+/*	count and that many objects, an optional object is a flag and then
+/*	its fields. So fields are identified by their position, and
+/*	parsing stops at the first unexpected name.
 /* DIAGNOSTICS
-/*	PeerError: the wanted name, the name found, the object and the
-/*	format.
+/*	FormatError: the next attribute is not the expected one. The
+/*	message contains the expected name, the name found, the object and
+/*	the format. PeerError: a malformed number, count or base64 value.
+/*	Panic: a message that is to be printed lacks a field.
 /* SEE ALSO
 /*	postfix src/util/attr_scan0.c
 /*--*/
 
 import {Panic, PeerError} from '../base/errors.ts';
+import {decodeBase64} from '../base/text.ts';
 import {type Format, formats} from '../conf/release.ts';
 import type {AttributeList, WireText} from './attribute-list.ts';
 
-/** The formats that have a field; all when nothing is said. */
+/** The formats that have a field; by default, all formats. */
 interface Presence {
 	/** First format that has it. */
 	readonly since?: Format;
 	/** First format that no longer has it. */
 	readonly until?: Format;
-	/** Formats in between that lack it, where a change was made in patch releases. */
+	/** Formats in between that lack it, because patch releases of older releases added it later. */
 	readonly except?: readonly Format[];
 }
 
@@ -38,11 +42,14 @@ interface Presence {
 export type Field = Presence &
 	(
 		| {readonly attr: string; readonly type: 'int' | 'long' | 'string' | 'data'}
-		/** `argv_size`, then that many `argv_value`. */
+		/** `argv_size`, then that many `argv_value`. The name of the field is not on the wire. */
 		| {readonly attr: string; readonly type: 'argv'}
-		/** `count`, then that many copies. */
+		/** `count`, then that many objects. The name of the field is not on the wire. */
 		| {readonly attr: string; readonly type: 'repeat'; readonly fields: readonly Field[]}
-		/** A flag under the field's name, then the fields when it is not zero. `build`: builds without the feature lack the flag too. */
+		/**
+		 * A flag under the name of the field, then the fields if it is not zero. `build`: a Postfix that was
+		 * built without the feature does not send the flag.
+		 */
 		| {
 				readonly attr: string;
 				readonly type: 'optional';
@@ -74,20 +81,32 @@ type IsAlways<F extends Field> = F extends
 	? false
 	: true;
 
-/** The message that a table describes; what not every format has may be absent. */
+/** The message that a table describes. A field that not every format has may be undefined. */
 export type MessageOf<Fields extends readonly Field[]> = {
 	readonly [F in Fields[number] as IsAlways<F> extends true ? F['attr'] : never]: ValueOf<F>;
 } & {
 	readonly [F in Fields[number] as IsAlways<F> extends true ? never : F['attr']]?: ValueOf<F> | undefined;
 };
 
-/** Members of a list of strings, and copies of a repeated object. Source: postfix src/util/argv_attr.h. */
+type WithPresence<Fields extends readonly Field[], Range extends Presence> = {
+	readonly [Index in keyof Fields]: Fields[Index] & Range;
+};
+
+/** A group of fields as it is in a table of which only some formats have the group. */
+export function inFormats<const Range extends Presence, const Fields extends readonly Field[]>(
+	range: Range,
+	fields: Fields,
+): WithPresence<Fields, Range> {
+	return fields.map(field => ({...field, ...range})) as readonly Field[] as WithPresence<Fields, Range>;
+}
+
+/** Maximum number of strings in a list, and of repeated objects. Source: postfix src/util/argv_attr.h. */
 const COUNT_LIMIT = 1024;
 
-/** What came is of another format: perhaps that of another release. */
+/** A message is not of the expected format. The client may be of another Postfix release. */
 export class FormatError extends PeerError {}
 
-/** Takes attributes off a list, in order. */
+/** Reads the attributes of a list in order. */
 export class AttributeReader {
 	readonly #list: AttributeList;
 	readonly #format: Format;
@@ -102,17 +121,23 @@ export class AttributeReader {
 		return this.#format;
 	}
 
-	/** How many attributes have been taken. */
+	/** Number of attributes that have been read. */
 	get taken(): number {
 		return this.#next;
 	}
 
-	/** Name of the attribute that comes next; undefined at the end. */
-	get following(): WireText | undefined {
+	/** Name of the next attribute; undefined at the end of the list. */
+	get nextName(): WireText | undefined {
 		return this.#list[this.#next]?.[0];
 	}
 
-	/** The value of the next attribute, which has to have this name. */
+	/**
+	 * Reads the next attribute.
+	 *
+	 * @param name - its expected name.
+	 * @param object - the object that it belongs to, for the error message.
+	 * @throws {FormatError} if the next attribute has another name, or at the end of the list.
+	 */
 	take(name: string, object: string): WireText {
 		const attribute = this.#list[this.#next];
 		if (attribute === undefined || attribute[0] !== name) {
@@ -124,7 +149,7 @@ export class AttributeReader {
 		return attribute[1];
 	}
 
-	/** @throws {PeerError} when there is something left. */
+	/** @throws {FormatError} unless all attributes have been read. */
 	finish(object: string): void {
 		const attribute = this.#list[this.#next];
 		if (attribute !== undefined) {
@@ -149,41 +174,44 @@ function dependsOnBuild(field: Field): boolean {
 	return field.type === 'optional' && field.build === true;
 }
 
-/** What a table is in one format. */
-interface Form {
+/** A table in one format. */
+interface FormatTable {
 	readonly present: readonly Field[];
 	/**
-	 * A message with nothing in it. An object that gets its keys one by one becomes a hash table after
-	 * the first dozen, and is slow to make and to use; a copy of this one does not.
+	 * An object with all keys and no values, to be copied. V8 turns an object that gets its keys one by one
+	 * into a hash table after about a dozen keys, which is slower to make and to read.
 	 */
 	readonly blank: Message;
 }
 
-const forms = new WeakMap<readonly Field[], Map<Format, Form>>();
+/* Computed once for each table and format. */
+const formatTables = new WeakMap<readonly Field[], Map<Format, FormatTable>>();
 
-function formOf(fields: readonly Field[], format: Format): Form {
-	let ofTable = forms.get(fields);
-	if (ofTable === undefined) {
-		ofTable = new Map();
-		forms.set(fields, ofTable);
+function formatTableOf(fields: readonly Field[], format: Format): FormatTable {
+	let byFormat = formatTables.get(fields);
+	if (byFormat === undefined) {
+		byFormat = new Map();
+		formatTables.set(fields, byFormat);
 	}
 
-	let form = ofTable.get(format);
-	if (form === undefined) {
+	let table = byFormat.get(format);
+	if (table === undefined) {
 		const present = fields.filter(field => isPresent(field, format));
 		const keys = present.filter(field => !dependsOnBuild(field)).map(({attr}) => [attr, null] as const);
-		form = {present, blank: JSON.parse(JSON.stringify(Object.fromEntries(keys))) as Message};
-		ofTable.set(format, form);
+		table = {present, blank: JSON.parse(JSON.stringify(Object.fromEntries(keys))) as Message};
+		byFormat.set(format, table);
 	}
 
-	return form;
+	return table;
 }
 
 /**
  * Parses the fields of one object.
  *
- * @param object - its name, for messages.
- * @throws {PeerError} when what comes is something else.
+ * @param reader - at the first field of the object; afterwards, after the last one.
+ * @param object - its name, for error messages.
+ * @throws {FormatError} if the attributes are not those of the table.
+ * @throws {PeerError} if a value is malformed.
  */
 export function scan<const Fields extends readonly Field[]>(
 	fields: Fields,
@@ -205,11 +233,11 @@ type Value =
 type Message = {readonly [attr: string]: Value};
 
 function scanObject(fields: readonly Field[], reader: AttributeReader, object: string): Message {
-	const {present, blank} = formOf(fields, reader.format);
+	const {present, blank} = formatTableOf(fields, reader.format);
 	const message: Record<string, Value> = {...blank};
 	for (const field of present) {
-		/* A build without the feature does not even send the flag; then the key stays absent. */
-		if (!dependsOnBuild(field) || reader.following === field.attr) {
+		/* A Postfix that was built without the feature does not send the flag; then the key is absent. */
+		if (!dependsOnBuild(field) || reader.nextName === field.attr) {
 			message[field.attr] = scanField(field, reader, object);
 		}
 	}
@@ -247,7 +275,7 @@ function scanField(field: Field, reader: AttributeReader, object: string): Value
 	}
 }
 
-/* What sscanf("%u%c") takes: blanks and a sign in front, digits, nothing behind; larger numbers wrap. */
+/* The numbers that sscanf("%u%c") accepts: white space, sign, digits, nothing else. Large numbers wrap. */
 function scanDigits(text: string, what: string): bigint {
 	const match = /^[ \t\n\v\f\r]*([+-]?)(\d{1,40})$/.exec(text);
 	if (match === null) {
@@ -258,10 +286,10 @@ function scanDigits(text: string, what: string): bigint {
 	return match[1] === '-' ? -value : value;
 }
 
-/* Nearly every number: a few digits, and nothing else. */
-function plainNumber(text: string): number | undefined {
-	const SMALL = 9;
-	if (text.length === 0 || text.length > SMALL) {
+/* Fast path: nearly all numbers consist of a few digits. */
+function smallNumber(text: string): number | undefined {
+	const DIGITS_LIMIT = 9;
+	if (text.length === 0 || text.length > DIGITS_LIMIT) {
 		return undefined;
 	}
 
@@ -279,7 +307,7 @@ function plainNumber(text: string): number | undefined {
 }
 
 function scanInt(text: string, what: string): number {
-	return plainNumber(text) ?? Number(BigInt.asIntN(32, scanDigits(text, what)));
+	return smallNumber(text) ?? Number(BigInt.asIntN(32, scanDigits(text, what)));
 }
 
 function scanCount(text: string, what: string): number {
@@ -292,17 +320,18 @@ function scanCount(text: string, what: string): number {
 }
 
 function scanData(text: string, what: string): Uint8Array {
-	if (!/^(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?$/.test(text)) {
+	const bytes = decodeBase64(text);
+	if (bytes === undefined) {
 		throw new PeerError(`${what}: malformed base64 data`);
 	}
 
-	return Buffer.from(text, 'base64');
+	return bytes;
 }
 
 /**
  * The attributes of one object.
  *
- * @throws {Panic} when a field that the format has is absent from the message.
+ * @throws {Panic} if the message lacks a field that the format has.
  */
 export function print<const Fields extends readonly Field[]>(
 	fields: Fields,
@@ -320,10 +349,10 @@ function printObject(
 	format: Format,
 	list: Array<readonly [string, string]>,
 ): void {
-	for (const field of formOf(fields, format).present) {
+	for (const field of formatTableOf(fields, format).present) {
 		const value = message[field.attr];
 		if (field.type === 'optional') {
-			/* Present without an object, and absent because of the build, differ: undefined and a missing key. */
+			/* A key with the value undefined is a flag of zero; an absent key is a build without the feature. */
 			if (field.build !== true || field.attr in message) {
 				list.push([field.attr, value === undefined ? '0' : '1']);
 			}

@@ -2,24 +2,28 @@
 /* NAME
 /*	ticket-key 3
 /* SUMMARY
-/*	what session tickets are made with
+/*	decode the keys of session tickets
 /* DESCRIPTION
-/*	tlsmgr(8) makes the keys and hands them to all programs that issue
-/*	tickets, as a C structure as it lies in memory, of a machine with
-/*	time_t of 64 bits: two keys between a name and a time.
+/*	tlsmgr(8) makes the keys, and gives them to all programs that issue
+/*	session tickets. A key is sent as the C structure TLS_TICKET_KEY,
+/*	as it is in memory on a machine with 64-bit time_t: a name, two
+/*	keys, and a time.
 /* SECURITY
-/*	Whoever has a key can read the sessions in all tickets that were
-/*	made with it.
+/*	With a key, all sessions can be decrypted whose tickets were made
+/*	with it.
 /* SEE ALSO
 /*	postfix src/tls/tls_scache.h
 /*--*/
 
-/** What session tickets are made with. */
+/** The name and keys of session tickets. The arrays are views of the bytes that were decoded. */
 export interface TicketKey {
+	/** 16 bytes; identifies the key in a ticket. */
 	readonly name: Uint8Array;
+	/** 32 bytes. */
 	readonly cipherKey: Uint8Array;
+	/** 32 bytes. */
 	readonly macKey: Uint8Array;
-	/** When it is to issue no more tickets, in seconds since 1970. */
+	/** Time after which no tickets are issued with it, in seconds since 1970. */
 	readonly expires: number;
 }
 
@@ -27,10 +31,10 @@ const NAME_END = 16;
 const CIPHER_KEY_END = NAME_END + 32;
 const MAC_KEY_END = CIPHER_KEY_END + 32;
 
-/** Bytes of a key with its name and time. */
+/** Size of the structure in bytes. */
 export const TICKET_KEY_SIZE = MAC_KEY_END + 8;
 
-/** The key in {@link TICKET_KEY_SIZE} bytes. */
+/** Decodes a key. @param bytes - {@link TICKET_KEY_SIZE} bytes. */
 export function ticketKeyOf(bytes: Buffer): TicketKey {
 	return {
 		name: bytes.subarray(0, NAME_END),

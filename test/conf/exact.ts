@@ -8,7 +8,8 @@ import fc from 'fast-check';
 import {foldSpace} from '../../src/base/text.ts';
 import {readMainCf, readMasterCf, type Values, withExactSpace} from '../../src/conf/exact.ts';
 import {isIn, parameterNames, parameterOf} from '../../src/conf/parameters.ts';
-import {postconfLines, readConfiguration, valuesIn} from '../../src/conf/postconf.ts';
+import {postconfLines, readConfiguration} from '../../src/conf/postconf.ts';
+import {valuesIn} from '../../src/conf/postconf-output.ts';
 import {mailClients, readMasterFile} from '../../src/conf/services.ts';
 
 interface Files {

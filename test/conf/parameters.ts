@@ -2,13 +2,13 @@ import test from 'ava';
 import {isIn, type NameOf, parameterNames, parameterOf} from '../../src/conf/parameters.ts';
 import {compareReleases} from '../../src/conf/release.ts';
 
-test('compareReleases orders by number', t => {
+test('compareReleases compares numbers, not text', t => {
 	t.true(compareReleases('3.9', '3.10') < 0);
 	t.true(compareReleases('4.0', '3.12') > 0);
 	t.is(compareReleases('3.7', '3.7'), 0);
 });
 
-test('isIn knows the first and the last release of a parameter', t => {
+test('isIn is true from the first to the last release of a parameter', t => {
 	const renamed = parameterOf('tlsproxy_client_level');
 	t.true(isIn('3.4', renamed));
 	t.true(isIn('3.6', renamed));
@@ -32,7 +32,7 @@ test('each time parameter has the unit of its default', t => {
 	}
 });
 
-test('NameOf takes the names of one type only', t => {
+test('NameOf accepts names of one type only', t => {
 	const integer: NameOf<'integer'> = 'max_use';
 	// @ts-expect-error a string parameter is not an integer
 	const wrong: NameOf<'integer'> = 'mail_owner';

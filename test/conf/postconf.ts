@@ -1,39 +1,36 @@
-import {existsSync} from 'node:fs';
 import {chmod, mkdtemp, rm, utimes, writeFile} from 'node:fs/promises';
 import {tmpdir} from 'node:os';
 import {join} from 'node:path';
 import test, {type ExecutionContext} from 'ava';
 import {execa} from 'execa';
-import {mailVersion} from '../../postfix/lib/instance.ts';
 import {ConfigurationError} from '../../src/base/errors.ts';
 import {foldSpace} from '../../src/base/text.ts';
 import type {Configuration} from '../../src/conf/configuration.ts';
 import {toSeconds} from '../../src/conf/convert.ts';
 import {type NameOf, parameterNames, parameterOf} from '../../src/conf/parameters.ts';
 import {type ConfigurationSource, readConfiguration} from '../../src/conf/postconf.ts';
-import {releaseFeatures} from '../../src/conf/release.ts';
+import {minorRelease} from '../helpers/release.ts';
 
 const postconf = '/usr/sbin/postconf';
-const withPostfix = existsSync(postconf) ? test : test.skip;
 
 const names = {serviceName: 'proxy', processName: 'tlsproxy'};
 
-/** A private configuration directory, gone after the test. */
+/** Makes a configuration directory that is removed after the test. */
 async function configDirectory(t: ExecutionContext, mainCf: string, masterCf = ''): Promise<string> {
 	const directory = await mkdtemp(join(tmpdir(), 'postconf-'));
 	t.teardown(() => rm(directory, {recursive: true}));
 	await writeFile(join(directory, 'main.cf'), mainCf);
 	await writeFile(join(directory, 'master.cf'), masterCf);
-	/* Postfix waits while main.cf is younger than a second. */
+	/* postconf(1) waits if main.cf has changed less than a second ago. */
 	await utimes(join(directory, 'main.cf'), 1, 1);
 	return directory;
 }
 
-/* Levels are numbers of releases since 3.6. */
-const hasLevels = existsSync(postconf) && releaseFeatures(mailVersion()).minor >= 6;
+/* Since 3.6, a compatibility level is a version number. */
+const hasLevels = minorRelease() >= 6;
 const newest = hasLevels ? '3.6' : '2';
 
-/** A command that stands in for postconf. */
+/** A shell script that replaces postconf(1). */
 async function command(t: ExecutionContext, ...lines: readonly string[]): Promise<string> {
 	const path = join(await configDirectory(t, ''), 'postconf');
 	await writeFile(path, `#!/bin/sh\n${lines.join('\n')}\n`);
@@ -89,12 +86,12 @@ const agrees = test.macro({
 	},
 });
 
-withPostfix(agrees, 'an empty main.cf', '');
-withPostfix(agrees, 'compatibility level 1', 'compatibility_level = 1\n');
-withPostfix(agrees, `compatibility level ${newest}`, `compatibility_level = ${newest}\n`);
-withPostfix(
+test(agrees, 'an empty main.cf', '');
+test(agrees, 'compatibility level 1', 'compatibility_level = 1\n');
+test(agrees, `compatibility level ${newest}`, `compatibility_level = ${newest}\n`);
+test(
 	agrees,
-	'settings of our own',
+	'many settings',
 	`compatibility_level = ${newest}
 tls_home = /etc/ssl/\${myhostname}
 myhostname = mx.example.com
@@ -114,13 +111,13 @@ multi_instance_name = postfix-out
 unused = 5
 `,
 );
-withPostfix(
+test(
 	agrees,
 	'names of an older release',
 	'tlsproxy_client_level = may\ntlsproxy_client_policy = hash:/etc/postfix/policy\nsmtp_tls_loglevel = $$1\n',
 );
 
-withPostfix('readConfiguration puts settings of the command line on top, the last one first', async t => {
+test('settings on the command line replace others, and the last one for a name applies', async t => {
 	const directory = await configDirectory(t, 'max_use = 10\nmax_idle = 10\n');
 	const configuration = await read({
 		configDirectory: directory,
@@ -133,7 +130,7 @@ withPostfix('readConfiguration puts settings of the command line on top, the las
 	t.is(Number(configuration.seconds('max_idle')), 10);
 });
 
-withPostfix('readConfiguration knows the names that a process has for itself', async t => {
+test('readConfiguration adds the parameters that describe the process', async t => {
 	const directory = await configDirectory(
 		t,
 		'syslog_name = $service_name/$process_name/$process_id\nprocess_name = x\nsmtp_tls_CAfile = $config_directory/ca\n',
@@ -144,7 +141,7 @@ withPostfix('readConfiguration knows the names that a process has for itself', a
 	t.is(configuration.configDirectory, directory);
 });
 
-withPostfix('readConfiguration finds names of main.cf that only the command line refers to', async t => {
+test('readConfiguration finds names of main.cf that only the command line refers to', async t => {
 	const directory = await configDirectory(
 		t,
 		'mine = $other/key\nother = ${base?{$base}:{/etc}}\nbase = /srv\nmail_name = M\n',
@@ -163,7 +160,7 @@ withPostfix('readConfiguration finds names of main.cf that only the command line
 	t.is(configuration.string('smtp_tls_CAfile'), '/M');
 });
 
-withPostfix('readConfiguration runs postconf once unless a name is unknown', async t => {
+test('readConfiguration runs postconf once if all names are known', async t => {
 	const directory = await configDirectory(t, '');
 	const count = join(directory, 'count');
 	const counting = await command(t, `echo called >>${count}`, `exec ${postconf} "$@"`);
@@ -174,7 +171,7 @@ withPostfix('readConfiguration runs postconf once unless a name is unknown', asy
 	t.is((await execa('cat', [count])).stdout, 'called');
 });
 
-withPostfix('readConfiguration says what postconf has against main.cf', async t => {
+test('readConfiguration reports the error of postconf in main.cf', async t => {
 	const directory = await configDirectory(t, 'max_use = 10\njunk\n');
 	await t.throwsAsync(read({configDirectory: directory}), {
 		instanceOf: ConfigurationError,
@@ -182,7 +179,7 @@ withPostfix('readConfiguration says what postconf has against main.cf', async t 
 	});
 });
 
-withPostfix('readConfiguration follows MAIL_CONFIG where no directory is given', async t => {
+test('readConfiguration uses MAIL_CONFIG if no directory is given', async t => {
 	const directory = await configDirectory(t, 'max_use = 11\n');
 	process.env['MAIL_CONFIG'] = directory;
 	t.teardown(() => {
@@ -193,7 +190,7 @@ withPostfix('readConfiguration follows MAIL_CONFIG where no directory is given',
 	t.is(configuration.configDirectory, directory);
 });
 
-withPostfix('readConfiguration refuses a value that stock refuses, in check()', async t => {
+test('check() rejects a value that stock rejects', async t => {
 	const directory = await configDirectory(t, '');
 	const configuration = await read({configDirectory: directory, overrides: [['max_idle', '10 s']]});
 	t.throws(() => configuration.check(), {
@@ -202,27 +199,27 @@ withPostfix('readConfiguration refuses a value that stock refuses, in check()', 
 	});
 });
 
-test('readConfiguration takes lines as they come', async t => {
+test('readConfiguration accepts lines that arrive in parts, values that are empty or contain an equals sign, and other lines', async t => {
 	const fake = await command(
 		t,
 		"printf 'mail_version = 3.11.7\\nsmtp_tls_CAfile =\\nsmtp_tls_CApath = a = b\\nnonsense\\ntls_ssl_opt'",
 		"sleep 0.1; printf 'ions = no_ticket'",
 	);
 	const configuration = await read({postconf: fake});
-	t.is(configuration.features.minor, 11);
+	t.is(configuration.features.release, '3.11.7');
 	t.is(configuration.string('smtp_tls_CAfile'), '');
 	t.is(configuration.string('smtp_tls_CApath'), 'a = b');
 	t.is(configuration.string('tls_ssl_options'), 'no_ticket');
 });
 
-test('readConfiguration gives postconf no descriptors but the standard ones', async t => {
+test('postconf inherits the standard descriptors only', async t => {
 	const fake = await command(t, 'echo mail_version = 3.7.11', 'cd /proc/self/fd', 'echo smtp_tls_CAfile = *');
 	const script = `
 		import {readConfiguration} from '${new URL('../../src/conf/postconf.ts', import.meta.url).href}';
 		const source = {postconf: '${fake}', overrides: [], serviceName: 'a', processName: 'b'};
 		process.stdout.write((await readConfiguration(source)).string('smtp_tls_CAfile'));
 	`;
-	/* As under master(8): pipes and sockets from 3 on. The shell itself has 3 for the directory, and its script. */
+	/* As with master(8): pipes and sockets from 3 on. The shell uses 3 for the directory, and one for its script. */
 	const {stdout} = await execa(process.execPath, ['--input-type=module', '--eval', script], {
 		stdio: ['ignore', 'pipe', 'inherit', 'pipe', 'pipe', 'pipe', 'pipe'],
 	});
@@ -241,7 +238,7 @@ test('readConfiguration reports a postconf that cannot be run', async t => {
 	});
 });
 
-test('readConfiguration reports a postconf that fails without a word', async t => {
+test('readConfiguration reports a postconf that fails without an error message', async t => {
 	await t.throwsAsync(read({postconf: await command(t, 'exit 3')}), {
 		instanceOf: ConfigurationError,
 		message: /\/postconf: exit status 3$/,
@@ -263,11 +260,10 @@ test('readConfiguration waits ten seconds for postconf', async t => {
 });
 
 /*
- * The judge. With a good value stock would go on to serve, so only bad ones are
- * tried; it ends before it looks at its descriptors.
+ * Only bad values are compared: stock ends before it uses its descriptors. With a good
+ * value it would serve.
  */
 const stock = '/usr/lib/postfix/sbin/tlsproxy';
-const withStock = existsSync(postconf) && existsSync(stock) ? test : test.skip;
 
 for (const override of [
 	'max_use=x',
@@ -281,12 +277,12 @@ for (const override of [
 	'smtpd_use_tls=maybe',
 	'syslog_name=',
 	'tlsproxy_watchdog_timeout=5',
-	/* Stock of 3.5 has looked at its descriptors when it looks at this. */
+	/* Postfix 3.5 checks this value after it has used its descriptors. */
 	...(hasLevels ? ['compatibility_level=x.y', 'smtp_tls_CAfile=${{1} <level {x}?a}'] : []),
 	'syslog_facility=MAIL',
 	'smtp_tls_CAfile=${x',
 ]) {
-	withStock(`Configuration.check refuses ${override} in the words of stock`, async t => {
+	test(`Configuration.check rejects ${override} with the message of stock`, async t => {
 		const directory = await configDirectory(t, `compatibility_level = ${newest}\n`);
 		const {stderr} = await execa(stock, ['-z', '-t', 'unix', '-V', '-o', override], {
 			env: {MAIL_CONFIG: directory},

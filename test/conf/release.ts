@@ -1,4 +1,5 @@
 import test from 'ava';
+import {ConfigurationError} from '../../src/base/errors.ts';
 import {type ReleaseFeatures, releaseFeatures} from '../../src/conf/release.ts';
 
 const since = test.macro({
@@ -45,3 +46,32 @@ test(since, 'firstTicketOnly', true, [11, 0]);
 test(since, 'openedTicketsOnly', true, [11, 0]);
 test(since, 'lateServerNameLookup', true, [12, 0]);
 test(since, 'logLevelPerConnection', true, [12, 0]);
+
+test('a release that is newer than all known ones has the features of the newest known one', t => {
+	for (const version of ['3.13.0', '3.99-20300101', '4.0']) {
+		t.deepEqual(
+			{...releaseFeatures(version), release: '', known: true},
+			{...releaseFeatures('3.12.0'), release: ''},
+		);
+		t.false(releaseFeatures(version).known);
+	}
+});
+
+test('a snapshot and a release candidate have the features of patch level 0', t => {
+	for (const [version, release] of [
+		['3.12-20260821', '3.12.0'],
+		['3.11.0-RC2', '3.11.0'],
+		['3.8-RC1', '3.8.0'],
+	] as const) {
+		t.deepEqual({...releaseFeatures(version), release}, releaseFeatures(release));
+	}
+});
+
+for (const version of ['3.3.22', '2.11.0', '3', '3.x', '', '3.7.11 ']) {
+	test(`releaseFeatures rejects "${version}"`, t => {
+		t.throws(() => releaseFeatures(version), {
+			instanceOf: ConfigurationError,
+			message: `unsupported Postfix release: mail_version = ${version}`,
+		});
+	});
+}

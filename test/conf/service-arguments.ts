@@ -7,23 +7,23 @@ import {
 	serviceArgumentNames,
 } from '../../src/conf/service-arguments.ts';
 
-test('limitWord is zero, no limit, for a word that is absent', t => {
+test('limitArgument is zero, no limit, if the argument is absent', t => {
 	for (const name of ['client_handshake_count_limit', 'handshake_count_limit'] as const) {
 		t.true(serviceArgumentNames.includes(name));
 		t.is(limitArgument(new Map(), name), 0);
 	}
 });
 
-test('limitWord is the number of the word', t => {
-	const words = new Map([
+test('limitArgument is the number in the argument', t => {
+	const given = new Map([
 		['client_handshake_count_limit', '50'],
 		['handshake_count_limit', '0'],
 	]);
-	t.is(limitArgument(words, 'client_handshake_count_limit'), 50);
-	t.is(limitArgument(words, 'handshake_count_limit'), 0);
+	t.is(limitArgument(given, 'client_handshake_count_limit'), 50);
+	t.is(limitArgument(given, 'handshake_count_limit'), 0);
 });
 
-const refuses = test.macro({
+const rejects = test.macro({
 	exec(t, value: string, message: string) {
 		t.throws(() => limitArgument(new Map([['handshake_count_limit', value]]), 'handshake_count_limit'), {
 			instanceOf: ConfigurationError,
@@ -31,30 +31,30 @@ const refuses = test.macro({
 		});
 	},
 	title(_, value: string) {
-		return `limitWord refuses "${value}"`;
+		return `limitArgument rejects "${value}"`;
 	},
 });
 
-test(refuses, '', 'bad numerical configuration: handshake_count_limit = ');
-test(refuses, 'many', 'bad numerical configuration: handshake_count_limit = many');
-test(refuses, '5x', 'bad numerical configuration: handshake_count_limit = 5x');
-test(refuses, '4294967296', 'bad numerical configuration: handshake_count_limit = 4294967296');
-test(refuses, '-1', 'invalid handshake_count_limit parameter value -1 < 0');
+test(rejects, '', 'bad numerical configuration: handshake_count_limit = ');
+test(rejects, 'many', 'bad numerical configuration: handshake_count_limit = many');
+test(rejects, '5x', 'bad numerical configuration: handshake_count_limit = 5x');
+test(rejects, '4294967296', 'bad numerical configuration: handshake_count_limit = 4294967296');
+test(rejects, '-1', 'invalid handshake_count_limit parameter value -1 < 0');
 
-test('booleanWord says yes or no, and yes to seccomp when it is absent', t => {
+test('booleanArgument is the value of the argument, or its default', t => {
 	t.true(booleanArgument(new Map(), 'seccomp'));
 	t.true(booleanArgument(new Map([['seccomp', 'yes']]), 'seccomp'));
 	t.false(booleanArgument(new Map([['seccomp', 'no']]), 'seccomp'));
 });
 
-test('booleanWord refuses what is neither', t => {
+test('booleanArgument rejects other values than yes and no', t => {
 	t.throws(() => booleanArgument(new Map([['seccomp', 'off']]), 'seccomp'), {
 		instanceOf: ConfigurationError,
 		message: 'bad boolean configuration: seccomp = off',
 	});
 });
 
-test('pathWord takes an empty path for none', t => {
+test('pathArgument is undefined if the argument is absent or empty', t => {
 	t.is(pathArgument(new Map(), 'json_log'), undefined);
 	t.is(pathArgument(new Map([['json_log', '']]), 'json_log'), undefined);
 	t.is(pathArgument(new Map([['json_log', '/var/log/x']]), 'json_log'), '/var/log/x');

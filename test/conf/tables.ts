@@ -5,7 +5,7 @@ import {join} from 'node:path';
 import test, {type ExecutionContext} from 'ava';
 import {ConfigurationError} from '../../src/base/errors.ts';
 import {Configuration} from '../../src/conf/configuration.ts';
-import {Tables, tableFiles, tablesIn} from '../../src/conf/tables.ts';
+import {Tables, tableFiles} from '../../src/conf/tables.ts';
 import {collectLog} from '../helpers/openssl.ts';
 
 const directory = mkdtempSync(join(tmpdir(), 'tables-'));
@@ -22,8 +22,8 @@ function file(name: string, text: string): string {
 const one = file('one', 'first\n');
 const two = file('two', 'second\n');
 const source = file('source', `Mx.Example.Com ${one}, ${two}\n.example.org ${two}\n`);
-const postmap = (...words: readonly string[]): unknown =>
-	execFileSync('/usr/sbin/postmap', ['-c', join(directory, 'etc'), ...words]);
+const postmap = (...args: readonly string[]): unknown =>
+	execFileSync('/usr/sbin/postmap', ['-c', join(directory, 'etc'), ...args]);
 postmap('-F', `hash:${source}`);
 postmap('-F', `btree:${file('tree', `tree.example ${one}\n`)}`);
 postmap(`hash:${file('plain', 'plain.example no base64\n')}`);
@@ -48,19 +48,8 @@ function found(t: ExecutionContext, tables: Tables, key: string): string {
 	return result.kind === 'value' ? String(result.bytes) : '';
 }
 
-test('tablesIn separates at commas and blanks, but not in braces', t => {
-	t.deepEqual(tablesIn(''), []);
-	t.deepEqual(tablesIn(' , '), []);
-	t.deepEqual(tablesIn('hash:/a, texthash:/b\tinline:{ {a = b, c}, d=e }  btree:/c'), [
-		'hash:/a',
-		'texthash:/b',
-		'inline:{ {a = b, c}, d=e }',
-		'btree:/c',
-	]);
-});
-
 for (const type of ['hash', 'texthash', 'proxy:hash', 'proxy:texthash']) {
-	test.serial(`a value of ${type} is what the files say`, async t => {
+	test.serial(`a value of ${type} is the contents of the files`, async t => {
 		const log = collectLog();
 		const tables = await read(`${type}:${source}`);
 		t.false(tables.empty);
@@ -72,37 +61,40 @@ for (const type of ['hash', 'texthash', 'proxy:hash', 'proxy:texthash']) {
 	});
 }
 
-test.serial('an inline table', async t => {
+test.serial('a value of an inline table is the contents of the files', async t => {
 	const tables = await read(`inline:{a.example=${one}, {b.example = ${two}, ${one}}}`);
 	t.is(found(t, tables, 'a.example'), 'first\n');
 	t.is(found(t, tables, 'b.example'), 'second\n\nfirst\n');
 });
 
-test.serial('the first table that has the key has the value', async t => {
+test.serial('the first table with the key provides the value', async t => {
 	const tables = await read(`inline:{tree.example=${two}} btree:${join(directory, 'tree')} hash:${source}`);
 	t.is(found(t, tables, 'tree.example'), 'second\n');
 	t.is(found(t, tables, 'mx.example.com'), 'first\n\nsecond\n');
 });
 
-test.serial('no tables', async t => {
+test.serial('an empty list finds nothing', async t => {
 	const tables = await read('');
 	t.true(tables.empty);
 	t.deepEqual(tables.find('mx.example.com'), {kind: 'nothing'});
 });
 
-test.serial('a table that is not there makes trouble when it is asked, and not before', async t => {
-	const log = collectLog();
-	const tables = await read(`inline:{a.example=${one}} hash:${directory}/nosuch`);
-	t.deepEqual(log, [`warning: open database ${directory}/nosuch.db: No such file or directory`]);
-	t.is(found(t, tables, 'a.example'), 'first\n');
-	t.deepEqual(tables.find('b.example'), {kind: 'problem'});
-	t.deepEqual(log.slice(1), [
-		`warning: hash:${directory}/nosuch is unavailable. open database ${directory}/nosuch.db: No such file or directory`,
-		`warning: hash:${directory}/nosuch lookup error for "b.example"`,
-	]);
-});
+test.serial(
+	'a lookup in a table that does not exist fails, and one in a table before it succeeds',
+	async t => {
+		const log = collectLog();
+		const tables = await read(`inline:{a.example=${one}} hash:${directory}/nosuch`);
+		t.deepEqual(log, [`warning: open database ${directory}/nosuch.db: No such file or directory`]);
+		t.is(found(t, tables, 'a.example'), 'first\n');
+		t.deepEqual(tables.find('b.example'), {kind: 'problem'});
+		t.deepEqual(log.slice(1), [
+			`warning: hash:${directory}/nosuch is unavailable. open database ${directory}/nosuch.db: No such file or directory`,
+			`warning: hash:${directory}/nosuch lookup error for "b.example"`,
+		]);
+	},
+);
 
-test.serial('a value that is no base64', async t => {
+test.serial('a lookup fails if the value is not base64', async t => {
 	const log = collectLog();
 	const tables = await read(`hash:${join(directory, 'plain')}`);
 	t.deepEqual(tables.find('plain.example'), {kind: 'problem'});
@@ -111,7 +103,7 @@ test.serial('a value that is no base64', async t => {
 	]);
 });
 
-test.serial('a file that is not there costs its entry', async t => {
+test.serial('an entry whose file does not exist is skipped', async t => {
 	const log = collectLog();
 	const tables = await read(`texthash:${file('holes', `a.example ${directory}/nosuch\nb.example ${one}\n`)}`);
 	t.deepEqual(tables.find('a.example'), {kind: 'nothing'});
@@ -120,10 +112,10 @@ test.serial('a file that is not there costs its entry', async t => {
 	t.regex(log[0] ?? '', /holes, a\.example: open .*nosuch: No such file or directory: skipping this entry$/);
 });
 
-test.serial('what postmap(1) warns of is logged, table by table', async t => {
+test.serial('the warnings of postmap(1) are logged in the order of the tables', async t => {
 	const log = collectLog();
 	const [twice, alone] = [file('twice', `a.example ${one}\n`.repeat(2)), file('alone', 'b.example\n')];
-	/* Postfix reads again what is younger than a second. */
+	/* Postfix reads a file again if it has changed less than a second ago. */
 	for (const path of [twice, alone]) {
 		utimesSync(path, 1, 1);
 	}
@@ -137,7 +129,7 @@ test.serial('what postmap(1) warns of is logged, table by table', async t => {
 });
 
 for (const name of [`static:${one}`, `regexp:${one}`, 'proxy:static:x', `unionmap:{texthash:${source}}`]) {
-	test.serial(`a table that cannot be listed is refused: ${name.split(':')[0]}`, async t => {
+	test.serial(`a table that cannot be listed is an error: ${name.split(':')[0]}`, async t => {
 		collectLog();
 		await t.throwsAsync(read(name), {
 			instanceOf: ConfigurationError,
@@ -146,7 +138,7 @@ for (const name of [`static:${one}`, `regexp:${one}`, 'proxy:static:x', `unionma
 	});
 }
 
-test('tableFiles names the files of tables that have one', t => {
+test('tableFiles returns the files of tables that are files', t => {
 	t.deepEqual(
 		tableFiles('hash:/etc/sni, proxy:cdb:/etc/more lmdb:/etc/l texthash:/etc/text inline:{a=/b} static:x'),
 		['/etc/sni.db', '/etc/more.cdb', '/etc/l.lmdb', '/etc/text'],

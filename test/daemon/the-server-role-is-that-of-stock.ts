@@ -10,6 +10,7 @@ import {releaseFeatures} from '../../src/conf/release.ts';
 import {Daemon, type Which} from '../helpers/daemon.ts';
 import {makeLab} from '../helpers/lab.ts';
 import {openssl} from '../helpers/openssl.ts';
+import {minorRelease} from '../helpers/release.ts';
 import {casesOf, serviceOf, visit, withFiles} from '../helpers/server-differential.ts';
 
 const lab = makeLab();
@@ -114,7 +115,8 @@ interface Difference {
 	readonly lines: readonly string[];
 }
 
-const {minor, quietRefusal, serviceSessions} = releaseFeatures(mailVersion());
+const minor = minorRelease();
+const {quietRefusal, serviceSessions} = releaseFeatures(mailVersion());
 const didNotBegin = quietRefusal ? [] : ['TLS handshake failed for service=smtpd peer=[PEER]'];
 const refusal = (table: string): Difference => ({
 	reason: 'tables are read before the jail, and this type cannot be',

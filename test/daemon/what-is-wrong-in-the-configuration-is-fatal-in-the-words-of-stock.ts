@@ -4,10 +4,9 @@
  * before it tries again.
  */
 import test from 'ava';
-import {mailVersion} from '../../postfix/lib/instance.ts';
-import {releaseFeatures} from '../../src/conf/release.ts';
 import {Daemon, type Which} from '../helpers/daemon.ts';
 import {Service} from '../helpers/master.ts';
+import {minorRelease} from '../helpers/release.ts';
 
 let daemon: Daemon;
 test.before(async () => {
@@ -67,7 +66,7 @@ test(
 	isFatal,
 	['-o', 'compatibility_level=x'],
 	/* Since 3.6 a level is the number of a release. */
-	releaseFeatures(mailVersion()).minor < 6
+	minorRelease() < 6
 		? 'bad numerical configuration: compatibility_level = x'
 		: 'malformed compatibility level syntax: "x"',
 );

@@ -29,7 +29,6 @@ import {
 	socket,
 	unixAddress,
 } from '../../src/ffi/libc/libc.ts';
-import {sendDescriptors} from '../../src/ffi/libc/scm-rights.ts';
 import {
 	flagsOf,
 	openDescriptors,
@@ -37,6 +36,7 @@ import {
 	socketPair,
 	withoutDescriptors,
 } from '../helpers/descriptors.ts';
+import {sendDescriptors} from '../helpers/scm-rights.ts';
 
 const O_NONBLOCK = 0o4000;
 const O_CLOEXEC = 0o2000000;

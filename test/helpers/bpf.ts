@@ -1,10 +1,9 @@
 /*
- * An interpreter of seccomp filters: the few instructions that they are made of, as
- * the kernel understands them. What it does not know is an error, and so is a program
- * that the kernel would not take.
+ * An interpreter of seccomp filters. It knows the few instructions that they consist of.
+ * An unknown instruction is an error, and so is a program that the kernel would reject.
  */
 
-/** A system call, as a filter sees it. */
+/** A system call, as it is passed to a filter. */
 export interface Call {
 	/** AUDIT_ARCH_… of linux/audit.h. */
 	readonly arch: number;
@@ -14,7 +13,7 @@ export interface Call {
 
 const SIZE = 8;
 
-/** Runs a filter. Returns its answer. */
+/** Runs a filter. Returns its action. */
 export function evaluate(filter: Uint8Array, call: Call): number {
 	const program = new DataView(filter.buffer, filter.byteOffset, filter.byteLength);
 	const data = new DataView(new ArrayBuffer(64));
@@ -48,7 +47,7 @@ export function evaluate(filter: Uint8Array, call: Call): number {
 		}
 	}
 
-	throw new Error('the program ends without an answer');
+	throw new Error('the program ends without an action');
 }
 
 const comparisons: Readonly<Record<number, (accumulator: number, k: number) => boolean>> = {

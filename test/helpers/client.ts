@@ -7,9 +7,9 @@ import {readdirSync, readFileSync} from 'node:fs';
 import {connect, type Socket} from 'node:net';
 import type {Fd} from '../../src/base/units.ts';
 import {type ReleaseFeatures, releaseFeatures} from '../../src/conf/release.ts';
-import {sendDescriptors} from '../../src/ffi/libc/scm-rights.ts';
 import {AttributeFramer, type AttributeList} from '../../src/wire/attribute-list.ts';
 import {type ClientSettings, ClientSettingsParser} from '../../src/wire/client-settings.ts';
+import {sendDescriptors} from './scm-rights.ts';
 
 /** Time for an answer, in milliseconds. Whoever waits for ever keeps all other tests waiting too. */
 const PATIENCE = 150_000;

@@ -11,11 +11,11 @@ import type {Seconds} from '../../src/base/units.ts';
 import {type ReleaseFeatures, releaseFeatures} from '../../src/conf/release.ts';
 import type {AttributeList} from '../../src/wire/attribute-list.ts';
 import type {ClientInit, ClientParams, ClientSettings, ClientStart} from '../../src/wire/client-settings.ts';
-import {printClientSettings} from '../../src/wire/client-settings.ts';
-import {type HandshakeReport, parseReport} from '../../src/wire/handshake-report.ts';
-import {printRequest, type Request} from '../../src/wire/request.ts';
+import type {HandshakeReport} from '../../src/wire/handshake-report.ts';
+import type {Request} from '../../src/wire/request.ts';
 import {LocalClient, recordedSettings} from './client.ts';
 import {connectTo} from './openssl.ts';
+import {parseReport, printClientSettings, printRequest} from './wire.ts';
 
 /** How a hand-off differs from that of smtp(8) at level encrypt. */
 export interface HandoffOptions {

@@ -1,18 +1,16 @@
 /*
- * Takes something away from itself, as a service manager or an old kernel would, and
- * becomes another program:
+ * Denies itself a feature, as a service manager or an old kernel does, and executes
+ * another program:
  *
- *	node deny.ts WHAT PROGRAM ARGUMENT...
+ *	node deny.ts FEATURE PROGRAM ARGUMENT...
  *
- * Descriptors 3 to 9 are that program's.
+ * The program inherits descriptors 3 to 9.
  */
-
 import type {Fd} from '../../src/base/units.ts';
 import {clearCloseOnExec, errno, prctl, strerror} from '../../src/ffi/libc/libc.ts';
 import {
 	ALLOW,
 	and,
-	answer,
 	fail,
 	filter,
 	ifAny,
@@ -21,7 +19,8 @@ import {
 	loadArgument,
 	loadNumber,
 	numbers,
-} from './own-filter.ts';
+	ret,
+} from './service-manager-filter.ts';
 
 /* Source: linux/prctl.h. */
 const PR_SET_SECCOMP = 22;
@@ -32,12 +31,12 @@ const EPERM = 1;
 const EINVAL = 22;
 const ENOSYS = 38;
 
-/** What can be taken away, by the name of the argument. */
-const ways: Readonly<Record<string, () => number>> = {
+/** How to deny a feature. */
+const denials: Readonly<Record<string, () => number>> = {
 	/* MemoryDenyWriteExecute= of newer service managers. */
 	'write-execute by prctl': () => prctl(PR_SET_MDWE, PR_MDWE_REFUSE_EXEC_GAIN, 0n, 0n, 0n),
 
-	/* The same of older ones. */
+	/* The same setting of older ones. */
 	'write-execute by seccomp': () =>
 		filter(
 			loadNumber,
@@ -45,46 +44,45 @@ const ways: Readonly<Record<string, () => number>> = {
 			loadArgument(2),
 			and(0x6),
 			ifEqual(0x6, 1),
-			answer(fail(EPERM)),
+			ret(fail(EPERM)),
 			loadNumber,
 			ifEqual(numbers.mprotect, 3),
 			loadArgument(2),
 			ifAny(0x4, 1),
-			answer(fail(EPERM)),
+			ret(fail(EPERM)),
 			loadNumber,
 			ifEqual(numbers.pkey_mprotect, 3),
 			loadArgument(2),
 			ifAny(0x4, 1),
-			answer(fail(EPERM)),
-			answer(ALLOW),
+			ret(fail(EPERM)),
+			ret(ALLOW),
 		),
 
-	/* SystemCallFilter=@system-service, which lacks this one. */
-	'seccomp by death': () =>
-		filter(loadNumber, ifEqual(numbers.seccomp, 1), answer(KILL_PROCESS), answer(ALLOW)),
+	/* SystemCallFilter=@system-service, which does not contain this call. */
+	'seccomp by death': () => filter(loadNumber, ifEqual(numbers.seccomp, 1), ret(KILL_PROCESS), ret(ALLOW)),
 
-	/* A kernel that was built without. */
+	/* A kernel without seccomp(2). */
 	seccomp: () =>
 		filter(
 			loadNumber,
 			ifEqual(numbers.seccomp, 1),
-			answer(fail(ENOSYS)),
+			ret(fail(ENOSYS)),
 			ifEqual(numbers.prctl, 3),
 			loadArgument(0),
 			ifEqual(PR_SET_SECCOMP, 1),
-			answer(fail(EINVAL)),
-			answer(ALLOW),
+			ret(fail(EINVAL)),
+			ret(ALLOW),
 		),
 };
 
-const [what = '', program = '', ...args] = process.argv.slice(2);
-const way = ways[what];
-if (way === undefined) {
-	throw new Error(`cannot take away "${what}"`);
+const [feature = '', program = '', ...args] = process.argv.slice(2);
+const deny = denials[feature];
+if (deny === undefined) {
+	throw new Error(`cannot deny "${feature}"`);
 }
 
-if (way() !== 0) {
-	throw new Error(`${what}: ${strerror(errno())}`);
+if (deny() !== 0) {
+	throw new Error(`${feature}: ${strerror(errno())}`);
 }
 
 for (let fd = 3; fd < 10; fd++) {

@@ -4,16 +4,20 @@ import koffi from 'koffi';
 import {Owned} from '../../src/base/owned.ts';
 import type {Fd} from '../../src/base/units.ts';
 import {
+	type Address,
 	AF_UNIX,
 	allocate,
 	close,
 	SOCK_CLOEXEC,
 	SOCK_NONBLOCK,
 	SOCK_STREAM,
-	socketpair,
 } from '../../src/ffi/libc/libc.ts';
 
-const page = allocate(8);
+const libc = koffi.load('libc.so.6');
+const socketpair: (domain: number, type: number, protocol: number, pair: Address) => number = libc.func(
+	'int socketpair(int domain, int type, int protocol, void *sv)',
+);
+const pair = allocate(8);
 
 /** A descriptor that the test closes, or that is closed when the test ends. */
 export class Held {
@@ -40,11 +44,11 @@ export class Held {
 
 /** Two connected stream sockets, non-blocking and close-on-exec. */
 export function socketPair(t: ExecutionContext, type = SOCK_STREAM): readonly [Held, Held] {
-	if (socketpair(AF_UNIX, type | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, page.address) !== 0) {
+	if (socketpair(AF_UNIX, type | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, pair.address) !== 0) {
 		throw new Error('socketpair');
 	}
 
-	return [new Held(t, page.view.getInt32(0, true) as Fd), new Held(t, page.view.getInt32(4, true) as Fd)];
+	return [new Held(t, pair.view.getInt32(0, true) as Fd), new Held(t, pair.view.getInt32(4, true) as Fd)];
 }
 
 /** How many descriptors this process has open. Comparable only between two synchronous calls. */
@@ -65,7 +69,6 @@ export function referenceOf(fd: number): string {
 	return readlinkSync(`/proc/self/fd/${fd}`);
 }
 
-const libc = koffi.load('libc.so.6');
 const getrlimit: (resource: number, limits: BigUint64Array) => number = libc.func(
 	'int getrlimit(int resource, void *rlim)',
 );

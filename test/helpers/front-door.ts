@@ -8,9 +8,10 @@ import {connect, createServer, type Server, type Socket} from 'node:net';
 import {connect as connectTls} from 'node:tls';
 import type {ExecutionContext} from 'ava';
 import type {Fd, Seconds} from '../../src/base/units.ts';
-import {printRequest, type Request} from '../../src/wire/request.ts';
+import type {Request} from '../../src/wire/request.ts';
 import type {LocalClient} from './client.ts';
 import {type Daemon, statusOf} from './daemon.ts';
+import {printRequest} from './wire.ts';
 
 /** Parameters with which tlsproxy(8) serves the server role, and any number of clients. */
 export function serverRole(key: string, cert: string): Readonly<Record<string, string>> {

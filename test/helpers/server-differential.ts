@@ -12,13 +12,14 @@ import type {Fd, Seconds} from '../../src/base/units.ts';
 import {readConfiguration} from '../../src/conf/postconf.ts';
 import {serverInit, serverParams, serverStart} from '../../src/roles/main-cf-settings.ts';
 import {serverRequirements} from '../../src/roles/server-role.ts';
-import {type HandshakeReport, parseReport} from '../../src/wire/handshake-report.ts';
-import {printRequest, type Request} from '../../src/wire/request.ts';
-import {printServerSettings, type ServerSettings, type ServerStart} from '../../src/wire/server-settings.ts';
+import type {HandshakeReport} from '../../src/wire/handshake-report.ts';
+import type {Request} from '../../src/wire/request.ts';
+import type {ServerSettings, ServerStart} from '../../src/wire/server-settings.ts';
 import type {LocalClient} from './client.ts';
 import {type Daemon, statusOf} from './daemon.ts';
 import {comparable, type Lines} from './differential.ts';
 import type {CertificateStore} from './openssl.ts';
+import {parseReport, printRequest, printServerSettings} from './wire.ts';
 
 /** A client, and the service that it meets. */
 export interface ServerCase {

@@ -9,7 +9,7 @@ import {tmpdir} from 'node:os';
 import {basename, join} from 'node:path';
 import {gunzipSync} from 'node:zlib';
 import test from 'ava';
-import {neededLibraries} from '../../src/conf/elf.ts';
+import {neededLibraries} from '../../src/base/elf.ts';
 
 const project = join(import.meta.dirname, '..', '..');
 const directory = mkdtempSync(join(tmpdir(), 'tlsproxy-package-'));

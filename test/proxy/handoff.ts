@@ -9,10 +9,11 @@ import {FormatErrors} from '../../src/proxy/format-errors.ts';
 import {Handoff, type HandoffContext} from '../../src/proxy/handoff.ts';
 import {printList} from '../../src/wire/attribute-list.ts';
 import {ClientSettingsParser} from '../../src/wire/client-settings.ts';
-import {printRequest, type Request} from '../../src/wire/request.ts';
+import type {Request} from '../../src/wire/request.ts';
 import {type Held, socketPair} from '../helpers/descriptors.ts';
 import {collectLog} from '../helpers/openssl.ts';
 import {recordedHandoffs} from '../helpers/recorded-handoffs.ts';
+import {printRequest} from '../helpers/wire.ts';
 
 const recordings = recordedHandoffs();
 

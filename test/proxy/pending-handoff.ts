@@ -11,10 +11,11 @@ import {PendingHandoff} from '../../src/proxy/pending-handoff.ts';
 import type {SessionContext} from '../../src/proxy/session-context.ts';
 import type {ConnectionParameters} from '../../src/tls/connection/open-connection.ts';
 import {ClientSettingsParser} from '../../src/wire/client-settings.ts';
-import {printRequest, type Role} from '../../src/wire/request.ts';
+import type {Role} from '../../src/wire/request.ts';
 import {recordedSettings} from '../helpers/client.ts';
 import {socketPair} from '../helpers/descriptors.ts';
 import {applicationFor, collectLog, defaultStart} from '../helpers/openssl.ts';
+import {printRequest} from '../helpers/wire.ts';
 
 const ENDPOINT = '[192.0.2.1]:25';
 

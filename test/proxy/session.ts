@@ -15,9 +15,10 @@ import {HandshakeLimiter} from '../../src/proxy/handshake-limits.ts';
 import {Session} from '../../src/proxy/session.ts';
 import type {SessionContext} from '../../src/proxy/session-context.ts';
 import {ClientSettingsParser} from '../../src/wire/client-settings.ts';
-import {greeting, printRequest, printStatus} from '../../src/wire/request.ts';
+import {greeting, printStatus} from '../../src/wire/request.ts';
 import {type Held, socketPair} from '../helpers/descriptors.ts';
 import {collectLog} from '../helpers/openssl.ts';
+import {printRequest} from '../helpers/wire.ts';
 
 const features = releaseFeatures('3.7.11');
 

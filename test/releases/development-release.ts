@@ -8,11 +8,11 @@ import test, {type ExecutionContext} from 'ava';
 import {mailVersion} from '../../postfix/lib/instance.ts';
 import type {Seconds} from '../../src/base/units.ts';
 import {releaseFeatures} from '../../src/conf/release.ts';
-import {printRequest} from '../../src/wire/request.ts';
 import {Daemon, statusOf} from '../helpers/daemon.ts';
 import {type Case, Peers, put} from '../helpers/differential.ts';
 import {makeLab} from '../helpers/lab.ts';
 import {type ServerCase, visitService} from '../helpers/server-differential.ts';
+import {printRequest} from '../helpers/wire.ts';
 
 const own = releaseFeatures(mailVersion());
 const isInstalled = own.format === '3.12';

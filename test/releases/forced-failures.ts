@@ -3,13 +3,12 @@
  * trusted, whatever it has to show, and the log says for what reason.
  */
 import test from 'ava';
-import {mailVersion} from '../../postfix/lib/instance.ts';
-import {releaseFeatures} from '../../src/conf/release.ts';
 import {Daemon, type Which} from '../helpers/daemon.ts';
 import {type Case, Peers, put} from '../helpers/differential.ts';
 import {makeLab} from '../helpers/lab.ts';
+import {minorRelease} from '../helpers/release.ts';
 
-const known = releaseFeatures(mailVersion()).minor >= 10;
+const known = minorRelease() >= 10;
 
 const cleanup: Array<() => unknown> = [];
 const lab = makeLab();

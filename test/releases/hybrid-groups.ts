@@ -4,15 +4,14 @@
  * groups by their names (3.10); in both roles, and told as by stock.
  */
 import test, {type ExecutionContext} from 'ava';
-import {mailVersion} from '../../postfix/lib/instance.ts';
-import {releaseFeatures} from '../../src/conf/release.ts';
 import {OpenSSL_version_num} from '../../src/ffi/openssl/libcrypto.ts';
 import {Both} from '../helpers/both.ts';
 import {type Case, put} from '../helpers/differential.ts';
 import {meet} from '../helpers/meeting.ts';
+import {minorRelease} from '../helpers/release.ts';
 import {visitService} from '../helpers/server-differential.ts';
 
-const {minor} = releaseFeatures(mailVersion());
+const minor = minorRelease();
 const HYBRID = 'X25519MLKEM768';
 const inLibrary = OpenSSL_version_num() >= 0x30_50_00_00;
 const onRequest = minor >= 10 && inLibrary;

@@ -3,16 +3,15 @@
  * and each with stock's, come to what stock's come to with each other.
  */
 import test from 'ava';
-import {mailVersion} from '../../postfix/lib/instance.ts';
-import {releaseFeatures} from '../../src/conf/release.ts';
 import {OpenSSL_version_num} from '../../src/ffi/openssl/libcrypto.ts';
 import {Daemon, type Which} from '../helpers/daemon.ts';
 import type {Case} from '../helpers/differential.ts';
 import {makeLab} from '../helpers/lab.ts';
 import {meet} from '../helpers/meeting.ts';
+import {minorRelease} from '../helpers/release.ts';
 import {visit, visitService} from '../helpers/server-differential.ts';
 
-const hasRawKeys = releaseFeatures(mailVersion()).minor >= 9 && OpenSSL_version_num() >= 0x30_20_00_00;
+const hasRawKeys = minorRelease() >= 9 && OpenSSL_version_num() >= 0x30_20_00_00;
 
 const lab = makeLab();
 

@@ -3,13 +3,12 @@
  * Postfix (3.9) and OpenSSL (3.2) have them.
  */
 import test from 'ava';
-import {mailVersion} from '../../postfix/lib/instance.ts';
-import {releaseFeatures} from '../../src/conf/release.ts';
 import {OpenSSL_version_num} from '../../src/ffi/openssl/libcrypto.ts';
 import {Both} from '../helpers/both.ts';
 import {type Case, put} from '../helpers/differential.ts';
+import {minorRelease} from '../helpers/release.ts';
 
-const hasRawKeys = releaseFeatures(mailVersion()).minor >= 9 && OpenSSL_version_num() >= 0x30_20_00_00;
+const hasRawKeys = minorRelease() >= 9 && OpenSSL_version_num() >= 0x30_20_00_00;
 
 const both = new Both();
 const {lab, peers} = both;

@@ -3,13 +3,12 @@
  * kept, and a session is called one of a ticket only if it was in one.
  */
 import test from 'ava';
-import {mailVersion} from '../../postfix/lib/instance.ts';
-import {releaseFeatures} from '../../src/conf/release.ts';
 import {Both} from '../helpers/both.ts';
 import {type Case, put} from '../helpers/differential.ts';
+import {minorRelease} from '../helpers/release.ts';
 import {visit} from '../helpers/server-differential.ts';
 
-const late = releaseFeatures(mailVersion()).minor >= 11;
+const late = minorRelease() >= 11;
 
 const both = new Both();
 const {lab, peers} = both;

@@ -8,11 +8,9 @@ import {chmodSync, mkdtempSync, readFileSync, readlinkSync, rmSync, writeFileSyn
 import {tmpdir} from 'node:os';
 import {join} from 'node:path';
 import test, {type ExecutionContext} from 'ava';
-import {mailVersion} from '../../postfix/lib/instance.ts';
 import {WANT_READ} from '../../src/base/io-result.ts';
 import {linkedLibtlsrpt} from '../../src/conf/linkage.ts';
 import {readConfiguration} from '../../src/conf/postconf.ts';
-import {releaseFeatures} from '../../src/conf/release.ts';
 import {buffer, readStream} from '../../src/event/stream.ts';
 import {SOCK_DGRAM} from '../../src/ffi/libc/libc.ts';
 import type {ClientStart} from '../../src/wire/client-settings.ts';
@@ -21,6 +19,7 @@ import {type Case, Peers, put} from '../helpers/differential.ts';
 import {makeLab} from '../helpers/lab.ts';
 import {namedSocket} from '../helpers/master.ts';
 import {tcpPeer} from '../helpers/peer.ts';
+import {minorRelease} from '../helpers/release.ts';
 
 /* The machine's own instance need not have a configuration. */
 const empty = mkdtempSync(join(tmpdir(), 'main-cf-'));
@@ -32,7 +31,7 @@ const configuration = await readConfiguration({
 	processName: 'tlsproxy',
 });
 rmSync(empty, {recursive: true});
-const hasReports = releaseFeatures(mailVersion()).minor >= 10 && linkedLibtlsrpt(configuration) !== undefined;
+const hasReports = minorRelease() >= 10 && linkedLibtlsrpt(configuration) !== undefined;
 
 const cleanup: Array<() => unknown> = [];
 const lab = makeLab();

@@ -6,11 +6,12 @@ import {join} from 'node:path';
 import test, {type ExecutionContext} from 'ava';
 import {mailVersion} from '../../postfix/lib/instance.ts';
 import {releaseFeatures} from '../../src/conf/release.ts';
-import {printClientSettings} from '../../src/wire/client-settings.ts';
 import {LocalClient, recordedSettings} from '../helpers/client.ts';
 import {Daemon, statusOf} from '../helpers/daemon.ts';
 import {connectTo} from '../helpers/openssl.ts';
 import {tcpPeer} from '../helpers/peer.ts';
+import {minorRelease} from '../helpers/release.ts';
+import {printClientSettings} from '../helpers/wire.ts';
 
 const own = releaseFeatures(mailVersion());
 
@@ -25,7 +26,7 @@ async function answerOf(t: ExecutionContext, forced: string) {
 	const main = {mail_version: forced, ...notEmpty};
 	await using daemon = await Daemon.start('ours', {
 		main,
-		copies: {other: releaseFeatures(forced).minor < 7 ? older : {}},
+		copies: {other: minorRelease(forced) < 7 ? older : {}},
 	});
 	const client = await LocalClient.connect(join(daemon.sandbox.queueDirectory, 'private', 'other'));
 	t.teardown(() => client[Symbol.dispose]());

@@ -18,12 +18,12 @@ const ARM = 0x40000028;
 const audit: Readonly<Record<Architecture, number>> = {x64: X86_64, arm64: AARCH64};
 const architectures = ['x64', 'arm64'] as const;
 
-/** The answer to a call by its number, on x86-64. */
-function ask(rules: readonly Rule[], number: number, ...args: ReadonlyArray<number | bigint>): number {
+/** The action for a call with a number on x86-64. */
+function actionFor(rules: readonly Rule[], number: number, ...args: ReadonlyArray<number | bigint>): number {
 	return evaluate(assemble('x64', rules, KILL), {arch: X86_64, number, args});
 }
 
-test('assemble makes the bytes of struct sock_filter', t => {
+test('assemble returns an array of struct sock_filter', t => {
 	t.deepEqual(
 		Buffer.from(assemble('arm64', [{call: 'close'}], KILL))
 			.toString('hex')
@@ -41,7 +41,7 @@ test('assemble makes the bytes of struct sock_filter', t => {
 });
 
 for (const arch of architectures) {
-	test(`assemble allows what has a rule, and nothing else, on ${arch}`, t => {
+	test(`a filter allows calls that have a rule, and no others, on ${arch}`, t => {
 		for (const call of syscallNames) {
 			const number = syscallNumber(arch, call);
 			const filter = assemble(arch, [{call}], KILL);
@@ -51,7 +51,7 @@ for (const arch of architectures) {
 		}
 	});
 
-	test(`assemble kills callers of other architectures on ${arch}, whatever the rules say`, t => {
+	test(`a filter kills callers of other architectures on ${arch}, even if a rule allows the call`, t => {
 		const filter = assemble(
 			arch,
 			syscallNames.map(call => ({call})),
@@ -65,7 +65,7 @@ for (const arch of architectures) {
 	});
 }
 
-test('assemble kills callers of x32', t => {
+test('a filter kills callers of the x32 ABI', t => {
 	const filter = assemble('x64', [{call: 'read'}, {call: 'write'}], ALLOW);
 	for (const number of [0x40000000, 0x40000001, 0x400001ff, 0xffffffff]) {
 		t.is(evaluate(filter, {arch: X86_64, number}), KILL);
@@ -74,34 +74,34 @@ test('assemble kills callers of x32', t => {
 	t.is(evaluate(filter, {arch: X86_64, number: 0x3fffffff}), ALLOW);
 });
 
-test('assemble leaves out rules for calls that an architecture does not have', t => {
+test('assemble ignores rules for calls that the architecture does not have', t => {
 	t.is(syscallNumber('arm64', 'open'), undefined);
 	t.deepEqual(assemble('arm64', [{call: 'open'}, {call: 'stat'}], KILL), assemble('arm64', [], KILL));
 });
 
-test('assemble compares an argument with each of several values', t => {
+test('a filter compares an argument with each of several values', t => {
 	const rules: readonly Rule[] = [{call: 'fcntl', when: [{argument: 1, oneOf: [3, 4, 7]}]}];
 	for (let command = 0; command < 10; command++) {
-		t.is(ask(rules, 72, 9, command, 3), [3, 4, 7].includes(command) ? ALLOW : KILL);
+		t.is(actionFor(rules, 72, 9, command, 3), [3, 4, 7].includes(command) ? ALLOW : KILL);
 	}
 });
 
-test('assemble looks at the lower half of an int, as the kernel does', t => {
+test('a filter compares the lower half of an int, as the kernel does', t => {
 	const rules: readonly Rule[] = [{call: 'socket', when: [{argument: 0, oneOf: [1]}]}];
-	t.is(ask(rules, 41, 1), ALLOW);
-	t.is(ask(rules, 41, 0xffffffff00000001n), ALLOW);
-	t.is(ask(rules, 41, 0x100000002n), KILL);
+	t.is(actionFor(rules, 41, 1), ALLOW);
+	t.is(actionFor(rules, 41, 0xffffffff00000001n), ALLOW);
+	t.is(actionFor(rules, 41, 0x100000002n), KILL);
 });
 
-test('assemble refuses an argument that has one of the forbidden bits', t => {
+test('a filter rejects an argument with one of the forbidden bits', t => {
 	const rules: readonly Rule[] = [{call: 'openat', when: [{argument: 2, without: 0o1103}]}];
-	t.is(ask(rules, 257, -100, 0, 0o2000000), ALLOW);
+	t.is(actionFor(rules, 257, -100, 0, 0o2000000), ALLOW);
 	for (const bit of [0o1, 0o2, 0o100, 0o1000]) {
-		t.is(ask(rules, 257, -100, 0, 0o2000000 | bit), KILL);
+		t.is(actionFor(rules, 257, -100, 0, 0o2000000 | bit), KILL);
 	}
 });
 
-test('assemble wants all checks of a rule to hold', t => {
+test('a filter requires that all checks of a rule succeed', t => {
 	const rules: readonly Rule[] = [
 		{
 			call: 'prctl',
@@ -113,24 +113,24 @@ test('assemble wants all checks of a rule to hold', t => {
 		},
 		{call: 'read'},
 	];
-	t.is(ask(rules, 157, 1, 0, 0, 9), ALLOW);
-	t.is(ask(rules, 157, 2, 3, 0, 9), ALLOW);
-	t.is(ask(rules, 157, 3, 0, 0, 9), KILL);
-	t.is(ask(rules, 157, 1, 4, 0, 9), KILL);
-	t.is(ask(rules, 157, 1, 0, 0, 8), KILL);
-	t.is(ask(rules, 0), ALLOW);
+	t.is(actionFor(rules, 157, 1, 0, 0, 9), ALLOW);
+	t.is(actionFor(rules, 157, 2, 3, 0, 9), ALLOW);
+	t.is(actionFor(rules, 157, 3, 0, 0, 9), KILL);
+	t.is(actionFor(rules, 157, 1, 4, 0, 9), KILL);
+	t.is(actionFor(rules, 157, 1, 0, 0, 8), KILL);
+	t.is(actionFor(rules, 0), ALLOW);
 });
 
-test('assemble gives the answer of the rule, and the other where its checks do not hold', t => {
+test('a filter returns the action of the rule, or the default action if a check fails', t => {
 	const rules: readonly Rule[] = [
-		{call: 'socket', when: [{argument: 0, oneOf: [2]}], answer: failWith(97)},
-		{call: 'read', answer: failWith(38)},
+		{call: 'socket', when: [{argument: 0, oneOf: [2]}], action: failWith(97)},
+		{call: 'read', action: failWith(38)},
 	];
-	t.is(ask(rules, 41, 2), 0x00050061);
-	t.is(ask(rules, 41, 1), KILL);
-	t.is(ask(rules, 0), 0x00050026);
+	t.is(actionFor(rules, 41, 2), 0x00050061);
+	t.is(actionFor(rules, 41, 1), KILL);
+	t.is(actionFor(rules, 0), 0x00050026);
 });
 
-test('assemble lets the first rule for a call decide', t => {
-	t.is(ask([{call: 'read', answer: failWith(1)}, {call: 'read'}], 0), 0x00050001);
+test('the first rule for a call applies', t => {
+	t.is(actionFor([{call: 'read', action: failWith(1)}, {call: 'read'}], 0), 0x00050001);
 });

@@ -1,4 +1,4 @@
-/* As root, in processes of their own: nobody comes back from here. */
+/* These tests run as root. Each enters a jail in a child process, which cannot leave it. */
 import {execFileSync, spawn} from 'node:child_process';
 import {once} from 'node:events';
 import {chmodSync, mkdirSync, mkdtempSync, readFileSync, readlinkSync, rmSync, writeFileSync} from 'node:fs';
@@ -9,7 +9,7 @@ import test, {type ExecutionContext} from 'ava';
 import {ConfigurationError} from '../../src/base/errors.ts';
 import {enterJail, mailOwner} from '../../src/sandbox/jail.ts';
 
-/** What the system itself says about the account. */
+/** The numeric ids of the account, from id(1). */
 const id = (option: string): number =>
 	Number(execFileSync('id', [option, 'postfix'], {encoding: 'utf8'}).trim());
 const uid = id('-u');
@@ -23,7 +23,7 @@ function directory(t: ExecutionContext): string {
 }
 
 /**
- * Runs a program that prints one line of JSON, and lives until the result is disposed.
+ * Starts a program that prints one line of JSON. It runs until the end of the test.
  *
  * @param wrapper - command that starts it.
  */
@@ -31,16 +31,16 @@ async function run(t: ExecutionContext, program: string, ...wrapper: readonly st
 	const source = `
 		import {enterJail, mailOwner} from ${JSON.stringify(new URL('../../src/sandbox/jail.ts', import.meta.url).href)};
 		import {chroot} from ${JSON.stringify(new URL('../../src/ffi/libc/libc.ts', import.meta.url).href)};
-		import {refuse} from ${JSON.stringify(new URL('../helpers/own-filter.ts', import.meta.url).href)};
+		import {refuse} from ${JSON.stringify(new URL('../helpers/service-manager-filter.ts', import.meta.url).href)};
 		import {existsSync, readFileSync, writeFileSync} from 'node:fs';
-		const say = value => { process.stdout.write(JSON.stringify(value) + '\\n'); };
+		const print = value => { process.stdout.write(JSON.stringify(value) + '\\n'); };
 		const refused = run => { try { run(); return false; } catch { return true; } };
 		${program}
 		process.stdin.resume();
 	`;
 	const node = [process.execPath, '--input-type=module', '--eval', source];
-	const [command = '', ...words] = [...wrapper, ...node];
-	const child = spawn(command, words, {stdio: ['pipe', 'pipe', 'inherit']});
+	const [command = '', ...args] = [...wrapper, ...node];
+	const child = spawn(command, args, {stdio: ['pipe', 'pipe', 'inherit']});
 	t.teardown(() => child.kill('SIGKILL'));
 	const [line] = (await once(createInterface(child.stdout), 'line', {
 		signal: AbortSignal.timeout(60_000),
@@ -48,23 +48,23 @@ async function run(t: ExecutionContext, program: string, ...wrapper: readonly st
 	const pid = child.pid ?? 0;
 	const status = readFileSync(`/proc/${pid}/status`, 'utf8');
 	return {
-		said: JSON.parse(line) as unknown,
+		printed: JSON.parse(line) as unknown,
 		root: readlinkSync(`/proc/${pid}/root`),
 		status: (name: string): string | undefined => new RegExp(`^${name}:\\t(.*?) *$`, 'm').exec(status)?.[1],
 	};
 }
 
-test('mailOwner finds an account as the system does', t => {
+test('mailOwner returns the ids that id(1) prints', t => {
 	t.deepEqual(mailOwner('postfix'), {name: 'postfix', uid, gid});
 });
 
-test('mailOwner refuses an account that does not exist', t => {
+test('mailOwner rejects an account that does not exist', t => {
 	for (const name of ['nosuch', '', String(uid), 'postfi', 'postfix:x']) {
 		t.throws(() => mailOwner(name), {instanceOf: ConfigurationError, message: `unknown user: ${name}`});
 	}
 });
 
-test('mailOwner refuses root', t => {
+test('mailOwner rejects root', t => {
 	t.throws(() => mailOwner('root'), {
 		instanceOf: ConfigurationError,
 		message: 'parameter mail_owner: user root has privileged user or group ID',
@@ -74,12 +74,12 @@ test('mailOwner refuses root', t => {
 test('enterJail changes all user and group ids, the root directory and the working directory', async t => {
 	const root = directory(t);
 	writeFileSync(join(root, 'inside'), '');
-	const {said, status, ...jailed} = await run(
+	const {printed, status, ...jailed} = await run(
 		t,
 		`enterJail(${JSON.stringify(root)}, mailOwner('postfix'));
-		say([process.getuid(), process.getgid(), process.cwd(), existsSync('inside'), existsSync('/inside'), existsSync('/etc')]);`,
+		print([process.getuid(), process.getgid(), process.cwd(), existsSync('inside'), existsSync('/inside'), existsSync('/etc')]);`,
 	);
-	t.deepEqual(said, [uid, gid, '/', true, true, false]);
+	t.deepEqual(printed, [uid, gid, '/', true, true, false]);
 	t.is(jailed.root, root);
 	t.is(status('Uid'), `${uid}\t${uid}\t${uid}\t${uid}`);
 	t.is(status('Gid'), `${gid}\t${gid}\t${gid}\t${gid}`);
@@ -91,13 +91,13 @@ test('enterJail changes all user and group ids, the root directory and the worki
 	t.is(status('NoNewPrivs'), '1');
 });
 
-test('enterJail leaves no way back', async t => {
+test('a process cannot leave the jail or regain its privileges', async t => {
 	const root = directory(t);
 	mkdirSync(join(root, 'deeper'));
-	const {said, ...jailed} = await run(
+	const {printed, ...jailed} = await run(
 		t,
 		`enterJail(${JSON.stringify(root)}, mailOwner('postfix'));
-		say({
+		print({
 			setuid: refused(() => process.setuid(0)),
 			seteuid: refused(() => process.seteuid(0)),
 			setgid: refused(() => process.setgid(0)),
@@ -109,7 +109,7 @@ test('enterJail leaves no way back', async t => {
 			write: refused(() => writeFileSync('file', '')),
 		});`,
 	);
-	t.deepEqual(said, {
+	t.deepEqual(printed, {
 		setuid: true,
 		seteuid: true,
 		setgid: true,
@@ -123,13 +123,13 @@ test('enterJail leaves no way back', async t => {
 	t.is(jailed.root, root);
 });
 
-/** A command that starts another with a group file of its own. */
-function ownGroups(file: string): readonly string[] {
+/** A command that starts another command with a different /etc/group. */
+function withGroupFile(file: string): readonly string[] {
 	return ['unshare', '--mount', 'sh', '-c', 'mount --bind "$0" /etc/group && exec "$@"', file];
 }
 
-/* Administrators put the mail owner into groups, such as that of a key or of a socket. */
-test('enterJail gives the account all of its groups, and none of those of root', async t => {
+/* Administrators add the mail owner to groups that can read a key or use a socket. */
+test('enterJail sets all groups of the account, and none of root', async t => {
 	const groups = join(directory(t), 'group');
 	writeFileSync(
 		groups,
@@ -137,8 +137,8 @@ test('enterJail gives the account all of its groups, and none of those of root',
 	);
 	const {status} = await run(
 		t,
-		`process.setgroups([0, 4244]); enterJail(undefined, mailOwner('postfix')); say(true);`,
-		...ownGroups(groups),
+		`process.setgroups([0, 4244]); enterJail(undefined, mailOwner('postfix')); print(true);`,
+		...withGroupFile(groups),
 	);
 	const seen = status('Groups')?.split(' ').map(Number);
 	t.deepEqual(
@@ -147,61 +147,61 @@ test('enterJail gives the account all of its groups, and none of those of root',
 	);
 });
 
-test('enterJail without a directory stays where it is, without privileges', async t => {
-	const {said, root, status} = await run(
+test('enterJail without a directory drops privileges and keeps the directories', async t => {
+	const {printed, root, status} = await run(
 		t,
 		`const cwd = process.cwd();
 		enterJail(undefined, mailOwner('postfix'));
-		say([process.cwd() === cwd, existsSync('/etc/passwd'), refused(() => readFileSync('/etc/shadow'))]);`,
+		print([process.cwd() === cwd, existsSync('/etc/passwd'), refused(() => readFileSync('/etc/shadow'))]);`,
 	);
-	t.deepEqual(said, [true, true, true]);
+	t.deepEqual(printed, [true, true, true]);
 	t.is(root, '/');
 	t.is(status('Uid'), `${uid}\t${uid}\t${uid}\t${uid}`);
 	t.is(status('NoNewPrivs'), '1');
 });
 
-test('enterJail without an account stays root, in the jail', async t => {
+test('enterJail without an account keeps running as root in the jail', async t => {
 	const path = directory(t);
-	const {root, status} = await run(t, `enterJail(${JSON.stringify(path)}, undefined); say(true);`);
+	const {root, status} = await run(t, `enterJail(${JSON.stringify(path)}, undefined); print(true);`);
 	t.is(root, path);
 	t.is(status('Uid'), '0\t0\t0\t0');
 	t.is(status('NoNewPrivs'), '1');
 });
 
-test('enterJail refuses a directory that does not exist', t => {
+test('enterJail rejects a directory that does not exist', t => {
 	t.throws(() => enterJail('/nonexistent/jail', undefined), {
 		instanceOf: ConfigurationError,
 		message: 'chroot(/nonexistent/jail): No such file or directory',
 	});
 });
 
-test('enterJail refuses when it is not root to begin with', async t => {
-	const {said} = await run(
+test('enterJail fails unless the process is root', async t => {
+	const {printed} = await run(
 		t,
 		`process.setuid(${uid});
 		const account = mailOwner('postfix');
 		const reason = run => { try { run(); return ''; } catch (error) { return [error.constructor.name, error.message]; } };
-		say([reason(() => enterJail('/', account)), reason(() => enterJail('/', undefined))]);`,
+		print([reason(() => enterJail('/', account)), reason(() => enterJail('/', undefined))]);`,
 	);
-	const [asAccount, asNobody] = said as ReadonlyArray<readonly [name: string, message: string]>;
+	const [asAccount, asNobody] = printed as ReadonlyArray<readonly [name: string, message: string]>;
 	t.is(asAccount?.[0], 'ConfigurationError');
 	t.regex(asAccount?.[1] ?? '', new RegExp(`^setgid\\(${gid}\\): .*EPERM`));
 	t.deepEqual(asNobody, ['ConfigurationError', 'chroot(/): Operation not permitted']);
 });
 
-/* Where a step is refused the steps before it have been made, and those behind it have not. */
+/* If a step fails, the steps before it have taken effect, and no further step is made. */
 const stopsAt = test.macro<
 	[call: string, message: string, done: ReadonlyArray<'gid' | 'groups' | 'root' | 'uid'>]
 >({
 	async exec(t, call, message, done) {
 		const root = directory(t);
-		const {said, status, ...jailed} = await run(
+		const {printed, status, ...jailed} = await run(
 			t,
 			`process.setgroups([0, 4244]);
 			refuse(${JSON.stringify(call)});
-			try { enterJail(${JSON.stringify(root)}, mailOwner('postfix')); say('no'); } catch (error) { say(error.message); }`,
+			try { enterJail(${JSON.stringify(root)}, mailOwner('postfix')); print('no'); } catch (error) { print(error.message); }`,
 		);
-		t.regex(String(said), new RegExp(`^${message}`));
+		t.regex(String(printed), new RegExp(`^${message}`));
 		t.is(status('Gid')?.split('\t')[1], String(done.includes('gid') ? gid : 0));
 		t.is(status('Groups'), done.includes('groups') ? String(gid) : '0 4244');
 		t.is(jailed.root, done.includes('root') ? root : '/');
@@ -209,7 +209,7 @@ const stopsAt = test.macro<
 		t.is(status('NoNewPrivs'), '0');
 	},
 	title(_, call) {
-		return `enterJail stops where ${call} is refused, after what comes before it, and says so`;
+		return `enterJail stops with an error if ${call} fails`;
 	},
 });
 

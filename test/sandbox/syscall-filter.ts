@@ -1,4 +1,4 @@
-/* What workers may ask of the kernel, call by call, on both architectures. */
+/* The system calls that workers can make, on both architectures. */
 import {readFileSync} from 'node:fs';
 import test from 'ava';
 import {
@@ -14,7 +14,7 @@ import {extract} from '../helpers/packages.ts';
 const PID = 4711;
 const audit: Readonly<Record<Architecture, number>> = {x64: 0xc000003e, arm64: 0xc00000b7};
 
-/** Numbers of calls that the table of the program need not have. Source: asm/unistd_64.h, asm-generic/unistd.h. */
+/** Numbers of calls that are not in the table of the program. Source: asm/unistd_64.h, asm-generic/unistd.h. */
 const others: Readonly<Record<string, readonly [x64: number | undefined, arm64: number]>> = {
 	execve: [59, 221],
 	execveat: [322, 281],
@@ -73,15 +73,19 @@ const filters = {
 
 for (const arch of ['x64', 'arm64'] as const) {
 	const arm = arch === 'arm64';
-	const ask = (mode: 'jit' | 'jitless', call: string, ...args: ReadonlyArray<number | bigint>): number => {
+	const actionFor = (
+		mode: 'jit' | 'jitless',
+		call: string,
+		...args: ReadonlyArray<number | bigint>
+	): number => {
 		const known = syscallNames.find(name => name === call);
 		const number = known === undefined ? others[call]?.[arm ? 1 : 0] : syscallNumber(arch, known);
 		return evaluate(filters[mode][arch], {arch: audit[arch], number: number ?? -1, args});
 	};
 	const allowed = (call: string, ...args: ReadonlyArray<number | bigint>): boolean =>
-		ask('jit', call, ...args) === ALLOW;
+		actionFor('jit', call, ...args) === ALLOW;
 
-	test(`workerRules have no answer but allowed and killed, on ${arch}`, t => {
+	test(`workerRules either allow or kill, on ${arch}`, t => {
 		for (let number = 0; number < 600; number++) {
 			for (const args of [[], [1, 1, 1], [2, 0x5401, 7], [PID, 3, 0]]) {
 				t.true(
@@ -92,7 +96,7 @@ for (const arch of ['x64', 'arm64'] as const) {
 		}
 	});
 
-	test(`workerRules let no program, process or thread be started, on ${arch}`, t => {
+	test(`workerRules do not allow programs, processes or threads to be started, on ${arch}`, t => {
 		for (const call of ['execve', 'execveat', 'fork', 'vfork', 'clone', 'clone3']) {
 			t.false(allowed(call), call);
 			/* CLONE_VM | CLONE_THREAD | ... */
@@ -100,7 +104,7 @@ for (const arch of ['x64', 'arm64'] as const) {
 		}
 	});
 
-	test(`workerRules let nobody else be looked at, changed or signalled, on ${arch}`, t => {
+	test(`workerRules do not allow other processes to be inspected, changed or signalled, on ${arch}`, t => {
 		for (const call of ['ptrace', 'process_vm_readv', 'process_vm_writev', 'kill', 'tkill']) {
 			t.false(allowed(call, PID), call);
 		}
@@ -110,7 +114,7 @@ for (const arch of ['x64', 'arm64'] as const) {
 		t.false(allowed('tgkill', 1, 1, 9));
 	});
 
-	test(`workerRules let files be read and not written, on ${arch}`, t => {
+	test(`workerRules allow files to be read but not written, on ${arch}`, t => {
 		const O_CLOEXEC = 0o2000000;
 		for (const flags of [0, O_CLOEXEC, 0o4000]) {
 			t.true(allowed('openat', -100, 0n, flags), String(flags));
@@ -128,7 +132,7 @@ for (const arch of ['x64', 'arm64'] as const) {
 		}
 	});
 
-	test(`workerRules let no socket be made but of this host, on ${arch}`, t => {
+	test(`workerRules allow UNIX-domain sockets only, on ${arch}`, t => {
 		for (let domain = 0; domain < 50; domain++) {
 			t.is(allowed('socket', domain, 1, 0), domain === 1, String(domain));
 		}
@@ -138,7 +142,7 @@ for (const arch of ['x64', 'arm64'] as const) {
 		}
 	});
 
-	test(`workerRules keep what no filter sees, and what the kernel has no need to do for us, on ${arch}`, t => {
+	test(`workerRules do not allow io_uring, or calls that a worker does not need, on ${arch}`, t => {
 		for (const call of Object.keys(others)) {
 			t.false(allowed(call), call);
 		}
@@ -154,7 +158,7 @@ for (const arch of ['x64', 'arm64'] as const) {
 		}
 	});
 
-	test(`workerRules let memory become executable only where V8 makes code, on ${arch}`, t => {
+	test(`workerRules allow memory to become executable only with the JIT compiler, on ${arch}`, t => {
 		for (const call of ['mmap', 'mprotect', 'pkey_mprotect']) {
 			for (const [protection, always] of [
 				[0, true],
@@ -164,13 +168,13 @@ for (const arch of ['x64', 'arm64'] as const) {
 				[5, false],
 				[7, false],
 			] as const) {
-				t.is(ask('jit', call, 0, 4096, protection), ALLOW, `${call} ${protection}`);
-				t.is(ask('jitless', call, 0, 4096, protection), always ? ALLOW : KILL, `${call} ${protection}`);
+				t.is(actionFor('jit', call, 0, 4096, protection), ALLOW, `${call} ${protection}`);
+				t.is(actionFor('jitless', call, 0, 4096, protection), always ? ALLOW : KILL, `${call} ${protection}`);
 			}
 		}
 	});
 
-	test(`workerRules let a worker serve, on ${arch}`, t => {
+	test(`workerRules allow the calls of a serving worker, on ${arch}`, t => {
 		for (const call of [
 			'read',
 			'write',
@@ -191,7 +195,7 @@ for (const arch of ['x64', 'arm64'] as const) {
 		t.false(allowed('fcntl', 9, 8));
 	});
 
-	test(`launcherRules refuse io_uring, and nothing else, on ${arch}`, t => {
+	test(`launcherRules reject io_uring and nothing else, on ${arch}`, t => {
 		const filter = assemble(arch, launcherRules(), ALLOW);
 		for (let number = 0; number < 500; number++) {
 			t.is(evaluate(filter, {arch: audit[arch], number}), number === 425 ? 0x00050026 : ALLOW);
@@ -199,7 +203,7 @@ for (const arch of ['x64', 'arm64'] as const) {
 	});
 }
 
-test('numberOf and this test have the numbers of the kernel', async t => {
+test('the numbers of the program and of this test are those of the kernel headers', async t => {
 	const headers = await extract('linux-libc-dev');
 	const numbers = (file: string): ReadonlyMap<string, number> =>
 		new Map(
@@ -209,15 +213,15 @@ test('numberOf and this test have the numbers of the kernel', async t => {
 		);
 	const x64 = numbers('usr/include/*/asm/unistd_64.h');
 	const generic = numbers('usr/include/asm-generic/unistd.h');
-	/* There the name says which structure is meant. */
+	/* The generic header has this call under another name. */
 	const arm64 = new Map([...generic, ['newfstatat', generic.get('fstatat') ?? -1]]);
 	for (const call of syscallNames) {
 		t.is(syscallNumber('x64', call), x64.get(call), call);
 		t.is(syscallNumber('arm64', call), ['stat', 'lstat'].includes(call) ? undefined : arm64.get(call), call);
 	}
 
-	for (const [call, [own, arm]] of Object.entries(others)) {
-		t.is(own, x64.get(call), call);
+	for (const [call, [x86, arm]] of Object.entries(others)) {
+		t.is(x86, x64.get(call), call);
 		t.is(arm, arm64.get(call) ?? -1, call);
 	}
 });

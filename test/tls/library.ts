@@ -56,7 +56,7 @@ async function run(
 		import koffi from ${JSON.stringify(import.meta.resolve('koffi'))};
 		import {openLog} from ${source('log/log.ts')};
 		import {startLibrary} from ${source('tls/library.ts')};
-		import {SSL_CTX_new, TLS_client_method} from ${source('ffi/openssl/libssl.ts')};
+		import {SSL_CTX_new, TLS_client_method} from ${source('ffi/openssl/ssl-ctx.ts')};
 		const lines = [];
 		openLog({send(severity, label, text) { lines.push(label + text); }});
 		const results = ${JSON.stringify(starts)}.map(([file, name]) => startLibrary(file, name));

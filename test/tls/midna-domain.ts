@@ -1,7 +1,7 @@
 import {execFileSync} from 'node:child_process';
 import test from 'ava';
 import {Configuration} from '../../src/conf/configuration.ts';
-import {libicuucOf} from '../../src/conf/linkage.ts';
+import {linkedLibicuuc} from '../../src/conf/linkage.ts';
 import {releaseFeatures} from '../../src/conf/release.ts';
 import {
 	domainToAscii,
@@ -16,7 +16,7 @@ import {wireName} from '../helpers/names.ts';
 import {collectLog, defaultStart, postfix37} from '../helpers/openssl.ts';
 
 const postconf = (name: string): string => execFileSync('postconf', ['-dh', name], {encoding: 'utf8'}).trim();
-const library = libicuucOf(
+const library = linkedLibicuuc(
 	new Configuration(
 		new Map(['mail_version', 'shlib_directory', 'daemon_directory'].map(name => [name, postconf(name)])),
 	),

@@ -1,7 +1,7 @@
 import test from 'ava';
 import fc from 'fast-check';
 import {drainErrors, nonNull} from '../../src/ffi/openssl/libcrypto.ts';
-import {SSL_CTX_free, SSL_CTX_new, TLS_client_method} from '../../src/ffi/openssl/libssl.ts';
+import {SSL_CTX_free, SSL_CTX_new, TLS_client_method} from '../../src/ffi/openssl/ssl-ctx.ts';
 import {setGroups} from '../../src/tls/context/groups.ts';
 import {
 	type CipherGrades,

@@ -1,5 +1,5 @@
 import test from 'ava';
-import type {Ssl} from '../../src/ffi/openssl/libssl.ts';
+import type {Ssl} from '../../src/ffi/openssl/ssl.ts';
 import {SslRegistry} from '../../src/tls/ssl-registry.ts';
 
 const [first, second] = [0x1000n as Ssl, 0x2000n as Ssl];

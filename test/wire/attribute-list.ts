@@ -1,6 +1,6 @@
 import test from 'ava';
 import fc from 'fast-check';
-import {PeerError} from '../../src/base/errors.ts';
+import {Panic, PeerError} from '../../src/base/errors.ts';
 import {AttributeFramer, type AttributeList, printList} from '../../src/wire/attribute-list.ts';
 
 const text = fc
@@ -9,7 +9,7 @@ const text = fc
 const name = text.filter(some => some !== '');
 const lists = fc.array(fc.tuple(name, text), {maxLength: 20});
 
-/** What comes out of a stream that arrives in pieces. */
+/** The lists in a stream that is received in pieces. */
 function framed(pieces: readonly Uint8Array[]): readonly AttributeList[] {
 	const framer = new AttributeFramer();
 	const found: AttributeList[] = [];
@@ -28,7 +28,7 @@ function framed(pieces: readonly Uint8Array[]): readonly AttributeList[] {
 	return found;
 }
 
-test('lists are the same however the stream is cut, and whatever follows', t => {
+test('lists do not depend on how the stream is split, or on what follows', t => {
 	fc.assert(
 		fc.property(lists, lists, fc.array(fc.nat(30_000)), (one, other, cuts) => {
 			const stream = Buffer.concat([printList(one), printList(other)]);
@@ -41,9 +41,9 @@ test('lists are the same however the stream is cut, and whatever follows', t => 
 	);
 });
 
-/* Where the first bytes that are decoded end, and what is around that. */
+/* Sizes around that of the first piece that is decoded, and its double. */
 for (const size of [250, 253, 254, 255, 256, 257, 258, 511, 512, 513]) {
-	test(`a list of ${size} bytes ends where it ends`, t => {
+	test(`a list of ${size} bytes is decoded to its end and no further`, t => {
 		const list = [['name', 'x'.repeat(size - 7)]] as const;
 		const bytes = printList(list);
 		t.is(bytes.length, size);
@@ -52,7 +52,7 @@ for (const size of [250, 253, 254, 255, 256, 257, 258, 511, 512, 513]) {
 	});
 }
 
-test('pending is true from the first byte of a list to its last', t => {
+test('pending is true after the first byte of a list and until its last byte', t => {
 	const framer = new AttributeFramer();
 	t.false(framer.pending);
 	framer.push(Buffer.from('a'));
@@ -65,18 +65,18 @@ test('pending is true from the first byte of a list to its last', t => {
 
 const LIMIT = 65_536;
 
-test('a value may be as long as the limit, and not longer, in one piece or in many', t => {
+test('a value can be as long as the limit but not longer, in one piece or in several', t => {
 	const bytes = Buffer.from(`name\0${'x'.repeat(LIMIT)}\0\0`, 'latin1');
 	t.is(new AttributeFramer().push(bytes)?.list[0]?.[1].length, LIMIT);
 	const long = Buffer.from(`name\0${'x'.repeat(LIMIT + 1)}`, 'latin1');
-	const complaint = {instanceOf: PeerError, message: `attribute name or value exceeds ${LIMIT} bytes`};
-	t.throws(() => new AttributeFramer().push(long), complaint);
+	const expected = {instanceOf: PeerError, message: `attribute name or value exceeds ${LIMIT} bytes`};
+	t.throws(() => new AttributeFramer().push(long), expected);
 	const framer = new AttributeFramer();
 	framer.push(long.subarray(0, -1));
-	t.throws(() => framer.push(long.subarray(-1)), complaint);
+	t.throws(() => framer.push(long.subarray(-1)), expected);
 });
 
-test('a list may have no more than 4096 attributes', t => {
+test('a list can have at most 4096 attributes', t => {
 	const framer = new AttributeFramer();
 	t.is(framer.push(Buffer.from('a\0b\0'.repeat(4096))), undefined);
 	t.throws(() => framer.push(Buffer.from('\0')), {
@@ -85,7 +85,7 @@ test('a list may have no more than 4096 attributes', t => {
 	});
 });
 
-test('a list may not be longer than a mebibyte', t => {
+test('a list can be at most 1 MiB long', t => {
 	const framer = new AttributeFramer();
 	const attribute = Buffer.from(`a\0${'x'.repeat(LIMIT - 3)}\0`);
 	for (let index = 0; index < 16; index++) {
@@ -96,4 +96,13 @@ test('a list may not be longer than a mebibyte', t => {
 		instanceOf: PeerError,
 		message: 'attribute list exceeds 1048576 bytes or 4096 attributes',
 	});
+});
+
+test('names and values that would end a list are not encoded', t => {
+	for (const list of [[['', 'value']], [['na\0me', 'value']], [['name', 'val\0ue']]] as const) {
+		t.throws(() => printList(list), {
+			instanceOf: Panic,
+			message: `attribute ${list[0][0]} cannot be encoded`,
+		});
+	}
 });

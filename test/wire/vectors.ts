@@ -1,16 +1,17 @@
 /*
- * What stock daemons of nine releases put on the wire, recorded. If one of these
- * fails, a client of that release and this program do not understand each other,
- * and its mail is deferred or sent in cleartext.
+ * Recorded messages of stock daemons of nine releases. If one of these tests fails, this
+ * program cannot serve clients of that release, whose mail is then deferred or sent in
+ * cleartext.
  */
 import {readdirSync, readFileSync} from 'node:fs';
 import test from 'ava';
 import {releaseFeatures} from '../../src/conf/release.ts';
 import {AttributeFramer, type AttributeList} from '../../src/wire/attribute-list.ts';
-import {ClientSettingsParser, printClientSettings} from '../../src/wire/client-settings.ts';
-import {parseReport, printReport} from '../../src/wire/handshake-report.ts';
-import {greeting, parseRequest, printRequest, printStatus} from '../../src/wire/request.ts';
-import {parseServerSettings, printServerSettings} from '../../src/wire/server-settings.ts';
+import {ClientSettingsParser} from '../../src/wire/client-settings.ts';
+import {printReport} from '../../src/wire/handshake-report.ts';
+import {greeting, parseRequest, printStatus} from '../../src/wire/request.ts';
+import {parseServerSettings} from '../../src/wire/server-settings.ts';
+import {parseReport, printClientSettings, printRequest, printServerSettings} from '../helpers/wire.ts';
 
 type Range = readonly [start: number, end: number];
 
@@ -49,20 +50,20 @@ const sessions = readdirSync(root).flatMap(directory => {
 function listOf(bytes: Uint8Array): AttributeList {
 	const framed = new AttributeFramer().push(bytes);
 	if (framed === undefined || framed.taken !== bytes.length) {
-		throw new Error('not one list');
+		throw new Error('the bytes are not one list');
 	}
 
 	return framed.list;
 }
 
-test('the recorded sessions are all there', t => {
+test('no recorded session is missing', t => {
 	t.is(new Set(sessions.map(({features}) => features.release)).size, 9);
 	t.is(sessions.length, 195);
 	t.is(sessions.filter(({recorded}) => recorded.from_proxy.context).length, 153);
 });
 
 for (const {title, features, recorded, bytes} of sessions) {
-	test(`parseRequest and printRequest: ${title}`, t => {
+	test(`a request is parsed and printed to the same bytes: ${title}`, t => {
 		const wire = bytes(recorded.to_proxy.file, recorded.to_proxy.request);
 		const request = parseRequest(listOf(wire), features);
 		t.is(request.role, recorded.role);
@@ -71,7 +72,7 @@ for (const {title, features, recorded, bytes} of sessions) {
 
 	const {settings} = recorded.to_proxy;
 	if (settings) {
-		test(`settings decode and encode to the same bytes: ${title}`, t => {
+		test(`settings are parsed and printed to the same bytes: ${title}`, t => {
 			const wire = bytes(recorded.to_proxy.file, settings);
 			if (recorded.role === 'client') {
 				const parsed = new ClientSettingsParser(features).parse(listOf(wire));
@@ -85,7 +86,7 @@ for (const {title, features, recorded, bytes} of sessions) {
 		});
 	}
 
-	test(`greeting and status are those of stock: ${title}`, t => {
+	test(`greeting and status are the bytes of stock: ${title}`, t => {
 		const recordedGreeting = recorded.from_proxy.greeting;
 		const ours = greeting(features);
 		t.deepEqual(
@@ -98,7 +99,7 @@ for (const {title, features, recorded, bytes} of sessions) {
 
 	const {context: report} = recorded.from_proxy;
 	if (report) {
-		test(`parseContext and printContext: ${title}`, t => {
+		test(`a report is parsed and printed to the same bytes: ${title}`, t => {
 			const wire = bytes(recorded.from_proxy.file, report);
 			t.deepEqual(Buffer.from(printReport(parseReport(listOf(wire), features), features)), wire);
 		});

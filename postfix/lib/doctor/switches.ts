@@ -11,7 +11,8 @@
 /*	postfix src/smtp/smtp_tls_policy.c, smtp_proto.c
 /*--*/
 
-import {type Client, type Finding, isYes, lookUp, tablesIn, titles, usersOf, type View} from './view.ts';
+import {tablesIn} from '../../../src/conf/postconf-output.ts';
+import {type Client, type Finding, isYes, lookUp, titles, usersOf, type View} from './view.ts';
 
 /** Security levels that Postfix knows. Source: postfix src/tls/tls_level.c. */
 const LEVELS = [

@@ -14,6 +14,7 @@
 import {spawnSync} from 'node:child_process';
 import {readMainCf, readMasterCf, withExactSpace} from '../../../src/conf/exact.ts';
 import {addNamedFunction, expand} from '../../../src/conf/expand.ts';
+import {tablesIn, valuesIn} from '../../../src/conf/postconf-output.ts';
 import {commandEnvironment, configurationDirectory, runPostconf} from '../instance.ts';
 
 /** Something that keeps connections from being reused. */
@@ -79,12 +80,12 @@ export interface Client extends Service {
  */
 export function lookAt(directory: string, destinations: readonly string[]): View {
 	const path = configurationDirectory(directory);
-	const values = withExactSpace(new Map(settings(runPostconf(path, []).output)), readMainCf(path));
+	const values = withExactSpace(valuesIn(runPostconf(path, []).output.split('\n')), readMainCf(path));
 	defineFunctions(path, values.get('mail_version') ?? '');
 	const {warnings} = runPostconf(path, ['-n']);
 	const value = valueIn(values);
 	const overrides = [
-		...withExactSpace(new Map(settings(runPostconf(path, ['-P']).output)), readMasterCf(path)),
+		...withExactSpace(valuesIn(runPostconf(path, ['-P']).output.split('\n')), readMasterCf(path)),
 	];
 	const services = runPostconf(path, ['-M'])
 		.output.split('\n')
@@ -101,7 +102,7 @@ export function lookAt(directory: string, destinations: readonly string[]): View
 	};
 }
 
-/* Functions of main.cf are from 3.11. postconf(1) evaluates them; few values have any. */
+/* Postfix 3.11 and later have functions in main.cf. Few values call them; postconf(1) evaluates them. */
 function defineFunctions(directory: string, release: string): void {
 	const [, major = '0', minor = '0'] = /^(\d+)\.(\d+)/.exec(release) ?? [];
 	if (Number(major) < 3 || (Number(major) === 3 && Number(minor) < 11)) {
@@ -115,14 +116,6 @@ function defineFunctions(directory: string, release: string): void {
 			return output.trimEnd();
 		});
 	}
-}
-
-/** `name = value` lines. */
-function settings(output: string): ReadonlyArray<readonly [name: string, value: string]> {
-	return output.split('\n').flatMap(line => {
-		const end = line.indexOf(' =');
-		return end > 0 ? [[line.slice(0, end), line.slice(end + 3)] as const] : [];
-	});
 }
 
 function valueIn(values: ReadonlyMap<string, string>): (parameter: string) => string {
@@ -193,11 +186,6 @@ export function lookUp(directory: string, table: string, key: string): string | 
 		env: {...commandEnvironment},
 	});
 	return status === 0 ? stdout.trim() : undefined;
-}
-
-/** The lookup tables in a value. In braces, blanks and commas belong to one of them. */
-export function tablesIn(value: string): readonly string[] {
-	return value.match(/(?:\{(?:[^{}]|\{(?:[^{}]|\{[^{}]*\})*\})*\}|[^\s,{}])+/g) ?? [];
 }
 
 /** Whether a boolean parameter is on. */

@@ -2,18 +2,18 @@
 /* NAME
 /*	addon 3
 /* SUMMARY
-/*	the foreign function interface, without its loader
+/*	load the foreign function interface
 /* DESCRIPTION
-/*	koffi is a native addon, and a loader in JavaScript that looks for
-/*	one that fits the machine. Here is known which one that is, and a
-/*	client waits while a process starts: the loader took a third of
-/*	what all modules together took. What it adds to the addon are
-/*	names that are deprecated.
+/*	Loads the native addon of koffi. The package has a JavaScript
+/*	loader that searches for the addon that fits the machine. This
+/*	module does not use it: a client waits while a process starts, and
+/*	the loader took a third of the time of loading all modules. It
+/*	only adds deprecated names to the addon.
 /*
-/*	Others may load the same addon by its loader: they get the same.
+/*	A process can load the addon both ways, and gets the same object.
 /* DIAGNOSTICS
-/*	Error: there is no addon for this kind of machine, or it cannot be
-/*	loaded. Nothing can be logged without it.
+/*	Error: there is no addon for this architecture, or it cannot be
+/*	loaded. The system log cannot be used without it.
 /* SEE ALSO
 /*	process.dlopen(), Node.js
 /*--*/

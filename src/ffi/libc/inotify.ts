@@ -2,11 +2,12 @@
 /* NAME
 /*	inotify 3
 /* SUMMARY
-/*	what happens in directories
+/*	bindings of inotify(7)
 /* DESCRIPTION
-/*	Bindings of inotify(7), and the layout of its records. A watch is
-/*	of the directory as it was when it was added: what happens there is
-/*	told to a process that may not look any more.
+/*	The functions of inotify(7), and the layout of its records. A watch
+/*	refers to a directory, not to its name: a process continues to
+/*	receive events after it has entered the chroot jail and dropped its
+/*	privileges.
 /* SEE ALSO
 /*	inotify(7)
 /*--*/
@@ -15,7 +16,7 @@ import type {Brand, Fd} from '../../base/units.ts';
 import {addon as koffi} from './addon.ts';
 import {allocate, read} from './libc.ts';
 
-/** Number of a watch. */
+/** A watch descriptor. */
 export type WatchNumber = Brand<number, 'WatchNumber'>;
 
 const libc = koffi.load('libc.so.6');
@@ -36,37 +37,37 @@ export const inotify_add_watch: (fd: Fd, path: string, mask: number) => number =
 	'int inotify_add_watch(int fd, const char *pathname, uint32_t mask)',
 );
 
-/** One thing that has happened. */
+/** An event. */
 export interface DirectoryEvent {
 	readonly watch: WatchNumber;
+	/** IN_ bits. */
 	readonly mask: number;
-	/** Of what, in the directory; empty when it is the directory itself. */
+	/** File name in the directory; empty if the event is about the directory. */
 	readonly name: string;
 }
 
-/** Bytes of struct inotify_event without the name. */
-const HEAD = 16;
-/** Where in it are mask and length of the name. */
+/* Size of struct inotify_event without the name; offsets of the mask and of the length of the name. */
+const HEADER_SIZE = 16;
 const MASK = 4;
 const LENGTH = 12;
 
-const SIZE = 4096;
-const records = allocate(SIZE);
+const BUFFER_SIZE = 4096;
+const buffer = allocate(BUFFER_SIZE);
 
-/** Reads what has happened; empty when nothing has. */
+/** Reads pending events; empty if there are none, or on failure. */
 export function readEvents(fd: Fd): readonly DirectoryEvent[] {
-	const size = read(fd, records.address, SIZE);
+	const size = read(fd, buffer.address, BUFFER_SIZE);
 	const events: DirectoryEvent[] = [];
-	for (let at = 0; at + HEAD <= size; ) {
-		const length = records.view.getUint32(at + LENGTH, true);
-		const name = Buffer.from(records.bytes.subarray(at + HEAD, at + HEAD + length));
+	for (let at = 0; at + HEADER_SIZE <= size; ) {
+		const length = buffer.view.getUint32(at + LENGTH, true);
+		const name = Buffer.from(buffer.bytes.subarray(at + HEADER_SIZE, at + HEADER_SIZE + length));
 		const end = name.indexOf(0);
 		events.push({
-			watch: records.view.getInt32(at, true) as WatchNumber,
-			mask: records.view.getUint32(at + MASK, true),
+			watch: buffer.view.getInt32(at, true) as WatchNumber,
+			mask: buffer.view.getUint32(at + MASK, true),
 			name: name.toString('utf8', 0, end < 0 ? length : end),
 		});
-		at += HEAD + length;
+		at += HEADER_SIZE + length;
 	}
 
 	return events;

@@ -2,16 +2,16 @@
 /* NAME
 /*	libc 3
 /* SUMMARY
-/*	C library functions that Node.js does not offer
+/*	bindings of the C library
 /* DESCRIPTION
-/*	Bindings, in the order of the headers they come from. They check
-/*	nothing, log nothing and decide nothing: a negative result is
-/*	returned as it is, and errno() tells why.
+/*	Functions that Node.js does not have, ordered by header. They do
+/*	what C does: a negative result is returned, and errno() has the
+/*	reason.
 /*
-/*	Memory that C reads or writes is allocated here, outside of V8's
-/*	heap. Buffers made by JavaScript may be passed too, but only for
-/*	the duration of one call: typed arrays of up to 64 bytes can be
-/*	moved by the garbage collector afterwards.
+/*	allocate() returns memory outside of V8's heap. A typed array can
+/*	also be passed to C, but for the duration of one call only: V8
+/*	keeps arrays of up to 64 bytes in its heap, where the garbage
+/*	collector can move them.
 /* SEE ALSO
 /*	accept4(2), epoll(7), recvmsg(2), unix(7), chroot(2), syslog(3)
 /*--*/
@@ -22,7 +22,7 @@ import {addon as koffi} from './addon.ts';
 /** An address in C memory. */
 export type Address = Brand<bigint, 'Address'>;
 
-/** A piece of C memory that lives as long as the process. */
+/** C memory that is never released. */
 export interface Memory {
 	readonly address: Address;
 	readonly bytes: Uint8Array;
@@ -31,19 +31,19 @@ export interface Memory {
 
 const libc = koffi.load('libc.so.6');
 
-/** Allocates zeroed memory outside of V8's heap. It is never released: only modules call this, once. */
+/** Allocates zeroed memory outside of V8's heap. It is never released, so the number of calls must be bounded. */
 export function allocate(size: number): Memory {
 	const address = koffi.alloc('uint8_t', size) as Address;
 	const block = koffi.view(address, size);
 	return {address, bytes: new Uint8Array(block), view: new DataView(block)};
 }
 
-/** A text from the wire, which has one character per byte, as C has it. */
-export function cText(wire: string): Uint8Array {
-	return Buffer.from(`${wire}\0`, 'latin1');
+/** Text that has one character per byte, with the NUL that ends a string in C. */
+export function cText(text: string): Uint8Array {
+	return Buffer.from(`${text}\0`, 'latin1');
 }
 
-/** What the last call left in errno(3). Only meaningful directly after a call that failed. */
+/** The value of errno(3). It is valid directly after a call that failed. */
 export const errno: () => number = () => koffi.errno();
 
 /** Sets errno(3). */
@@ -53,17 +53,17 @@ export function setErrno(code: number): void {
 
 const strerrorC: (code: number) => string = libc.func('const char *strerror(int code)');
 
-/** The text that C programs print for an error number. */
+/** The text of an error number, as C programs print it. */
 export function strerror(code: number): string {
 	return strerrorC(code);
 }
 
-/** The value of an error name of errno(3), -1 when this system has none of that name. */
+/** The number of an error name of errno(3); -1 if this system does not have it. */
 export function errorNumber(name: string): number {
 	return koffi.os.errno[name] ?? -1;
 }
 
-/* Error numbers that the hot path tells apart. */
+/* Looked up once, because they are needed for every packet. */
 export const EAGAIN = errorNumber('EAGAIN');
 export const EINTR = errorNumber('EINTR');
 
@@ -81,15 +81,15 @@ export const write: (fd: Fd, buffer: Address | Uint8Array, size: number) => numb
 export const isatty: (fd: Fd) => number = libc.func('int isatty(int fd)');
 export const chroot: (path: string) => number = libc.func('int chroot(const char *path)');
 export const alarm: (seconds: number) => number = libc.func('unsigned int alarm(unsigned int seconds)');
-/** Where alarm(2) is: it has the form of a signal handler. */
+/** Address of alarm(2), which can be called as a signal handler. */
 export const alarmFunction = libc.symbol('alarm') as Address;
 
-/** Makes a system call of up to three arguments by its number: some have no name in the C library. */
+/** Makes a system call by its number, with up to three arguments. The C library has no function for some calls. */
 export const syscall: (number: number, a: bigint, b: bigint, c: bigint) => number = libc.func(
 	'long syscall(long number, unsigned long a, unsigned long b, unsigned long c)',
 );
 
-/* signal.h: system calls that the handler has interrupted are restarted. */
+/* signal.h: system calls that are interrupted by the handler are restarted. */
 export const signal: (number: number, handler: Address) => Address = libc.func(
 	'void *signal(int signum, void *handler)',
 );
@@ -99,7 +99,7 @@ const sigprocmask: (how: number, set: Address, old: null) => number = libc.func(
 	'int sigprocmask(int how, const void *set, void *oldset)',
 );
 
-/** Keeps a signal from the calling thread: other threads of the process get it. */
+/** Blocks a signal in the calling thread. Other threads of the process can receive it. */
 export function blockSignal(number: number): void {
 	const set = allocate(SIGSET_SIZE);
 	const bit = BigInt(number - 1);
@@ -113,7 +113,7 @@ export const PROT_WRITE = 0x2;
 export const PROT_EXEC = 0x4;
 export const MAP_PRIVATE = 0x02;
 export const MAP_ANONYMOUS = 0x20;
-/** What mmap() returns when it fails. */
+/** The result of mmap() on failure. */
 export const MAP_FAILED = (1n << 64n) - 1n;
 export const mmap: (
 	address: null,
@@ -141,7 +141,7 @@ const fcntl: (fd: Fd, command: number, type?: 'int', value?: number) => number =
 	'int fcntl(int fd, int cmd, ...)',
 );
 
-/** Turns O_NONBLOCK on. It is a property of the open file, shared by all who hold it. */
+/** Sets O_NONBLOCK. This is a flag of the open file, which all its descriptors share, also in other processes. */
 export function setNonBlocking(fd: Fd): void {
 	const flags = fcntl(fd, F_GETFL);
 	if ((flags & O_NONBLOCK) === 0) {
@@ -149,17 +149,17 @@ export function setNonBlocking(fd: Fd): void {
 	}
 }
 
-/** Keeps a descriptor from programs that this process starts. */
+/** Sets FD_CLOEXEC: a program that this process executes does not get the descriptor. */
 export function setCloseOnExec(fd: Fd): void {
 	fcntl(fd, F_SETFD, 'int', FD_CLOEXEC);
 }
 
-/** Leaves a descriptor to the program that this process becomes. */
+/** Clears FD_CLOEXEC: a program that this process executes gets the descriptor. */
 export function clearCloseOnExec(fd: Fd): void {
 	fcntl(fd, F_SETFD, 'int', 0);
 }
 
-/** Makes another descriptor for the same open file, with the lowest number that is free from a minimum on. */
+/** Duplicates a descriptor: the result is the lowest free number that is not below a minimum, close-on-exec. */
 export function duplicate(fd: Fd, minimum: number): Fd {
 	return fcntl(fd, F_DUPFD_CLOEXEC, 'int', minimum) as Fd;
 }
@@ -181,9 +181,9 @@ export const EPOLL_CTL_ADD = 1;
 export const EPOLL_CTL_MOD = 3;
 export const EPOLL_CTL_DEL = 2;
 export const EPOLL_CLOEXEC = 0o2000000;
-/** Bytes of struct epoll_event: packed on x86-64, naturally aligned elsewhere. */
+/** Size of struct epoll_event: it is packed on x86-64, and naturally aligned on other architectures. */
 export const EPOLL_EVENT_SIZE = process.arch === 'x64' ? 12 : 16;
-/** Where `data` begins in struct epoll_event. */
+/** Offset of `data` in struct epoll_event. */
 export const EPOLL_EVENT_DATA = EPOLL_EVENT_SIZE - 8;
 export const epoll_create1: (flags: number) => number = libc.func('int epoll_create1(int flags)');
 export const epoll_ctl: (epfd: Fd, op: number, fd: Fd, event: Address | null) => number = libc.func(
@@ -226,13 +226,8 @@ export const send: (fd: Fd, buffer: Address | Uint8Array, size: number, flags: n
 export const recvmsg: (fd: Fd, message: Address, flags: number) => number = libc.func(
 	'long recvmsg(int fd, void *msg, int flags)',
 );
-export const sendmsg: (fd: Fd, message: Address, flags: number) => number = libc.func(
-	'long sendmsg(int fd, const void *msg, int flags)',
-);
-export const socketpair: (domain: number, type: number, protocol: number, pair: Address) => number =
-	libc.func('int socketpair(int domain, int type, int protocol, void *sv)');
 
-/* time.h: the timers moved from librt to libc in glibc 2.34; librt finds them in both. */
+/* time.h: timers moved from librt to libc in glibc 2.34. They can be loaded from librt in all releases. */
 const librt = koffi.load('librt.so.1');
 const CLOCK_MONOTONIC = 1;
 const SIGEV_SIGNAL = 0;
@@ -244,13 +239,13 @@ const timer_settime: (timer: Address, flags: number, value: Address, old: null) 
 	'int timer_settime(void *timerid, int flags, const void *new_value, void *old_value)',
 );
 
-/** A timer of the kernel. */
+/** A POSIX timer. */
 export interface KernelTimer {
-	/** Starts over: it sends its signal once, after this many seconds. Zero: it is off. */
+	/** Sets the time, in seconds, after which the timer sends its signal once. Zero disarms the timer. */
 	set(seconds: number): void;
 }
 
-/** Makes a timer, which lives as long as the process. Returns undefined when the system has none left. */
+/** Creates a timer, which is never deleted. Returns undefined on failure, with errno(3). */
 export function createTimer(signo: number): KernelTimer | undefined {
 	const event = allocate(SIGEVENT_SIZE);
 	event.view.setInt32(8, signo, true);
@@ -283,30 +278,30 @@ const syslogC: (priority: number, format: string, type: 'str', text: string) => 
 	'void syslog(int priority, const char *format, ...)',
 );
 
-/* openlog(3) keeps the pointer: the tag has to stay where it is. */
+/* openlog(3) stores the pointer to the tag. */
 const LOG_TAG_SIZE = 256;
 const logTag = allocate(LOG_TAG_SIZE);
 
-/** Opens the system log under a tag; tags beyond 255 bytes are cut. */
+/** Opens the system log with a tag, of which 255 bytes are used. */
 export function openlog(tag: string, option: number, facility: number): void {
 	const {written} = new TextEncoder().encodeInto(tag, logTag.bytes.subarray(0, LOG_TAG_SIZE - 1));
 	logTag.bytes[written] = 0;
 	openlogC(logTag.address, option, facility);
 }
 
-/** Writes one record; the text is not a format. */
+/** Writes one log record. The text is not a format string. */
 export function syslog(priority: number, text: string): void {
 	syslogC(priority, '%s', 'str', text);
 }
 
-/** sockaddr_un for a path. Returns undefined when the path does not fit. Source: unix(7). */
+/** A sockaddr_un. Returns undefined if the path is too long. Source: unix(7). */
 export function unixAddress(path: string): Uint8Array | undefined {
 	const text = Buffer.from(path);
 	if (text.length > 107) {
 		return undefined;
 	}
 
-	/* More than 64 bytes, so that V8 keeps it outside of its heap. */
+	/* More than 64 bytes: V8 allocates it outside of its heap. */
 	const address = new Uint8Array(110);
 	new DataView(address.buffer).setUint16(0, AF_UNIX, true);
 	address.set(text, 2);

@@ -2,33 +2,40 @@
 /* NAME
 /*	callback 3
 /* SUMMARY
-/*	functions of ours that OpenSSL calls
+/*	functions of this program that OpenSSL calls
 /* DESCRIPTION
-/*	Each registration lasts for the life of the process: OpenSSL keeps
-/*	the pointer. Callbacks run inside of a call into OpenSSL, must not
-/*	throw, and leave errno(3) as it was.
+/*	A function is registered once, and is never released: OpenSSL
+/*	stores the pointer. Callbacks run inside of a call into OpenSSL.
+/*	They must not throw. The value of errno(3) is the same afterwards,
+/*	as with a signal handler: the caller of OpenSSL examines errno(3)
+/*	for the result of the last system call.
 /*--*/
 
 import {addon as koffi} from '../libc/addon.ts';
 import {type Address, errno, setErrno} from '../libc/libc.ts';
-import type {ClientHelloCallback} from './hello.ts';
+import type {Bio, BioCallback} from './bio.ts';
+import type {ClientHelloCallback} from './client-hello.ts';
 import type {Pointer} from './libcrypto.ts';
-import type {ChainCallback, InfoCallback, Ssl, VerifyCallback} from './libssl.ts';
-import type {Bio, BioCallback} from './pem.ts';
-import type {CertificateCallback, ServerNameCallback} from './ssl-server.ts';
+import type {Ssl} from './ssl.ts';
+import type {
+	CertificateCallback,
+	ChainCallback,
+	InfoCallback,
+	ServerNameCallback,
+	VerifyCallback,
+} from './ssl-ctx.ts';
 import type {GetSessionCallback, NewSessionCallback, SslSession} from './ssl-session.ts';
 import type {CipherCtx, MacCtx, TicketKeyCallback} from './ticket.ts';
 import type {X509StoreCtx} from './x509.ts';
 
 let runs = 0;
 
-/** How many callbacks have run: whether one has run inside of a call. */
+/** Number of callbacks that have run. Compared before and after a call, it shows whether one ran inside. */
 export function callbacksRun(): number {
 	return runs;
 }
 
-/* As with a signal handler: whoever has called OpenSSL wants to know what its last system call said. */
-function leavingErrno(run: (...args: never[]) => unknown): (...args: never[]) => unknown {
+function preservingErrno(run: (...args: never[]) => unknown): (...args: never[]) => unknown {
 	return (...args) => {
 		runs++;
 		const code = errno();
@@ -38,29 +45,26 @@ function leavingErrno(run: (...args: never[]) => unknown): (...args: never[]) =>
 	};
 }
 
-/* Types have a name, which can be given once. */
+/* By prototype: koffi accepts the name of a type once. */
 const types = new Map<string, ReturnType<typeof koffi.pointer>>();
 
 function register<Kind extends string>(prototype: string, run: (...args: never[]) => unknown): Pointer<Kind> {
 	const type = types.get(prototype) ?? koffi.pointer(koffi.proto(prototype));
 	types.set(prototype, type);
-	return koffi.register(leavingErrno(run), type) as Pointer<Kind>;
+	return koffi.register(preservingErrno(run), type) as Pointer<Kind>;
 }
 
-/** Registers a verify callback: verdict so far, and the state of the verification; returns the verdict. */
+/** Registers a verify callback. It receives OpenSSL's verdict, 0 or 1, and returns that of this program. */
 export function registerVerifyCallback(run: (ok: number, ctx: X509StoreCtx) => number): VerifyCallback {
 	return register('int VerifyCallback(int ok, void *ctx)', run);
 }
 
-/** Registers a callback that verifies a whole chain in place of X509_verify_cert(), which it may call: 1 when good. */
+/** Registers a callback that verifies a chain instead of X509_verify_cert(), which it may call. It returns 1 on success. */
 export function registerChainCallback(run: (ctx: X509StoreCtx) => number): ChainCallback {
 	return register('int ChainCallback(void *ctx, void *arg)', run);
 }
 
-/**
- * Registers a callback for sessions that a server has given us. The session is borrowed: OpenSSL
- * releases it afterwards.
- */
+/** Registers a callback for new sessions. OpenSSL continues to own the session. */
 export function registerNewSessionCallback(run: (ssl: Ssl, session: SslSession) => void): NewSessionCallback {
 	return register('int NewSessionCallback(void *ssl, void *session)', (ssl: Ssl, session: SslSession) => {
 		run(ssl, session);
@@ -68,10 +72,7 @@ export function registerNewSessionCallback(run: (ssl: Ssl, session: SslSession) 
 	});
 }
 
-/**
- * Registers a callback that finds the session of an id. OpenSSL takes over what it is given; null: there is
- * none.
- */
+/** Registers a callback that finds the session with an id. It returns null if there is none. OpenSSL takes ownership. */
 export function registerGetSessionCallback(
 	run: (ssl: Ssl, id: Uint8Array) => SslSession | null,
 ): GetSessionCallback {
@@ -84,24 +85,21 @@ export function registerGetSessionCallback(
 	);
 }
 
-/** Registers a callback for the hello of a client: SSL_CLIENT_HELLO_SUCCESS or SSL_CLIENT_HELLO_RETRY. */
+/** Registers a callback for a ClientHello. It returns SSL_CLIENT_HELLO_SUCCESS or SSL_CLIENT_HELLO_RETRY. */
 export function registerClientHelloCallback(run: (ssl: Ssl) => number): ClientHelloCallback {
 	return register('int ClientHelloCallback(void *ssl, int *alert, void *arg)', (ssl: Ssl) => run(ssl));
 }
 
-/**
- * Registers a callback for the server name that a client asks for: an SSL_TLSEXT_ERR_ value, and the alert
- * for a fatal one.
- */
+/** Registers a callback for the server name in a ClientHello. It returns an SSL_TLSEXT_ERR_ value, and an alert if that is fatal. */
 export function registerServerNameCallback(
 	run: (ssl: Ssl) => {readonly result: number; readonly alert?: number},
 ): ServerNameCallback {
 	return register(
 		'int ServerNameCallback(void *ssl, int *alert, void *arg)',
-		(ssl: Ssl, at: Address): number => {
+		(ssl: Ssl, alertOut: Address): number => {
 			const {result, alert} = run(ssl);
 			if (alert !== undefined) {
-				new DataView(koffi.view(at, 4)).setInt32(0, alert, true);
+				new DataView(koffi.view(alertOut, 4)).setInt32(0, alert, true);
 			}
 
 			return result;
@@ -109,18 +107,19 @@ export function registerServerNameCallback(
 	);
 }
 
-/** Registers a callback for a connection that is about to need a certificate: 1 to go on, 0 to break off. */
+/** Registers a callback that runs when a connection needs a certificate. It returns 1 to continue, 0 to fail. */
 export function registerCertificateCallback(run: (ssl: Ssl) => number): CertificateCallback {
 	return register('int CertificateCallback(void *ssl, void *arg)', (ssl: Ssl) => run(ssl));
 }
 
-/** A ticket that is to be made or to be opened. Only valid during the call. */
+/** The arguments of a ticket key callback. Pointers are valid during the call only. */
 export interface TicketCall {
 	readonly ssl: Ssl;
+	/** A ticket is to be encrypted; otherwise decrypted. */
 	readonly create: boolean;
-	/** Of the key: found in the ticket, or to be written there. */
+	/** Name of the key: to be written if a ticket is encrypted, to be read otherwise. */
 	readonly name: Uint8Array;
-	/** Found in the ticket, or to be written there. */
+	/** Initialization vector: to be written if a ticket is encrypted, to be read otherwise. */
 	readonly iv: Address;
 	readonly cipher: CipherCtx;
 	readonly mac: MacCtx;
@@ -128,7 +127,10 @@ export interface TicketCall {
 
 const TICKET_NAME_SIZE = 16;
 
-/** Registers a callback for session tickets: 1 when it can be made or opened, 0 when not, negative for failure. */
+/**
+ * Registers a callback for session tickets. It returns 1 if the ticket can be encrypted or decrypted, 0 if not,
+ * and a negative number on failure.
+ */
 export function registerTicketKeyCallback(run: (call: TicketCall) => number): TicketKeyCallback {
 	return register(
 		'int TicketKeyCallback(void *ssl, void *name, void *iv, void *cipher, void *mac, int create)',
@@ -144,7 +146,7 @@ export function registerTicketKeyCallback(run: (call: TicketCall) => number): Ti
 	);
 }
 
-/** Registers an info callback: the connection, SSL_CB_ bits, and what depends on them. */
+/** Registers an info callback. It receives the connection, SSL_CB_ bits, and a value that depends on these. */
 export function registerInfoCallback(run: (ssl: Ssl, where: number, result: number) => void): InfoCallback {
 	return register('void InfoCallback(const void *ssl, int where, int ret)', run);
 }
@@ -153,25 +155,26 @@ const BIO_CB_READ = 0x02;
 const BIO_CB_WRITE = 0x03;
 const BIO_CB_RETURN = 0x80;
 
-/** One read or write of a BIO that is complete. */
+/** A completed read or write of a BIO. */
 export interface BioTransfer {
 	readonly bio: Bio;
-	readonly way: 'read' | 'write';
+	readonly operation: 'read' | 'write';
 	readonly address: Address;
+	/** Number of bytes that were requested. */
 	readonly wanted: number;
-	/** Bytes moved when positive, otherwise why not. */
+	/** Number of bytes that were transferred if positive, otherwise the result of the BIO. */
 	readonly result: number;
-	/** What was moved; only valid during the call. */
+	/** The bytes that were transferred; valid during the call only. */
 	readonly bytes: Uint8Array;
 }
 
-/** Registers a BIO callback that sees what is read and written, after it was. */
+/** Registers a BIO callback that runs after each read and write. */
 export function registerBioCallback(run: (transfer: BioTransfer) => void): BioCallback {
 	return register(
 		'long BioCallback(void *b, int oper, void *argp, size_t len, int argi, long argl, int ret, size_t *processed)',
 		(
 			bio: Bio,
-			operation: number,
+			oper: number,
 			address: Address | null,
 			wanted: number,
 			_integer: number,
@@ -179,9 +182,9 @@ export function registerBioCallback(run: (transfer: BioTransfer) => void): BioCa
 			result: number,
 			processed: Address | null,
 		): number => {
-			const kind = operation & ~BIO_CB_RETURN;
+			const kind = oper & ~BIO_CB_RETURN;
 			if (
-				(operation & BIO_CB_RETURN) !== 0 &&
+				(oper & BIO_CB_RETURN) !== 0 &&
 				(kind === BIO_CB_READ || kind === BIO_CB_WRITE) &&
 				address !== null
 			) {
@@ -191,7 +194,7 @@ export function registerBioCallback(run: (transfer: BioTransfer) => void): BioCa
 						: 0;
 				run({
 					bio,
-					way: kind === BIO_CB_READ ? 'read' : 'write',
+					operation: kind === BIO_CB_READ ? 'read' : 'write',
 					address,
 					wanted,
 					result: moved > 0 ? moved : result,

@@ -2,19 +2,20 @@
 /* NAME
 /*	dane 3
 /* SUMMARY
-/*	bindings of OpenSSL's libssl: names to match, and DANE
+/*	bindings of OpenSSL: DANE, and the names that a certificate must match
 /* DESCRIPTION
-/*	C as it is, no policy. Records go in and come out by value; what
-/*	OpenSSL lends is copied before the call returns.
+/*	The functions add no policy. TLSA records are passed and returned
+/*	by value.
 /* SEE ALSO
 /*	SSL_CTX_dane_enable(3ssl), SSL_set1_host(3ssl)
 /*--*/
 
 import {addon as koffi} from '../libc/addon.ts';
 import {type Address, allocate, cText} from '../libc/libc.ts';
+import {libssl} from './binding.ts';
 import type {EvpMd} from './libcrypto.ts';
-import type {Ssl, SslCtx} from './libssl.ts';
-import {libssl} from './openssl.ts';
+import type {Ssl} from './ssl.ts';
+import type {SslCtx} from './ssl-ctx.ts';
 
 const scratch = allocate(64);
 
@@ -23,13 +24,13 @@ export const DANE_FLAG_NO_DANE_EE_NAMECHECKS = 0x1;
 export const SSL_set_hostflags: (ssl: Ssl, flags: number) => void = libssl.func(
 	'void SSL_set_hostflags(void *ssl, unsigned int flags)',
 );
-const SSL_add1_host_C: (ssl: Ssl, name: Uint8Array) => number = libssl.func(
+const SSL_add1_hostC: (ssl: Ssl, name: Uint8Array) => number = libssl.func(
 	'int SSL_add1_host(void *ssl, const void *name)',
 );
 
-/** @param name - a character per byte. */
+/** @param name - one character per byte. */
 export function SSL_add1_host(ssl: Ssl, name: string): number {
-	return SSL_add1_host_C(ssl, cText(name));
+	return SSL_add1_hostC(ssl, cText(name));
 }
 
 export const SSL_CTX_dane_enable: (ctx: SslCtx) => number = libssl.func('int SSL_CTX_dane_enable(void *ctx)');
@@ -52,7 +53,7 @@ const SSL_dane_tlsa_add: (
 	'int SSL_dane_tlsa_add(void *ssl, uint8_t usage, uint8_t selector, uint8_t mtype, const void *data, size_t dlen)',
 );
 
-/** A TLSA record as DNS has it. */
+/** A TLSA record, with the fields of RFC 6698. */
 export interface TlsaRecord {
 	readonly usage: number;
 	readonly selector: number;
@@ -60,7 +61,7 @@ export interface TlsaRecord {
 	readonly data: Uint8Array;
 }
 
-/** Adds a record, which is copied: positive when it is usable, zero when not, negative on failure. */
+/** Adds a record, which is copied. Returns a positive number if it is usable, zero if not, negative on failure. */
 export function addTlsa(ssl: Ssl, {usage, selector, mtype, data}: TlsaRecord): number {
 	return SSL_dane_tlsa_add(ssl, usage & 0xff, selector & 0xff, mtype & 0xff, data, data.length);
 }
@@ -79,13 +80,15 @@ const SSL_get0_dane_tlsa: (
 	'int SSL_get0_dane_tlsa(void *ssl, void *usage, void *selector, void *mtype, void *data, void *dlen)',
 );
 
-/** The record that matched, where in the chain, and whether it was a bare key; undefined when none did. */
+/** The record that matched. */
 export interface DaneMatch extends TlsaRecord {
+	/** Position of the certificate in the chain; zero for the certificate of the peer. */
 	readonly depth: number;
+	/** The record contains the key of a trust anchor that is not in the chain. */
 	readonly bareKey: boolean;
 }
 
-/** What DANE has found. */
+/** The record that a verified chain matched; undefined if none did. */
 export function daneMatch(ssl: Ssl): DaneMatch | undefined {
 	const at = (offset: number): Address => (scratch.address + BigInt(offset)) as Address;
 	scratch.view.setBigUint64(8, 0n, true);

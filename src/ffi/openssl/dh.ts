@@ -2,17 +2,18 @@
 /* NAME
 /*	dh 3
 /* SUMMARY
-/*	bindings of OpenSSL's libssl: Diffie-Hellman parameters
+/*	bindings of OpenSSL: Diffie-Hellman parameters
 /* DESCRIPTION
-/*	C as it is, no policy. Parameters go from a file to a context
-/*	within one call; before 3.0 by another way.
+/*	Reads parameters from a file in PEM form, and configures an
+/*	SSL_CTX with them. OpenSSL 3.0 and 1.1.1 have different functions
+/*	for this; loadDhParameters() calls the right ones.
 /*--*/
 
 import {type Address, allocate} from '../libc/libc.ts';
+import {libcrypto, libssl} from './binding.ts';
+import type {Bio} from './bio.ts';
 import {EVP_PKEY_free, type EvpPkey, type Pointer} from './libcrypto.ts';
-import {SSL_CTX_ctrl, type SslCtx} from './libssl.ts';
-import {libcrypto, libssl} from './openssl.ts';
-import type {Bio} from './pem.ts';
+import {SSL_CTX_ctrl, type SslCtx} from './ssl-ctx.ts';
 
 type DecoderCtx = Pointer<'OSSL_DECODER_CTX'>;
 type Dh = Pointer<'DH'>;
@@ -21,8 +22,9 @@ const scratch = allocate(8);
 
 const EVP_PKEY_up_ref: (key: EvpPkey) => number = libcrypto.func('int EVP_PKEY_up_ref(void *pkey)');
 
+const SSL_CTRL_SET_DH_AUTO = 118;
 export function SSL_CTX_set_dh_auto(ctx: SslCtx, on: number): number {
-	return SSL_CTX_ctrl(ctx, 118, on, null);
+	return SSL_CTX_ctrl(ctx, SSL_CTRL_SET_DH_AUTO, on, null);
 }
 
 const SSL_CTX_set0_tmp_dh_pkey: () => ((ctx: SslCtx, key: EvpPkey) => number) | undefined = libssl.optional(
@@ -49,7 +51,7 @@ const OSSL_DECODER_CTX_free: () => ((ctx: DecoderCtx) => void) | undefined = lib
 	'void OSSL_DECODER_CTX_free(void *ctx)',
 );
 
-/* Before 3.0. */
+/* OpenSSL 1.1.1. */
 const PEM_read_bio_DHparams: () =>
 	| ((bio: Bio, parameters: null, callback: null, argument: null) => Dh | null)
 	| undefined = libcrypto.optional('void *PEM_read_bio_DHparams(void *bp, void *x, void *cb, void *u)');
@@ -57,12 +59,12 @@ const DH_free: () => ((parameters: Dh) => void) | undefined = libcrypto.optional
 const SSL_CTRL_SET_TMP_DH = 3;
 
 /**
- * Gives contexts the parameters of a file in PEM form.
+ * Configures contexts with the parameters of a file in PEM form.
  *
  * @param bio - the file; borrowed.
- * @returns `undecodable` when there are none in it, `refused` when a context does not take them.
+ * @returns `undecodable` if the file has no parameters, `refused` if a context does not accept them.
  */
-export function setParametersFrom(contexts: readonly SslCtx[], bio: Bio): 'set' | 'undecodable' | 'refused' {
+export function loadDhParameters(contexts: readonly SslCtx[], bio: Bio): 'set' | 'undecodable' | 'refused' {
 	const set0 = SSL_CTX_set0_tmp_dh_pkey();
 	if (set0 === undefined) {
 		return copyParameters(contexts, bio);
@@ -74,7 +76,7 @@ export function setParametersFrom(contexts: readonly SslCtx[], bio: Bio): 'set' 
 	}
 
 	const set = contexts.every(ctx => {
-		/* A context owns what it has taken. */
+		/* A context that accepts the parameters owns a reference. */
 		EVP_PKEY_up_ref(parameters);
 		if (set0(ctx, parameters) === 1) {
 			return true;

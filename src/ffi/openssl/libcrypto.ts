@@ -2,22 +2,23 @@
 /* NAME
 /*	libcrypto 3
 /* SUMMARY
-/*	bindings of OpenSSL's libcrypto
+/*	bindings of OpenSSL: errors, object names, digests, keys, DER
 /* DESCRIPTION
-/*	C as it is, no policy. Results that are pointers are null when C
-/*	says so; nonNull() turns a null that cannot happen into a panic.
-/*	The error queue is shared with libssl.
+/*	Functions of libcrypto that no other module has: those
+/*	of crypto.h, err.h, objects.h and evp.h. They do what C does, and
+/*	add no policy. A pointer that C returns can be null; nonNull()
+/*	panics if it is. The error queue is that of libssl, too.
 /* SEE ALSO
-/*	openssl(3), for how the library is loaded
+/*	binding(3), how the libraries are loaded; bio(3), pem(3), x509(3)
 /*--*/
 
 import {Panic} from '../../base/errors.ts';
 import type {Brand} from '../../base/units.ts';
 import {addon as koffi} from '../libc/addon.ts';
 import {type Address, allocate, memcpy} from '../libc/libc.ts';
-import {libcrypto} from './openssl.ts';
+import {libcrypto} from './binding.ts';
 
-/** A C pointer, told apart by what it points to. */
+/** A C pointer to an object of one type. */
 export type Pointer<Name extends string> = Brand<bigint, Name>;
 export type EvpPkey = Pointer<'EVP_PKEY'>;
 export type EvpMd = Pointer<'EVP_MD'>;
@@ -26,10 +27,15 @@ type EcKey = Pointer<'EC_KEY'>;
 type EcGroup = Pointer<'EC_GROUP'>;
 export type InitSettings = Pointer<'OPENSSL_INIT_SETTINGS'>;
 
-/** Guards a pointer on its way from C into the program. */
-export function nonNull<P extends bigint>(pointer: P | null, made: string): P {
+/**
+ * Asserts that a pointer is not null.
+ *
+ * @param name - of the function that returned it.
+ * @throws {Panic} with the entries of the error queue.
+ */
+export function nonNull<P extends bigint>(pointer: P | null, name: string): P {
 	if (pointer === null) {
-		throw new Panic(`${made}: ${drainErrors().join('; ')}`);
+		throw new Panic(`${name}: ${drainErrors().join('; ')}`);
 	}
 
 	return pointer;
@@ -52,7 +58,7 @@ export const CRYPTO_free: (pointer: Address, file: null, line: number) => void =
 
 export const OpenSSL_version_num: () => number = libcrypto.func('unsigned long OpenSSL_version_num(void)');
 
-/** Whether the library is of 3.0 or later. */
+/** Whether the library is OpenSSL 3.0 or later. */
 export function isOpenssl3(): boolean {
 	return OpenSSL_version_num() >= 0x30_00_00_00;
 }
@@ -64,7 +70,7 @@ const ERR_get_error_all: () =>
 	| undefined = libcrypto.optional(
 	'unsigned long ERR_get_error_all(void *file, void *line, void *func, void *data, void *flags)',
 );
-/* Before 3.0 the function is in the text already. */
+/* OpenSSL 1.1.1, where the name of the function is part of the error code. */
 const ERR_get_error_line_data: () =>
 	| ((file: Address, line: Address, data: Address, flags: Address) => number)
 	| undefined = libcrypto.optional(
@@ -75,7 +81,7 @@ const ERR_error_string_n: (code: number, text: Address, size: number) => void = 
 );
 const ERR_TXT_STRING = 0x02;
 
-/* Where C leaves the parts of an error: three pointers, two integers, and the text. */
+/* Results of C functions: the parts of an error (three pointers, two integers), a pointer, and text. */
 const scratch = allocate(2048);
 const TEXT = 64;
 const TEXT_SIZE = 1024;
@@ -90,9 +96,9 @@ function stringAt(offset: number): string {
 }
 
 /**
- * Takes all entries off the error queue of this thread, oldest first.
+ * Removes all entries from the error queue of this thread.
  *
- * @returns the entries as Postfix words them: `error:CODE:LIB:FUNC:REASON:FILE:LINE:[DATA:]`.
+ * @returns the entries in the format of Postfix, `error:CODE:LIB:FUNC:REASON:FILE:LINE:[DATA:]`, oldest first.
  * Source: tls_print_errors(), postfix src/tls/tls_misc.c.
  */
 export function drainErrors(): readonly string[] {
@@ -162,7 +168,7 @@ const EVP_PKEY_get0_type_name: () => ((key: EvpPkey) => string | null) | undefin
 	'const char *EVP_PKEY_get0_type_name(const void *key)',
 );
 
-/** Name of the type of a key that has no number; empty before 3.0, where every type has one. */
+/** Name of the type of a key; empty in OpenSSL 1.1.1, where every type has a number. */
 export function typeNameOf(key: EvpPkey): string {
 	return EVP_PKEY_get0_type_name()?.(key) ?? '';
 }
@@ -185,7 +191,7 @@ const EC_curve_nid2nist: () => ((nid: number) => string | null) | undefined = li
 	'const char *EC_curve_nid2nist(int nid)',
 );
 
-/** Name of the group of an elliptic-curve key, empty when it has none. Before 3.0 NIST's name comes first. */
+/** Name of the group of an elliptic-curve key; empty if it has none. With OpenSSL 1.1.1, NIST's name if there is one. */
 export function groupNameOf(key: EvpPkey): string {
 	const getGroupName = EVP_PKEY_get_group_name();
 	if (getGroupName !== undefined) {
@@ -200,23 +206,28 @@ export function groupNameOf(key: EvpPkey): string {
 
 /* DER */
 
-/* Most names, keys, certificates and sessions have room here. A view of C memory costs more than the copy. */
-const COPY_SIZE = 8192;
-const copied = allocate(COPY_SIZE);
+/* Larger than most names, keys, certificates and sessions. Copying to it costs less than a new view of C memory. */
+const COPY_BUFFER_SIZE = 8192;
+const copyBuffer = allocate(COPY_BUFFER_SIZE);
 
 function copyOf(pointer: Address, length: number): Buffer {
-	if (length > COPY_SIZE) {
+	if (length > COPY_BUFFER_SIZE) {
 		return Buffer.from(koffi.view(pointer, length).slice(0));
 	}
 
-	memcpy(copied.address, pointer, length);
-	return Buffer.from(copied.bytes.subarray(0, length));
+	memcpy(copyBuffer.address, pointer, length);
+	return Buffer.from(copyBuffer.bytes.subarray(0, length));
 }
 
-/** Bytes from a function of the i2d_ family, which allocates them and leaves their address; undefined when it fails. */
-export function encodeDer(produce: (out: Address) => number): Buffer | undefined {
+/**
+ * Calls a function of the i2d_ family.
+ *
+ * @param encode - passes on the address where the function stores the pointer to the bytes that it allocates.
+ * @returns a copy of the bytes, which are released; undefined on failure.
+ */
+export function encodeDer(encode: (out: Address) => number): Buffer | undefined {
 	scratch.view.setBigUint64(40, 0n, true);
-	const length = produce(at(40));
+	const length = encode(at(40));
 	const pointer = scratch.view.getBigUint64(40, true) as Address;
 	if (length < 0 || pointer === 0n) {
 		return undefined;
@@ -227,13 +238,20 @@ export function encodeDer(produce: (out: Address) => number): Buffer | undefined
 	return copy;
 }
 
-/** What became of DER bytes: the object, how many bytes behind it were left over; undefined when C refused them. */
+/** A decoded object. */
 export interface Decoded<P> {
+	/** Owned by the caller. */
 	readonly object: P;
+	/** Number of bytes after the object. */
 	readonly excess: number;
 }
 
-/** Takes bytes to a function of the d2i_ family; where it leaves its pointer tells what was left over. */
+/**
+ * Calls a function of the d2i_ family.
+ *
+ * @param decode - passes on the address of a pointer to the bytes, and their number.
+ * @returns undefined if the function rejects the bytes.
+ */
 export function decodeDer<P extends bigint>(
 	der: Uint8Array,
 	decode: (position: Address, length: number) => P | null,
@@ -248,9 +266,9 @@ export function decodeDer<P extends bigint>(
 }
 
 /**
- * Digest of some bytes.
+ * The digest of some bytes.
  *
- * @returns `undefined` when the library fails. Source: postfix src/tls/tls_fprint.c.
+ * @returns `undefined` on failure. Source: postfix src/tls/tls_fprint.c.
  */
 export function digestOf(md: EvpMd, data: Uint8Array): Buffer | undefined {
 	const ctx = nonNull(EVP_MD_CTX_new(), 'EVP_MD_CTX_new');
@@ -264,7 +282,10 @@ export function digestOf(md: EvpMd, data: Uint8Array): Buffer | undefined {
 
 let sha256Md: EvpMd | null | undefined;
 
-/** The SHA-256 digest of some bytes; undefined when the host's OpenSSL has none. Node.js has one too, which need not start for this. */
+/**
+ * The SHA-256 digest of some bytes; undefined if OpenSSL does not have this digest. The function of Node.js
+ * would initialize the other copy of OpenSSL.
+ */
 export function sha256(data: Uint8Array): Buffer | undefined {
 	sha256Md ??= EVP_get_digestbyname('sha256');
 	return sha256Md === null ? undefined : digestOf(sha256Md, data);

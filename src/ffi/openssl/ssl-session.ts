@@ -2,25 +2,26 @@
 /* NAME
 /*	ssl-session 3
 /* SUMMARY
-/*	bindings of OpenSSL's libssl: SSL_SESSION
+/*	bindings of OpenSSL: SSL_SESSION
 /* DESCRIPTION
-/*	Sessions come as pointers, and as bytes in the DER form that
-/*	OpenSSL gives them. Who gets a pointer from here owns it.
+/*	Sessions are pointers, or bytes in OpenSSL's DER form. A pointer
+/*	that a function of this module returns is owned by the caller.
 /* SECURITY
 /*	The bytes contain the secret from which the keys of resumed
-/*	connections are made.
+/*	connections are derived.
 /*--*/
 
 import {addon as koffi} from '../libc/addon.ts';
 import {type Address, allocate} from '../libc/libc.ts';
+import {libssl} from './binding.ts';
 import {decodeDer, encodeDer, type Pointer} from './libcrypto.ts';
-import type {Ssl, SslCtx} from './libssl.ts';
-import {libssl} from './openssl.ts';
+import type {Ssl} from './ssl.ts';
+import type {SslCtx} from './ssl-ctx.ts';
 
 const scratch = allocate(8);
 
 export type SslSession = Pointer<'SSL_SESSION'>;
-/** Functions of ours that C may call: callback(3). */
+/* Functions of this program that OpenSSL can call: see callback(3). */
 export type NewSessionCallback = Pointer<'new session callback'>;
 export type GetSessionCallback = Pointer<'get session callback'>;
 
@@ -39,7 +40,7 @@ const i2d_SSL_SESSION: (session: SslSession, to: Address) => number = libssl.fun
 const d2i_SSL_SESSION: (session: null, from: Address, size: number) => SslSession | null = libssl.func(
 	'void *d2i_SSL_SESSION(void *session, void *pp, long length)',
 );
-/** A session with the contents of another, ticket and certificates included; null when there is no memory. */
+/** A copy of a session, including ticket and certificates; null without memory. */
 export const SSL_SESSION_dup: (session: SslSession) => SslSession | null = libssl.func(
 	'void *SSL_SESSION_dup(const void *session)',
 );
@@ -60,12 +61,12 @@ export function sessionId(session: SslSession): Uint8Array {
 	return new Uint8Array(koffi.view(id, scratch.view.getUint32(0, true)).slice(0));
 }
 
-/** The bytes of a session; undefined for one that cannot be written down. */
+/** The DER form of a session; undefined if it has none. */
 export function sessionBytes(session: SslSession): Buffer | undefined {
 	return encodeDer(to => i2d_SSL_SESSION(session, to));
 }
 
-/** A session from its bytes; null when they are none that this library knows. */
+/** Decodes a session; null if the bytes are not a session that this library knows. */
 export function decodeSession(bytes: Uint8Array): SslSession | null {
 	return decodeDer(bytes, (position, length) => d2i_SSL_SESSION(null, position, length))?.object ?? null;
 }
@@ -75,7 +76,7 @@ const SSL_SESSION_get_protocol_version: (session: SslSession) => number = libssl
 );
 const TLS1_3_VERSION = 0x0304;
 
-/** Whether a session should not be offered twice: that would tell onlookers who is who. RFC 8446, appendix C.4. */
+/** Whether a session should be used once only, so that observers cannot link connections. RFC 8446, appendix C.4. */
 export function isSingleUse(session: SslSession): boolean {
 	return SSL_SESSION_get_protocol_version(session) >= TLS1_3_VERSION;
 }

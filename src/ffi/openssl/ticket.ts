@@ -2,25 +2,28 @@
 /* NAME
 /*	ticket 3
 /* SUMMARY
-/*	bindings of OpenSSL: session tickets of a server
+/*	bindings of OpenSSL: encryption of session tickets
 /* DESCRIPTION
-/*	C as it is, no policy. What authenticates a ticket is given to
-/*	OpenSSL in another way before 3.0; here it is one function.
+/*	The functions that a ticket key callback needs: ciphers, random
+/*	bytes and the message authentication code. They add no policy.
+/*	OpenSSL 3.0 and 1.1.1 have different functions for the message
+/*	authentication code; initHmac() calls the right one.
 /* SEE ALSO
 /*	SSL_CTX_set_tlsext_ticket_key_evp_cb(3ssl)
 /*--*/
 
 import {type Address, allocate} from '../libc/libc.ts';
+import {libcrypto, libssl} from './binding.ts';
 import {EVP_get_digestbyname, type EvpMd, type Pointer} from './libcrypto.ts';
-import type {Ssl, SslCtx} from './libssl.ts';
-import {libcrypto, libssl} from './openssl.ts';
+import type {Ssl} from './ssl.ts';
+import type {SslCtx} from './ssl-ctx.ts';
 
 export type EvpCipher = Pointer<'EVP_CIPHER'>;
 /** EVP_CIPHER_CTX. */
 export type CipherCtx = Pointer<'EVP_CIPHER_CTX'>;
 /** EVP_MAC_CTX; before 3.0 HMAC_CTX. */
 export type MacCtx = Pointer<'EVP_MAC_CTX'>;
-/** A function of ours that C may call: callback(3). */
+/** A function of this program that OpenSSL can call: see callback(3). */
 export type TicketKeyCallback = Pointer<'ticket key callback'>;
 
 /* Ciphers */
@@ -44,12 +47,12 @@ export const EVP_CIPHER_get_key_length: (cipher: EvpCipher) => number = libcrypt
 	'EVP_CIPHER_key_length',
 );
 
-/** Mode of a cipher. A macro in C, before 3.0. */
+/** Mode of a cipher. In OpenSSL 1.1.1, a macro. */
 export function EVP_CIPHER_get_mode(cipher: EvpCipher): number {
 	return EVP_CIPHER_get_flags(cipher) & EVP_CIPH_MODE;
 }
 
-/** The cipher of a name, to be kept for the life of the process; null when there is none. */
+/** The cipher with a name; null if there is none. It is never released: callers look it up once per process. */
 export function cipherOf(name: string): EvpCipher | null {
 	const fetch = EVP_CIPHER_fetch();
 	return fetch === undefined ? EVP_get_cipherbyname(name) : fetch(null, name, null);
@@ -72,7 +75,7 @@ const EVP_MAC_CTX_set_params: () => ((ctx: MacCtx, params: Address) => number) |
 const HMAC_Init_ex: (ctx: MacCtx, key: Uint8Array, size: number, md: EvpMd, engine: null) => number =
 	libcrypto.func('int HMAC_Init_ex(void *ctx, const void *key, int len, const void *md, void *impl)');
 
-/* A list of OSSL_PARAM, with what it points to in front of it. Source: openssl/core.h, 64 bits. */
+/* The data of a list of OSSL_PARAM, and then the list. Source: openssl/core.h, 64 bits. */
 const KEY = 32;
 const KEY_SIZE = 32;
 const PARAMS = 64;
@@ -86,8 +89,8 @@ const nameOfKey = text(16, 'key');
 param(0, nameOfDigest, OSSL_PARAM_UTF8_STRING, digest, 'sha256'.length);
 param(1, nameOfKey, OSSL_PARAM_OCTET_STRING, at(KEY), KEY_SIZE);
 
-/** Has tickets authenticated by HMAC with SHA-256. False when that cannot be. */
-export function authenticate(mac: MacCtx, key: Uint8Array): boolean {
+/** Prepares a ticket's MAC context for HMAC with SHA-256. Returns false on failure. */
+export function initHmac(mac: MacCtx, key: Uint8Array): boolean {
 	const setParams = EVP_MAC_CTX_set_params();
 	if (setParams === undefined) {
 		const md = EVP_get_digestbyname('sha256');
@@ -127,7 +130,7 @@ const SSL_CTX_callback_ctrl: (ctx: SslCtx, command: number, callback: TicketKeyC
 	libssl.func('long SSL_CTX_callback_ctrl(void *ctx, int cmd, void *fp)');
 const SSL_CTRL_SET_TLSEXT_TICKET_KEY_CB = 72;
 
-/** Sets who makes and opens tickets. A macro in C, before 3.0. */
+/** Sets the callback that encrypts and decrypts tickets. In OpenSSL 1.1.1, a macro. */
 export function setTicketKeyCallback(ctx: SslCtx, callback: TicketKeyCallback): void {
 	const set = SSL_CTX_set_tlsext_ticket_key_evp_cb();
 	if (set === undefined) {

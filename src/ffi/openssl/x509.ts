@@ -2,16 +2,18 @@
 /* NAME
 /*	x509 3
 /* SUMMARY
-/*	bindings of OpenSSL's libcrypto: certificates
+/*	bindings of OpenSSL: certificates, verification, stacks
 /* DESCRIPTION
-/*	C as it is, no policy: names in certificates, the state of a
-/*	verification, and stacks of certificates.
+/*	Functions of x509.h, x509_vfy.h, asn1.h and stack.h. They add no
+/*	policy. A pointer that is returned is owned by the object it was
+/*	taken from, unless stated otherwise.
 /* SEE ALSO
 /*	pem(3), how certificates are read
 /*--*/
 
 import {addon as koffi} from '../libc/addon.ts';
 import {type Address, allocate} from '../libc/libc.ts';
+import {libcrypto} from './binding.ts';
 import {
 	EVP_get_digestbyname,
 	type EvpMd,
@@ -20,7 +22,6 @@ import {
 	nonNull,
 	type Pointer,
 } from './libcrypto.ts';
-import {libcrypto} from './openssl.ts';
 
 export type X509 = Pointer<'X509'>;
 export type X509Name = Pointer<'X509_NAME'>;
@@ -30,8 +31,9 @@ export type X509StoreCtx = Pointer<'X509_STORE_CTX'>;
 export type Asn1String = Pointer<'ASN1_STRING'>;
 export type StackOfX509 = Pointer<'STACK_OF(X509)'>;
 
+/* The size that Postfix uses. */
 const ONELINE_SIZE = 256;
-const line = allocate(ONELINE_SIZE);
+const onelineBuffer = allocate(ONELINE_SIZE);
 
 /* x509.h, x509_vfy.h */
 export const X509_V_OK = 0;
@@ -99,16 +101,16 @@ const X509_get_extended_key_usage: (certificate: X509) => number = libcrypto.fun
 	'uint32_t X509_get_extended_key_usage(void *x)',
 );
 
-/** Whether a certificate says that it is for servers, and does not say that it is for clients. */
+/** Whether the extended key usage of a certificate allows TLS servers but not TLS clients. */
 export function isForServersOnly(certificate: X509): boolean {
 	const XKU_SSL_SERVER = 1;
 	const XKU_SSL_CLIENT = 2;
-	/* Without the extension all bits are set. */
+	/* Without the extension, all bits are set. */
 	return (X509_get_extended_key_usage(certificate) & (XKU_SSL_SERVER | XKU_SSL_CLIENT)) === XKU_SSL_SERVER;
 }
 
-/** Verifies a chain as that of a server. */
-export function verifyAsServer(ctx: X509StoreCtx): void {
+/** Verifies a chain by the rules for certificates of servers. */
+export function setServerPurpose(ctx: X509StoreCtx): void {
 	const X509_PURPOSE_SSL_SERVER = 2;
 	const X509_TRUST_SSL_SERVER = 3;
 	const param = X509_STORE_CTX_get0_param(ctx);
@@ -116,8 +118,8 @@ export function verifyAsServer(ctx: X509StoreCtx): void {
 	X509_VERIFY_PARAM_set_trust(param, X509_TRUST_SSL_SERVER);
 }
 
-/** Which of the names that were asked for a verified certificate has; null: nobody asked. */
-export function verifiedName(ctx: X509StoreCtx): string | null {
+/** The expected name that the verified certificate matched; null if no name was expected. */
+export function matchedName(ctx: X509StoreCtx): string | null {
 	return X509_VERIFY_PARAM_get0_peername(X509_STORE_CTX_get0_param(ctx));
 }
 
@@ -125,11 +127,11 @@ export const X509_verify_cert_error_string: (code: number) => string = libcrypto
 	'const char *X509_verify_cert_error_string(long n)',
 );
 
-/** A name on one line, at most 255 bytes, as the log of Postfix shows it. */
+/** A name on one line of at most 255 bytes, as in Postfix's log lines. */
 export function oneline(name: X509Name): string {
-	return X509_NAME_oneline(name, line.address, ONELINE_SIZE) === null
+	return X509_NAME_oneline(name, onelineBuffer.address, ONELINE_SIZE) === null
 		? ''
-		: koffi.decode.string(line.address);
+		: koffi.decode.string(onelineBuffer.address);
 }
 
 /* asn1.h */
@@ -140,7 +142,7 @@ export const ASN1_STRING_type: (text: Asn1String) => number = libcrypto.func(
 	'int ASN1_STRING_type(const void *x)',
 );
 
-/** The bytes of a string in UTF-8, copied; undefined when it cannot be converted. */
+/** A copy of a string in UTF-8; undefined if it cannot be converted. */
 export function utf8BytesOf(text: Asn1String): Buffer | undefined {
 	return encodeDer(out => ASN1_STRING_to_UTF8(out, text));
 }
@@ -169,8 +171,8 @@ export function derOfPublicKey(key: EvpPkey): Buffer | undefined {
 }
 
 /**
- * The SubjectPublicKeyInfo of a certificate, as it stands there. To have OpenSSL 3 encode the key anew,
- * with i2d_PUBKEY(), costs a tenth of a handshake.
+ * The DER form of the SubjectPublicKeyInfo in a certificate. i2d_PUBKEY() of OpenSSL 3 encodes the key again,
+ * which costs a tenth of a handshake.
  */
 export function derOfKeyIn(certificate: X509): Buffer | undefined {
 	return encodeDer(out => i2d_X509_PUBKEY(X509_get_X509_PUBKEY(certificate), out));
@@ -186,7 +188,7 @@ const ASN1_STRING_length: (text: Asn1String) => number = libcrypto.func(
 	'int ASN1_STRING_length(const void *x)',
 );
 
-/** The key of a certificate without the algorithm that it is for; borrowed from the certificate. */
+/** The public key of a certificate without its algorithm; a view that is valid as long as the certificate. */
 export function keyBitsIn(certificate: X509): Uint8Array | undefined {
 	const bits = X509_get0_pubkey_bitstr(certificate);
 	return bits === null
@@ -201,7 +203,7 @@ export const OPENSSL_sk_new_null: () => StackOfX509 | null = libcrypto.func(
 export const OPENSSL_sk_push: (stack: StackOfX509, item: X509) => number = libcrypto.func(
 	'int OPENSSL_sk_push(void *st, const void *data)',
 );
-/** Releases the stack only: the items stay with their owner. */
+/** Releases the stack, but not its items. */
 export const OPENSSL_sk_free: (stack: StackOfX509) => void = libcrypto.func('void OPENSSL_sk_free(void *st)');
 const OPENSSL_sk_num: (stack: StackOfX509) => number = libcrypto.func('int OPENSSL_sk_num(const void *st)');
 const OPENSSL_sk_value: (stack: StackOfX509, index: number) => X509 = libcrypto.func(
@@ -214,7 +216,7 @@ const X509_digest: (certificate: X509, md: EvpMd, out: Address, length: null) =>
 	'int X509_digest(const void *data, void *type, void *md, void *len)',
 );
 const DIGEST_SIZE = 32;
-/** Longer chains have no digest. */
+/* Number of certificates; longer chains have no digest. */
 const CHAIN_LIMIT = 10;
 const digests = allocate(CHAIN_LIMIT * DIGEST_SIZE);
 const digestText = Buffer.from(digests.bytes.buffer, digests.bytes.byteOffset, digests.bytes.length);
@@ -225,9 +227,9 @@ const digestAddresses = Array.from(
 let sha256: EvpMd | undefined;
 
 /**
- * The SHA-256 digests of the certificates that a peer has presented, one behind the other, as binary text.
+ * The concatenated SHA-256 digests of the certificates that the peer has sent, one character per byte.
  *
- * @returns undefined when there is none, or too many.
+ * @returns undefined without a certificate, and with too many of them.
  */
 export function digestsOfPresented(ctx: X509StoreCtx): string | undefined {
 	const presented = X509_STORE_CTX_get0_untrusted(ctx);
@@ -250,10 +252,10 @@ const ASN1_TIME_diff: (days: Address, seconds: Address, from: null, to: Address)
 	'int ASN1_TIME_diff(void *pday, void *psec, const void *from, const void *to)',
 );
 const difference = allocate(8);
-const DAY = 86_400;
+const SECONDS_PER_DAY = 86_400;
 
-/** How long all certificates of a verified chain will be valid, in seconds; negative when that cannot be told. */
-export function validityOfVerified(ctx: X509StoreCtx): number {
+/** Time for which all certificates of a verified chain remain valid, in seconds; negative if unknown. */
+export function remainingValidity(ctx: X509StoreCtx): number {
 	const chain = X509_STORE_CTX_get0_chain(ctx);
 	const count = chain === null ? 0 : OPENSSL_sk_num(chain);
 	if (chain === null || count <= 0) {
@@ -267,6 +269,6 @@ function secondsLeft(certificate: X509): number {
 	const {address, view} = difference;
 	const seconds = (address + 4n) as Address;
 	return ASN1_TIME_diff(address, seconds, null, X509_get0_notAfter(certificate)) === 1
-		? view.getInt32(0, true) * DAY + view.getInt32(4, true)
+		? view.getInt32(0, true) * SECONDS_PER_DAY + view.getInt32(4, true)
 		: -1;
 }

@@ -24,15 +24,14 @@ import type {ReleaseFeatures} from '../../conf/release.ts';
 import {OpenSSL_version_num} from '../../ffi/openssl/libcrypto.ts';
 import {
 	SSL_connect,
-	SSL_OP_NO_SSLv3,
 	SSL_set_max_proto_version,
 	SSL_set_min_proto_version,
 	SSL_set_options,
 	SSL_set_security_level,
 	SSL_set_verify,
-	SSL_VERIFY_NONE,
 	type Ssl,
-} from '../../ffi/openssl/libssl.ts';
+} from '../../ffi/openssl/ssl.ts';
+import {SSL_OP_NO_SSLv3, SSL_VERIFY_NONE} from '../../ffi/openssl/ssl-ctx.ts';
 import {info, warning} from '../../log/log.ts';
 import type {ClientStart} from '../../wire/client-settings.ts';
 import type {HandshakeReport} from '../../wire/handshake-report.ts';

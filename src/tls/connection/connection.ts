@@ -39,9 +39,9 @@ import {AGAIN, END, FAILED, WANT_LOOKUP, WANT_READ, WANT_WRITE} from '../../base
 import type {Owned, Resources} from '../../base/owned.ts';
 import type {Fd} from '../../base/units.ts';
 import {type Address, EAGAIN, errno} from '../../ffi/libc/libc.ts';
-import {BIO_number_read, SSL_get_wbio} from '../../ffi/openssl/bio.ts';
+import {BIO_number_read, BIO_set_callback_ex} from '../../ffi/openssl/bio.ts';
 import {callbacksRun} from '../../ffi/openssl/callback.ts';
-import {SSL_ERROR_WANT_CLIENT_HELLO_CB} from '../../ffi/openssl/hello.ts';
+import {SSL_ERROR_WANT_CLIENT_HELLO_CB} from '../../ffi/openssl/client-hello.ts';
 import {ERR_clear_error} from '../../ffi/openssl/libcrypto.ts';
 import {
 	SSL_clear_mode,
@@ -51,8 +51,8 @@ import {
 	SSL_free_buffers,
 	SSL_get_error,
 	SSL_get_rbio,
+	SSL_get_wbio,
 	SSL_MODE_AUTO_RETRY,
-	SSL_OP_NO_RENEGOTIATION,
 	SSL_read,
 	SSL_set_fd,
 	SSL_set_info_callback,
@@ -60,8 +60,8 @@ import {
 	SSL_shutdown,
 	SSL_write,
 	type Ssl,
-} from '../../ffi/openssl/libssl.ts';
-import {BIO_set_callback_ex} from '../../ffi/openssl/pem.ts';
+} from '../../ffi/openssl/ssl.ts';
+import {SSL_OP_NO_RENEGOTIATION} from '../../ffi/openssl/ssl-ctx.ts';
 import {info} from '../../log/log.ts';
 import type {HandshakeReport} from '../../wire/handshake-report.ts';
 import {printErrors} from '../library.ts';

@@ -25,15 +25,13 @@ import {
 	BIO_new,
 	BIO_pending,
 	BIO_s_mem,
+	BIO_set_callback_ex,
 	BIO_set_mem_eof_return,
 	BIO_up_ref,
 	BIO_write,
-	SSL_get_fd,
-	SSL_get_wbio,
-	SSL_set0_rbio,
+	type Bio,
 } from '../../ffi/openssl/bio.ts';
-import {SSL_get_rbio, type Ssl} from '../../ffi/openssl/libssl.ts';
-import {BIO_set_callback_ex, type Bio} from '../../ffi/openssl/pem.ts';
+import {SSL_get_fd, SSL_get_rbio, SSL_get_wbio, SSL_set0_rbio, type Ssl} from '../../ffi/openssl/ssl.ts';
 
 /** Bytes per step: the largest record. Few flights of a handshake are larger. */
 const STEP_SIZE = 16_384 + 5;

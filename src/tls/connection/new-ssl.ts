@@ -17,7 +17,7 @@
 import {Owned} from '../../base/owned.ts';
 import type {ReleaseFeatures} from '../../conf/release.ts';
 import {ERR_clear_error} from '../../ffi/openssl/libcrypto.ts';
-import {SSL_free, SSL_new, type Ssl} from '../../ffi/openssl/libssl.ts';
+import {SSL_free, SSL_new, type Ssl} from '../../ffi/openssl/ssl.ts';
 import {info, warning} from '../../log/log.ts';
 import {fingerprintDigest, type SslContext} from '../context/ssl-context.ts';
 import {printErrors} from '../library.ts';

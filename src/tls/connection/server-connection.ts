@@ -22,8 +22,7 @@
 import {Panic} from '../../base/errors.ts';
 import {type Owned, Resources} from '../../base/owned.ts';
 import type {Fd} from '../../base/units.ts';
-import {SSL_set_security_level, type Ssl} from '../../ffi/openssl/libssl.ts';
-import {SSL_accept} from '../../ffi/openssl/ssl-server.ts';
+import {SSL_accept, SSL_set_security_level, type Ssl} from '../../ffi/openssl/ssl.ts';
 import {warning} from '../../log/log.ts';
 import type {HandshakeReport} from '../../wire/handshake-report.ts';
 import type {ServerStart} from '../../wire/server-settings.ts';

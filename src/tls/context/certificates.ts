@@ -15,7 +15,8 @@
 /*--*/
 
 import {Panic} from '../../base/errors.ts';
-import {errno, strerror} from '../../ffi/libc/libc.ts';
+import {cText, errno, strerror} from '../../ffi/libc/libc.ts';
+import {BIO_free, BIO_new_file, type Bio, bioOf} from '../../ffi/openssl/bio.ts';
 import {
 	type Decoded,
 	ERR_clear_error,
@@ -25,6 +26,13 @@ import {
 	nonNull,
 } from '../../ffi/openssl/libcrypto.ts';
 import {
+	decodeCertificate,
+	decodePrivateKey,
+	endOfPem,
+	type PemObject,
+	readPem,
+} from '../../ffi/openssl/pem.ts';
+import {
 	SSL_CTX_check_private_key,
 	SSL_CTX_load_verify_locations,
 	SSL_CTX_set_default_verify_paths,
@@ -33,19 +41,7 @@ import {
 	SSL_CTX_use_PrivateKey_file,
 	SSL_FILETYPE_PEM,
 	type SslCtx,
-} from '../../ffi/openssl/libssl.ts';
-import {
-	BIO_free,
-	BIO_new_file,
-	type Bio,
-	bioOf,
-	decodeCertificate,
-	decodePrivateKey,
-	endOfPem,
-	type PemObject,
-	pathBytes,
-	readPem,
-} from '../../ffi/openssl/pem.ts';
+} from '../../ffi/openssl/ssl-ctx.ts';
 import {
 	OPENSSL_sk_free,
 	OPENSSL_sk_new_null,
@@ -73,8 +69,8 @@ export function loadAuthorities(
 		return true;
 	}
 
-	const file = CAfile === '' ? null : pathBytes(CAfile);
-	const path = CApath === '' ? null : pathBytes(CApath);
+	const file = CAfile === '' ? null : cText(CAfile);
+	const path = CApath === '' ? null : cText(CApath);
 	if (SSL_CTX_load_verify_locations(ctx, file, path) !== 1) {
 		const names = [
 			file === null ? [] : [`CAfile="${CAfile}"`],
@@ -113,9 +109,9 @@ function loadPair(ctx: SslCtx, label: string, certificate: string, key: string):
 	}
 
 	ERR_clear_error();
-	if (SSL_CTX_use_certificate_chain_file(ctx, pathBytes(certificate)) !== 1) {
+	if (SSL_CTX_use_certificate_chain_file(ctx, cText(certificate)) !== 1) {
 		warning(`cannot get ${label} certificate from file "${certificate}": disabling TLS support`);
-	} else if (SSL_CTX_use_PrivateKey_file(ctx, pathBytes(key), SSL_FILETYPE_PEM) !== 1) {
+	} else if (SSL_CTX_use_PrivateKey_file(ctx, cText(key), SSL_FILETYPE_PEM) !== 1) {
 		warning(`cannot get ${label} private key from file "${key}": disabling TLS support`);
 	} else if (SSL_CTX_check_private_key(ctx) !== 1) {
 		ERR_clear_error();
@@ -154,7 +150,7 @@ type Mode = 'chain' | 'mixed';
 function loadChain(ctx: SslCtx, paths: readonly string[], mode: Mode, origin: string): boolean {
 	return withChain(chain => {
 		for (const path of paths) {
-			const bio = BIO_new_file(pathBytes(path), 'r');
+			const bio = BIO_new_file(cText(path), 'r');
 			if (bio === null) {
 				warning(`error opening chain file: ${path}: ${strerror(errno())}`);
 				if (mode === 'mixed') {

@@ -15,7 +15,7 @@
 
 import {cacheKey} from '../../base/cache-key.ts';
 import {ERR_clear_error} from '../../ffi/openssl/libcrypto.ts';
-import {SSL_set_cipher_list, type Ssl} from '../../ffi/openssl/libssl.ts';
+import {SSL_set_cipher_list, type Ssl} from '../../ffi/openssl/ssl.ts';
 import {info, warning} from '../../log/log.ts';
 import {lowercase} from '../hostname.ts';
 import {printErrors} from '../library.ts';

@@ -20,15 +20,13 @@ import type {ReleaseFeatures} from '../../conf/release.ts';
 import type {EvpMd} from '../../ffi/openssl/libcrypto.ts';
 import {
 	hasIdentity,
+	SSL_CTX_set_cert_verify_callback,
+	SSL_CTX_set_min_proto_version,
 	SSL_CTX_set_options,
 	SSL_CTX_set_verify_depth,
 	type SslCtx,
 	TLS_client_method,
-} from '../../ffi/openssl/libssl.ts';
-import {
-	SSL_CTX_set_cert_verify_callback,
-	SSL_CTX_set_min_proto_version,
-} from '../../ffi/openssl/ssl-server.ts';
+} from '../../ffi/openssl/ssl-ctx.ts';
 import {info} from '../../log/log.ts';
 import type {ClientInit, ClientParams} from '../../wire/client-settings.ts';
 import {startLibrary} from '../library.ts';

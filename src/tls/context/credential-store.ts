@@ -21,7 +21,7 @@
 
 import {Owned} from '../../base/owned.ts';
 import {
-	copyAuthorities,
+	copyCertStore,
 	copyIdentity,
 	hasIdentity,
 	SSL_CTX_free,
@@ -29,7 +29,7 @@ import {
 	SSL_CTX_set_security_level,
 	type SslCtx,
 	TLS_client_method,
-} from '../../ffi/openssl/libssl.ts';
+} from '../../ffi/openssl/ssl-ctx.ts';
 import {warning} from '../../log/log.ts';
 import {printErrors} from '../library.ts';
 import {loadAuthorities, loadIdentity} from './certificates.ts';
@@ -135,7 +135,7 @@ export class CredentialStore implements Disposable {
 			return loadAuthorities(ctx, files.CAfile, files.CApath, appendDefault);
 		}
 
-		copyAuthorities(loaded.value, ctx);
+		copyCertStore(loaded.value, ctx);
 		return true;
 	}
 

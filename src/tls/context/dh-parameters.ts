@@ -22,11 +22,11 @@
 /*--*/
 
 import type {ReleaseFeatures} from '../../conf/release.ts';
-import {errno, strerror} from '../../ffi/libc/libc.ts';
-import {SSL_CTX_set_dh_auto, setParametersFrom} from '../../ffi/openssl/dh.ts';
+import {cText, errno, strerror} from '../../ffi/libc/libc.ts';
+import {BIO_free, BIO_new_file, bioOf} from '../../ffi/openssl/bio.ts';
+import {loadDhParameters, SSL_CTX_set_dh_auto} from '../../ffi/openssl/dh.ts';
 import {ERR_clear_error, isOpenssl3} from '../../ffi/openssl/libcrypto.ts';
-import type {SslCtx} from '../../ffi/openssl/libssl.ts';
-import {BIO_free, BIO_new_file, bioOf, pathBytes} from '../../ffi/openssl/pem.ts';
+import type {SslCtx} from '../../ffi/openssl/ssl-ctx.ts';
 import {warning} from '../../log/log.ts';
 import {printErrors} from '../library.ts';
 
@@ -66,7 +66,7 @@ export function setDhParameters(
 
 /* Returns whether the file has parameters, usable or not. @param bits - their name in log lines before 3.6. */
 function loadFile(contexts: readonly SslCtx[], file: string, bits: number | false): boolean {
-	const bio = BIO_new_file(pathBytes(file), 'r');
+	const bio = BIO_new_file(cText(file), 'r');
 	if (bio === null) {
 		const what =
 			bits === false
@@ -77,7 +77,7 @@ function loadFile(contexts: readonly SslCtx[], file: string, bits: number | fals
 		return false;
 	}
 
-	const result = setParametersFrom(contexts, bio);
+	const result = loadDhParameters(contexts, bio);
 	BIO_free(bio);
 	if (result === 'set') {
 		return true;
@@ -99,7 +99,7 @@ function loadFile(contexts: readonly SslCtx[], file: string, bits: number | fals
 
 function setWellKnown(contexts: readonly SslCtx[]): void {
 	const bio = bioOf(FFDHE2048);
-	const result = bio === null ? 'undecodable' : setParametersFrom(contexts, bio);
+	const result = bio === null ? 'undecodable' : loadDhParameters(contexts, bio);
 	if (bio !== null) {
 		BIO_free(bio);
 	}

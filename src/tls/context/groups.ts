@@ -34,7 +34,7 @@ import {
 	SSL_CTX_set1_groups_list,
 	type SslCtx,
 	TLS_client_method,
-} from '../../ffi/openssl/libssl.ts';
+} from '../../ffi/openssl/ssl-ctx.ts';
 import {warning} from '../../log/log.ts';
 import {printErrors} from '../library.ts';
 

@@ -17,23 +17,21 @@ import type {Owned} from '../../base/owned.ts';
 import type {ReleaseFeatures} from '../../conf/release.ts';
 import {ERR_clear_error, type EvpMd} from '../../ffi/openssl/libcrypto.ts';
 import {
-	copyAuthorities,
-	SSL_CTX_set_options,
-	SSL_CTX_set_verify_depth,
-	SSL_OP_CIPHER_SERVER_PREFERENCE,
-	SSL_VERIFY_NONE,
-	type SslCtx,
-} from '../../ffi/openssl/libssl.ts';
-import {
-	nameAuthorities,
+	copyCertStore,
 	SSL_CTX_set_cert_verify_callback,
 	SSL_CTX_set_max_proto_version,
 	SSL_CTX_set_min_proto_version,
+	SSL_CTX_set_options,
 	SSL_CTX_set_verify,
+	SSL_CTX_set_verify_depth,
+	SSL_OP_CIPHER_SERVER_PREFERENCE,
 	SSL_VERIFY_CLIENT_ONCE,
+	SSL_VERIFY_NONE,
 	SSL_VERIFY_PEER,
+	type SslCtx,
+	setClientCaFile,
 	TLS_server_method,
-} from '../../ffi/openssl/ssl-server.ts';
+} from '../../ffi/openssl/ssl-ctx.ts';
 import {info, warning} from '../../log/log.ts';
 import type {ClientParams} from '../../wire/client-settings.ts';
 import type {ServerParams as RequestParams, ServerInit} from '../../wire/server-settings.ts';
@@ -195,7 +193,7 @@ export function createServerContext(
 
 function enableSni(ctx: SslCtx, sniCtx: Owned<SslCtx> | undefined, maps: SniMaps): SniChains {
 	if (sniCtx !== undefined) {
-		copyAuthorities(ctx, sniCtx.value);
+		copyCertStore(ctx, sniCtx.value);
 	}
 
 	const chains = new SniChains(maps, sniCtx);
@@ -222,7 +220,7 @@ function askForCertificate(ctx: SslCtx, contexts: readonly SslCtx[], {ask_ccert,
 		ask_ccert === 0 ? SSL_VERIFY_NONE : SSL_VERIFY_PEER | SSL_VERIFY_CLIENT_ONCE,
 		verifyCallback,
 	);
-	if (ask_ccert !== 0 && CAfile !== '' && !contexts.every(each => nameAuthorities(each, CAfile))) {
+	if (ask_ccert !== 0 && CAfile !== '' && !contexts.every(each => setClientCaFile(each, CAfile))) {
 		warning(`error loading client CA names from: ${CAfile}`);
 		printErrors();
 	}

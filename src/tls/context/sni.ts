@@ -27,26 +27,26 @@ import {Owned} from '../../base/owned.ts';
 import {errorText} from '../../base/text.ts';
 import {registerCertificateCallback, registerServerNameCallback} from '../../ffi/openssl/callback.ts';
 import {
-	lendIdentity,
-	SSL_CTX_free,
-	SSL_CTX_new,
-	SSL_CTX_set_cipher_list,
-	SSL_CTX_set_security_level,
-	type Ssl,
-	type SslCtx,
-} from '../../ffi/openssl/libssl.ts';
-import {
+	copyIdentityToConnection,
 	SSL_AD_INTERNAL_ERROR,
-	SSL_CTX_set_cert_cb,
-	SSL_CTX_set_tlsext_servername_callback,
 	SSL_certs_clear,
 	SSL_set_SSL_CTX,
 	SSL_TLSEXT_ERR_ALERT_FATAL,
 	SSL_TLSEXT_ERR_NOACK,
 	SSL_TLSEXT_ERR_OK,
+	type Ssl,
 	serverNameOf,
+} from '../../ffi/openssl/ssl.ts';
+import {
+	SSL_CTX_free,
+	SSL_CTX_new,
+	SSL_CTX_set_cert_cb,
+	SSL_CTX_set_cipher_list,
+	SSL_CTX_set_security_level,
+	SSL_CTX_set_tlsext_servername_callback,
+	type SslCtx,
 	TLS_server_method,
-} from '../../ffi/openssl/ssl-server.ts';
+} from '../../ffi/openssl/ssl-ctx.ts';
 import {info, warning} from '../../log/log.ts';
 import {isHostname} from '../hostname.ts';
 import {printErrors} from '../library.ts';
@@ -134,7 +134,7 @@ export class SniChains implements Disposable {
 			SSL_set_SSL_CTX(ssl, this.#ctx.value);
 		}
 
-		if (lendIdentity(chain.value, ssl)) {
+		if (copyIdentityToConnection(chain.value, ssl)) {
 			return true;
 		}
 

@@ -41,7 +41,7 @@ import {
 	SSL_OP_ENABLE_KTLS,
 	type SslCtx,
 	type SslMethod,
-} from '../../ffi/openssl/libssl.ts';
+} from '../../ffi/openssl/ssl-ctx.ts';
 import {warning} from '../../log/log.ts';
 import {printErrors} from '../library.ts';
 import {TLS_LOG_DEBUG} from '../log-mask.ts';

@@ -15,13 +15,13 @@ import {hexText} from '../../base/text.ts';
 import type {ReleaseFeatures} from '../../conf/release.ts';
 import {daneMatch} from '../../ffi/openssl/dane.ts';
 import type {EvpPkey} from '../../ffi/openssl/libcrypto.ts';
+import {peerRawKey} from '../../ffi/openssl/raw-public-key.ts';
 import {
 	SSL_get_verify_result,
 	SSL_get0_peer_certificate,
 	SSL_get0_peername,
 	SSL_session_reused,
-} from '../../ffi/openssl/libssl.ts';
-import {peerRawKey} from '../../ffi/openssl/raw-key.ts';
+} from '../../ffi/openssl/ssl.ts';
 import {type X509, X509_get0_pubkey, X509_V_OK} from '../../ffi/openssl/x509.ts';
 import {info} from '../../log/log.ts';
 import type {HandshakeReport} from '../../wire/handshake-report.ts';

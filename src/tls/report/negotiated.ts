@@ -29,7 +29,9 @@ import {
 	OBJ_nid2sn,
 	typeNameOf,
 } from '../../ffi/openssl/libcrypto.ts';
+import {sendsRawKey} from '../../ffi/openssl/raw-public-key.ts';
 import {
+	agreedGroupName,
 	cipherBits,
 	SSL_CIPHER_get_name,
 	SSL_get_current_cipher,
@@ -42,8 +44,7 @@ import {
 	SSL_version,
 	type Ssl,
 	TLS1_3_VERSION,
-} from '../../ffi/openssl/libssl.ts';
-import {agreedGroupName, sendsRawKey} from '../../ffi/openssl/raw-key.ts';
+} from '../../ffi/openssl/ssl.ts';
 import type {HandshakeReport} from '../../wire/handshake-report.ts';
 import type {Role} from '../../wire/request.ts';
 

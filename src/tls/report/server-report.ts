@@ -11,12 +11,8 @@
 /*	negotiated(3), postfix src/tls/tls_server.c, tls_server_post_accept()
 /*--*/
 
-import {
-	SSL_get_verify_result,
-	SSL_get0_peer_certificate,
-	SSL_session_reused,
-} from '../../ffi/openssl/libssl.ts';
-import {peerRawKey} from '../../ffi/openssl/raw-key.ts';
+import {peerRawKey} from '../../ffi/openssl/raw-public-key.ts';
+import {SSL_get_verify_result, SSL_get0_peer_certificate, SSL_session_reused} from '../../ffi/openssl/ssl.ts';
 import {
 	oneline,
 	type X509,

@@ -19,7 +19,8 @@
 import {errorText} from '../../base/text.ts';
 import type {Seconds} from '../../base/units.ts';
 import {registerNewSessionCallback} from '../../ffi/openssl/callback.ts';
-import {SSL_CTX_set_session_cache_mode, type Ssl, type SslCtx} from '../../ffi/openssl/libssl.ts';
+import type {Ssl} from '../../ffi/openssl/ssl.ts';
+import {SSL_CTX_set_session_cache_mode, type SslCtx} from '../../ffi/openssl/ssl-ctx.ts';
 import {
 	type NewSessionCallback,
 	SSL_CTX_sess_set_new_cb,

@@ -31,9 +31,9 @@ import {
 	helloSessionId,
 	SSL_CLIENT_HELLO_RETRY,
 	SSL_CLIENT_HELLO_SUCCESS,
-} from '../../ffi/openssl/hello.ts';
+} from '../../ffi/openssl/client-hello.ts';
 import {OpenSSL_version_num} from '../../ffi/openssl/libcrypto.ts';
-import type {Ssl} from '../../ffi/openssl/libssl.ts';
+import type {Ssl} from '../../ffi/openssl/ssl.ts';
 import {decodeSession, type SslSession, sessionBytes, sessionId} from '../../ffi/openssl/ssl-session.ts';
 import {type EvpCipher, SSL_set_num_tickets} from '../../ffi/openssl/ticket.ts';
 import {info, warning} from '../../log/log.ts';

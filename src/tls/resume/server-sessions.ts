@@ -12,22 +12,18 @@
 /*	tls_server_init()
 /*--*/
 
-import {SSL_CTX_set_client_hello_cb} from '../../ffi/openssl/hello.ts';
+import {SSL_CTX_set_client_hello_cb} from '../../ffi/openssl/client-hello.ts';
 import {sha256} from '../../ffi/openssl/libcrypto.ts';
-import {
-	SSL_CTX_set_options,
-	SSL_CTX_set_session_cache_mode,
-	SSL_OP_NO_TICKET,
-	SSL_OP_NO_TLSv1_3,
-	type Ssl,
-	type SslCtx,
-	TLS1_3_VERSION,
-} from '../../ffi/openssl/libssl.ts';
+import {SSL_set_session_id_context, type Ssl, TLS1_3_VERSION} from '../../ffi/openssl/ssl.ts';
 import {
 	SSL_CTX_sess_set_cache_size,
+	SSL_CTX_set_options,
+	SSL_CTX_set_session_cache_mode,
 	SSL_CTX_set_session_id_context,
-	SSL_set_session_id_context,
-} from '../../ffi/openssl/ssl-server.ts';
+	SSL_OP_NO_TICKET,
+	SSL_OP_NO_TLSv1_3,
+	type SslCtx,
+} from '../../ffi/openssl/ssl-ctx.ts';
 import {
 	SSL_CTX_sess_set_get_cb,
 	SSL_CTX_sess_set_new_cb,

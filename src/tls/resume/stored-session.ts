@@ -26,7 +26,7 @@
 /*--*/
 
 import {Owned} from '../../base/owned.ts';
-import type {Ssl} from '../../ffi/openssl/libssl.ts';
+import type {Ssl} from '../../ffi/openssl/ssl.ts';
 import {
 	decodeSession,
 	isSingleUse,

@@ -15,9 +15,8 @@
 import {Lru} from '../../base/lru.ts';
 import {registerTicketKeyCallback, type TicketCall} from '../../ffi/openssl/callback.ts';
 import {ERR_clear_error} from '../../ffi/openssl/libcrypto.ts';
-import type {SslCtx} from '../../ffi/openssl/libssl.ts';
+import type {SslCtx} from '../../ffi/openssl/ssl-ctx.ts';
 import {
-	authenticate,
 	cipherOf,
 	EVP_CIPH_CBC_MODE,
 	EVP_CIPHER_get_iv_length,
@@ -26,6 +25,7 @@ import {
 	EVP_DecryptInit_ex,
 	EVP_EncryptInit_ex,
 	type EvpCipher,
+	initHmac,
 	RAND_bytes,
 	SSL_CTX_set_num_tickets,
 	setTicketKeyCallback,
@@ -103,7 +103,7 @@ function issue({ssl, name, iv, cipher: ctx, mac}: TicketCall): number {
 			return TICKET_UNUSABLE;
 		}
 
-		if (cipher === undefined || RAND_bytes(iv, IV_SIZE) !== 1 || !authenticate(mac, key.macKey)) {
+		if (cipher === undefined || RAND_bytes(iv, IV_SIZE) !== 1 || !initHmac(mac, key.macKey)) {
 			return TICKET_ERROR;
 		}
 
@@ -119,7 +119,7 @@ function decrypt({ssl, name, iv, cipher: ctx, mac}: TicketCall): number {
 		const key = resumption.decryptingKey(name);
 		return key !== undefined &&
 			cipher !== undefined &&
-			authenticate(mac, key.macKey) &&
+			initHmac(mac, key.macKey) &&
 			EVP_DecryptInit_ex(ctx, cipher, null, key.cipherKey, iv) === 1
 			? TICKET_OK
 			: TICKET_UNUSABLE;

@@ -12,7 +12,7 @@
 /*--*/
 
 import type {ReleaseFeatures} from '../../conf/release.ts';
-import type {Ssl} from '../../ffi/openssl/libssl.ts';
+import type {Ssl} from '../../ffi/openssl/ssl.ts';
 import type {ClientStart} from '../../wire/client-settings.ts';
 import type {Fingerprinting} from './peer-names.ts';
 import type {VerifyState} from './verify-callback.ts';

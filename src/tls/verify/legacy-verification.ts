@@ -16,9 +16,10 @@
 /*	postfix 3.5 src/tls/tls_client.c, src/tls/tls_dane.c
 /*--*/
 
+import {hexText} from '../../base/text.ts';
 import {addTlsa, daneMatch, SSL_dane_enable} from '../../ffi/openssl/dane.ts';
 import {EVP_get_digestbyname} from '../../ffi/openssl/libcrypto.ts';
-import {SSL_get_verify_result, type Ssl} from '../../ffi/openssl/libssl.ts';
+import {SSL_get_verify_result, type Ssl} from '../../ffi/openssl/ssl.ts';
 import {derOfCertificate, type X509, X509_get0_pubkey, X509_V_OK} from '../../ffi/openssl/x509.ts';
 import {info, warning} from '../../log/log.ts';
 import type {ClientStart} from '../../wire/client-settings.ts';
@@ -177,10 +178,7 @@ function logAnchor({verifyState, ssl}: ClientHandshakeFacts): void {
 	const algorithm = [...matchingTypes].find(([, mtype]) => mtype === match.mtype)?.[0];
 	if (algorithm !== undefined) {
 		const [what, word] = match.selector === 1 ? ['public-key', 'digest='] : ['certificate', 'digest '];
-		const hex = Buffer.from(match.data)
-			.toString('hex')
-			.toUpperCase()
-			.replaceAll(/..(?=.)/g, '$&:');
+		const hex = hexText(match.data, ':');
 		info(
 			`${verifyState.namaddr}: depth=${match.depth} matched trust anchor ${what} ${algorithm} ${word}${hex}`,
 		);

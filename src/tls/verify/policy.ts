@@ -16,7 +16,7 @@
 /*	postfix src/tls/tls_dane.c, src/tls/tls_client.c
 /*--*/
 
-import {splitList} from '../../base/text.ts';
+import {hexText, splitList} from '../../base/text.ts';
 import type {ReleaseFeatures} from '../../conf/release.ts';
 import {
 	addTlsa,
@@ -31,7 +31,8 @@ import {
 	X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS,
 } from '../../ffi/openssl/dane.ts';
 import {EVP_get_digestbyname, type EvpMd} from '../../ffi/openssl/libcrypto.ts';
-import type {Ssl, SslCtx} from '../../ffi/openssl/libssl.ts';
+import type {Ssl} from '../../ffi/openssl/ssl.ts';
+import type {SslCtx} from '../../ffi/openssl/ssl-ctx.ts';
 import {warning} from '../../log/log.ts';
 import type {ClientStart} from '../../wire/client-settings.ts';
 import {printErrors} from '../library.ts';
@@ -340,8 +341,8 @@ export function recordText({usage, selector, mtype, data}: TlsaRecord): string {
 	const MAX_DUMP = 64;
 	const text =
 		data.length > 0 && data.length <= MAX_DUMP
-			? hex(data)
-			: `${hex(data.subarray(0, MAX_DUMP / 2))}...${hex(data.subarray(Math.max(data.length - MAX_DUMP / 2, 0)))}`;
+			? hexText(data)
+			: `${hexText(data.subarray(0, MAX_DUMP / 2))}...${hexText(data.subarray(Math.max(data.length - MAX_DUMP / 2, 0)))}`;
 	return `${usage} ${selector} ${mtype} ${data.length === 0 ? '...' : text}`;
 }
 
@@ -394,8 +395,4 @@ function addNames(ssl: Ssl, start: ClientStart, name: string): readonly string[]
 	}
 
 	return added;
-}
-
-function hex(bytes: Uint8Array): string {
-	return Buffer.from(bytes).toString('hex').toUpperCase();
 }

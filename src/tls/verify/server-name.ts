@@ -15,7 +15,7 @@
 /*--*/
 
 import type {ReleaseFeatures} from '../../conf/release.ts';
-import {SSL_set_tlsext_host_name, type Ssl} from '../../ffi/openssl/libssl.ts';
+import {SSL_set_tlsext_host_name, type Ssl} from '../../ffi/openssl/ssl.ts';
 import {info, verbose, warning} from '../../log/log.ts';
 import type {ClientStart} from '../../wire/client-settings.ts';
 import {TLS_LOG_DEBUG} from '../log-mask.ts';

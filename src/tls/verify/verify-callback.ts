@@ -20,21 +20,16 @@ import {cacheKey} from '../../base/cache-key.ts';
 import {Finalizer} from '../../base/owned.ts';
 import type {ReleaseFeatures} from '../../conf/release.ts';
 import {registerChainCallback, registerVerifyCallback} from '../../ffi/openssl/callback.ts';
-import {
-	type ChainCallback,
-	SSL_get_ex_data_X509_STORE_CTX_idx,
-	SSL_get_security_level,
-	type Ssl,
-	type VerifyCallback,
-} from '../../ffi/openssl/libssl.ts';
-import {verifiedRawKey} from '../../ffi/openssl/raw-key.ts';
+import {verifiedRawKey} from '../../ffi/openssl/raw-public-key.ts';
+import {SSL_get_ex_data_X509_STORE_CTX_idx, SSL_get_security_level, type Ssl} from '../../ffi/openssl/ssl.ts';
+import type {ChainCallback, VerifyCallback} from '../../ffi/openssl/ssl-ctx.ts';
 import {
 	digestsOfPresented,
 	isForServersOnly,
+	matchedName,
 	oneline,
-	validityOfVerified,
-	verifiedName,
-	verifyAsServer,
+	remainingValidity,
+	setServerPurpose,
 	type X509,
 	X509_get_issuer_name,
 	X509_get_subject_name,
@@ -124,7 +119,7 @@ export const verifyCallback: VerifyCallback = registerVerifyCallback(recordError
 export const verifyServerCertificates: ChainCallback = registerChainCallback(ctx => {
 	const certificate = X509_STORE_CTX_get0_cert(ctx);
 	if (certificate !== null && isForServersOnly(certificate)) {
-		verifyAsServer(ctx);
+		setServerPurpose(ctx);
 	}
 
 	return X509_verify_cert(ctx);
@@ -154,8 +149,8 @@ export const cachedVerify: ChainCallback = registerChainCallback(ctx => {
 	const result = X509_verify_cert(ctx);
 	/* recordError() lets OpenSSL continue after an error, so the result alone does not tell. */
 	if (result === 1 && X509_STORE_CTX_get_error(ctx) === X509_V_OK && verifyState.error === undefined) {
-		const expires = now + validityOfVerified(ctx) * 1000;
-		cache.store(key, {peername: verifiedName(ctx) ?? undefined}, now, expires);
+		const expires = now + remainingValidity(ctx) * 1000;
+		cache.store(key, {peername: matchedName(ctx) ?? undefined}, now, expires);
 	}
 
 	return result;

@@ -9,7 +9,7 @@ import type {Fd} from '../../../src/base/units.ts';
 import {Reactor, type Watcher} from '../../../src/event/reactor.ts';
 import {buffer, connectUnix, readStream, writeStream} from '../../../src/event/stream.ts';
 import {close} from '../../../src/ffi/libc/libc.ts';
-import {sendDescriptors} from '../../../src/ffi/libc/scm-rights.ts';
+import {sendDescriptors} from '../../helpers/scm-rights.ts';
 import {connectToLoopback} from './sockets.ts';
 
 /** The event loop of all that this process measures. */

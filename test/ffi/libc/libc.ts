@@ -32,7 +32,7 @@ import {flagsOf, openDescriptors, socketPair} from '../../helpers/descriptors.ts
 const O_NONBLOCK = 0o4000;
 const O_CLOEXEC = 0o2000000;
 
-test('allocate gives zeroed memory that C and JavaScript both see', t => {
+test('allocate returns zeroed memory that C and JavaScript share', t => {
 	const [mine, theirs] = socketPair(t);
 	const memory = allocate(64);
 	t.deepEqual(memory.bytes, new Uint8Array(64));
@@ -42,14 +42,14 @@ test('allocate gives zeroed memory that C and JavaScript both see', t => {
 	t.is(memory.view.getUint32(0, true), 0x6e656573);
 });
 
-test('allocate never gives the same memory twice', t => {
+test('allocate does not return the same memory twice', t => {
 	const [one, other] = [allocate(16), allocate(16)];
 	one.bytes.fill(1);
 	t.deepEqual(other.bytes, new Uint8Array(16));
 	t.not(one.address, other.address);
 });
 
-test('errno tells why the call before failed, and strerror how C says it', t => {
+test('errno is the reason why the last call failed, and strerror is its text', t => {
 	t.is(close(-1 as Fd), -1);
 	t.is(errno(), constants.errno.EBADF);
 	t.is(strerror(errno()), 'Bad file descriptor');
@@ -57,19 +57,19 @@ test('errno tells why the call before failed, and strerror how C says it', t => 
 });
 
 for (const [name, number] of Object.entries(constants.errno)) {
-	/* Node.js lists names that this system does not have under other numbers or not at all. */
+	/* Node.js lists some names that this system does not have. */
 	if (['EAGAIN', 'EBADF', 'ECONNABORTED', 'EINTR', 'EMFILE', 'ENFILE', 'EPROTO', 'ENETDOWN'].includes(name)) {
-		test(`errorNumber knows ${name}`, t => {
+		test(`errorNumber returns the number of ${name}`, t => {
 			t.is(errorNumber(name), number);
 		});
 	}
 }
 
-test('errorNumber has no number for an unknown name', t => {
+test('errorNumber returns -1 for an unknown name', t => {
 	t.is(errorNumber('ENONSENSE'), -1);
 });
 
-test('setNonBlocking and setCloseOnExec set their flag and no other', t => {
+test('setNonBlocking and setCloseOnExec set one flag each', t => {
 	const before = openDescriptors();
 	const fd = socket(AF_UNIX, SOCK_STREAM, 0) as Fd;
 	const fresh = flagsOf(fd);
@@ -82,7 +82,7 @@ test('setNonBlocking and setCloseOnExec set their flag and no other', t => {
 	t.is(openDescriptors(), before);
 });
 
-test('epoll_wait leaves flags and data where EPOLL_EVENT_DATA says', t => {
+test('epoll_wait stores the data at EPOLL_EVENT_DATA', t => {
 	const [mine, theirs] = socketPair(t);
 	const epoll = epoll_create1(EPOLL_CLOEXEC) as Fd;
 	const event = allocate(16);
@@ -100,19 +100,19 @@ test('epoll_wait leaves flags and data where EPOLL_EVENT_DATA says', t => {
 	close(epoll);
 });
 
-test('unixAddress is the family, then the path with a NUL behind it', t => {
+test('unixAddress returns the family, and the path with a NUL', t => {
 	const address = unixAddress('/run/x') ?? new Uint8Array();
 	t.is(Buffer.from(address.subarray(0, 9)).toString('latin1'), '\u0001\0/run/x\0');
-	t.true(address.length > 64, 'so that V8 does not move it');
+	t.true(address.length > 64, 'V8 does not move an array of this size');
 });
 
-test('unixAddress takes 107 bytes and no more', t => {
+test('unixAddress accepts at most 107 bytes', t => {
 	t.not(unixAddress('x'.repeat(107)), undefined);
 	t.is(unixAddress('x'.repeat(108)), undefined);
 	t.is(unixAddress('ü'.repeat(54)), undefined);
 });
 
-test('connect says that nobody listens there', t => {
+test('connect fails if the socket does not exist', t => {
 	const fd = socket(AF_UNIX, SOCK_STREAM, 0) as Fd;
 	const address = unixAddress('/nonexistent/socket') ?? new Uint8Array();
 	t.is(connect(fd, address, address.length), -1);
@@ -120,7 +120,7 @@ test('connect says that nobody listens there', t => {
 	close(fd);
 });
 
-test('errno is read before anything can change it, also after many calls', t => {
+test('errno is correct after each of many calls', t => {
 	for (let count = 0; count < 10_000; count++) {
 		close(-1 as Fd);
 		if (errno() !== constants.errno.EBADF) {
@@ -132,6 +132,6 @@ test('errno is read before anything can change it, also after many calls', t => 
 	t.pass();
 });
 
-test('libc is the C library of the GNU project, whose structures message(3) lays out', t => {
+test('libc is the GNU C library, whose structures scm-rights(3) uses', t => {
 	t.regex(spawnSync('getconf', ['GNU_LIBC_VERSION'], {encoding: 'utf8'}).stdout, /^glibc 2\./);
 });

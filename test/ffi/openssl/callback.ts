@@ -1,13 +1,12 @@
 import test from 'ava';
 import {allocate, EAGAIN, errno, read, setErrno} from '../../../src/ffi/libc/libc.ts';
-import {BIO_new, BIO_s_mem, BIO_write} from '../../../src/ffi/openssl/bio.ts';
+import {BIO_free, BIO_new, BIO_s_mem, BIO_set_callback_ex, BIO_write} from '../../../src/ffi/openssl/bio.ts';
 import {registerBioCallback} from '../../../src/ffi/openssl/callback.ts';
-import {BIO_free, BIO_set_callback_ex} from '../../../src/ffi/openssl/pem.ts';
 import {socketPair} from '../../helpers/descriptors.ts';
 
 const block = allocate(128);
 
-test('a callback leaves errno as it was for whoever has called OpenSSL', t => {
+test('the caller of OpenSSL finds errno unchanged by a callback', t => {
 	const [empty] = socketPair(t);
 	let runs = 0;
 	const callback = registerBioCallback(() => {

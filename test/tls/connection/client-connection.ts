@@ -11,7 +11,7 @@ import {
 	SSL_get_version,
 	SSL_session_reused,
 	type Ssl,
-} from '../../../src/ffi/openssl/libssl.ts';
+} from '../../../src/ffi/openssl/ssl.ts';
 import {openClientConnection} from '../../../src/tls/connection/client-connection.ts';
 import {type Connection, DONE} from '../../../src/tls/connection/connection.ts';
 import {SslRegistry} from '../../../src/tls/ssl-registry.ts';

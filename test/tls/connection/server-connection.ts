@@ -6,7 +6,7 @@ import {Panic} from '../../../src/base/errors.ts';
 import {FAILED, WANT_LOOKUP} from '../../../src/base/io-result.ts';
 import type {Seconds} from '../../../src/base/units.ts';
 import {drainErrors} from '../../../src/ffi/openssl/libcrypto.ts';
-import type {Ssl} from '../../../src/ffi/openssl/libssl.ts';
+import type {Ssl} from '../../../src/ffi/openssl/ssl.ts';
 import {DONE} from '../../../src/tls/connection/connection.ts';
 import {
 	openServerConnection,

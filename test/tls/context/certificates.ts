@@ -3,7 +3,7 @@ import {mkdirSync} from 'node:fs';
 import test, {type ExecutionContext} from 'ava';
 import koffi from 'koffi';
 import {drainErrors, nonNull} from '../../../src/ffi/openssl/libcrypto.ts';
-import {SSL_CTX_free, SSL_CTX_new, type SslCtx, TLS_client_method} from '../../../src/ffi/openssl/libssl.ts';
+import {SSL_CTX_free, SSL_CTX_new, type SslCtx, TLS_client_method} from '../../../src/ffi/openssl/ssl-ctx.ts';
 import {derOfCertificate, type X509} from '../../../src/ffi/openssl/x509.ts';
 import {loadAuthorities, loadIdentity} from '../../../src/tls/context/certificates.ts';
 import {type IdentityFiles, namedFiles} from '../../../src/tls/context/named-files.ts';

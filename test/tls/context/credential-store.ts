@@ -7,7 +7,7 @@ import {
 	SSL_CTX_free,
 	SSL_CTX_new,
 	TLS_client_method,
-} from '../../../src/ffi/openssl/libssl.ts';
+} from '../../../src/ffi/openssl/ssl-ctx.ts';
 import {DONE} from '../../../src/tls/connection/connection.ts';
 import {createClientContext} from '../../../src/tls/context/client-context.ts';
 import {type CredentialFileNames, CredentialStore} from '../../../src/tls/context/credential-store.ts';

@@ -1,6 +1,6 @@
 import test from 'ava';
 import fc from 'fast-check';
-import {SSL_OP_NO_SSLv3} from '../../../src/ffi/openssl/libssl.ts';
+import {SSL_OP_NO_SSLv3} from '../../../src/ffi/openssl/ssl-ctx.ts';
 import {type SessionKeyParts, sessionKey} from '../../../src/tls/resume/session-key.ts';
 import type {ClientStart} from '../../../src/wire/client-settings.ts';
 import {defaultStart} from '../../helpers/openssl.ts';

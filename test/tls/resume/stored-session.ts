@@ -3,7 +3,7 @@ import test, {type ExecutionContext} from 'ava';
 import {Panic} from '../../../src/base/errors.ts';
 import type {Seconds} from '../../../src/base/units.ts';
 import {drainErrors} from '../../../src/ffi/openssl/libcrypto.ts';
-import {SSL_session_reused} from '../../../src/ffi/openssl/libssl.ts';
+import {SSL_session_reused} from '../../../src/ffi/openssl/ssl.ts';
 import {openClientConnection} from '../../../src/tls/connection/client-connection.ts';
 import {DONE} from '../../../src/tls/connection/connection.ts';
 import type {ClientContext} from '../../../src/tls/context/client-context.ts';

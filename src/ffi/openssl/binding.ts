@@ -1,20 +1,22 @@
 /*++
 /* NAME
-/*	openssl 3
+/*	binding 3
 /* SUMMARY
-/*	OpenSSL's libraries, found at run time, and what they export
+/*	load OpenSSL at run time, and bind its functions
 /* DESCRIPTION
-/*	One table of bindings serves every release of OpenSSL from 1.1.1
-/*	on. Modules state their functions when they are loaded; the
-/*	libraries are loaded at the first call, or when loadOpenssl() says
-/*	which. Whoever does not say gets the newest that the system has.
+/*	One set of bindings serves all releases of OpenSSL since 1.1.1.
+/*	The other modules of this directory declare their functions when
+/*	they are imported. The libraries are loaded when loadOpenssl() is
+/*	called with the name of a release, or else at the first call of a
+/*	function: then it is the newest release that is installed.
 /*
-/*	The libraries are loaded `deep`. The Node.js binary contains an
-/*	OpenSSL of its own and exports its symbols; without RTLD_DEEPBIND
-/*	the two copies mix, and the process dies of it.
+/*	The libraries are loaded with RTLD_DEEPBIND. The Node.js binary
+/*	contains another copy of OpenSSL and exports its symbols. Without
+/*	this flag the two copies call each other, and the process crashes.
 /*
-/*	No function is called here: OpenSSL initializes itself at the first
-/*	call, and tls_config_file has to be applied before that.
+/*	This module calls no function of OpenSSL. OpenSSL initializes
+/*	itself at the first call, and tls_config_file must be applied
+/*	before that.
 /* SEE ALSO
 /*	dlopen(3)
 /*--*/
@@ -25,17 +27,18 @@ import {addon as koffi} from '../libc/addon.ts';
 /** The two libraries of one release. */
 type Part = 'libcrypto' | 'libssl';
 
-/** What follows the names of the libraries, newest first. */
+/** Suffixes of the file names of the libraries, newest release first. */
 const suffixes = ['.so.3', '.so.1.1'] as const;
 
-/** A function of C. The module that states it says what it takes and gives. */
+/** A C function. The module that declares it also declares its type. */
 type ForeignFunction = ReturnType<ReturnType<typeof koffi.load>['func']>;
 
-/* A prototype, and the name that the function had before 3.0. */
+/** A declared function. */
 interface Binding {
 	readonly part: Part;
 	readonly prototype: string;
-	readonly formerly: string | undefined;
+	/** Name of the function in OpenSSL 1.1.1, if it differs. */
+	readonly formerName: string | undefined;
 	bound: ForeignFunction | undefined;
 }
 
@@ -49,7 +52,7 @@ function load(suffix: string): NonNullable<typeof loaded> {
 	};
 }
 
-/* The first that there is. The last one's failure is the one to tell. */
+/* Loads the first release that is installed. If none is, throws the error of the last one. */
 function loadAny([suffix, ...others]: readonly string[]): NonNullable<typeof loaded> {
 	try {
 		return load(suffix ?? '');
@@ -66,15 +69,15 @@ function nameIn(prototype: string): string {
 	return /(\w+)\(/.exec(prototype)?.[1] ?? '';
 }
 
-/* Undefined when the library does not export it. */
-function resolve({part, prototype, formerly}: Omit<Binding, 'bound'>): ForeignFunction | undefined {
+/* Returns undefined if the library does not export the function. */
+function resolve({part, prototype, formerName}: Omit<Binding, 'bound'>): ForeignFunction | undefined {
 	loaded ??= loadAny(suffixes);
 	const name = nameIn(prototype);
-	for (const candidate of formerly === undefined ? [name] : [name, formerly]) {
+	for (const candidate of formerName === undefined ? [name] : [name, formerName]) {
 		try {
 			return loaded[part].func(prototype.replace(`${name}(`, `${candidate}(`));
 		} catch {
-			/* Not exported: that is the answer. */
+			/* Not exported under this name. */
 		}
 	}
 
@@ -84,14 +87,14 @@ function resolve({part, prototype, formerly}: Omit<Binding, 'bound'>): ForeignFu
 /**
  * Loads the libraries of a release.
  *
- * @param libssl - such as `libssl.so.3`; the libcrypto of the same release comes with it.
- * @returns the functions that this program needs and that these libraries do not export.
- * @throws {Error} when there are no such libraries.
- * @throws {Panic} when others have been loaded before.
+ * @param libssl - such as `libssl.so.3`; the libcrypto of the same release is loaded, too.
+ * @returns the names of the functions that every release should have, and that these libraries do not export.
+ * @throws {Error} if the libraries cannot be loaded.
+ * @throws {Panic} if libraries have been loaded before.
  */
 export function loadOpenssl(libssl: string): readonly string[] {
 	if (loaded !== undefined) {
-		throw new Panic('OpenSSL was called before it was known which');
+		throw new Panic('OpenSSL has been loaded already');
 	}
 
 	loaded = load(libssl.replace(/^libssl/, ''));
@@ -102,22 +105,23 @@ export function loadOpenssl(libssl: string): readonly string[] {
 	return required.filter(({bound}) => bound === undefined).map(({prototype}) => nameIn(prototype));
 }
 
-/** One of the libraries, for the modules that state its functions. */
+/** One of the libraries, for the modules that declare its functions. */
 export interface Library {
 	/**
-	 * A function that every release has.
+	 * Declares a function that every release has.
 	 *
-	 * @param formerly - its name before 3.0, where that differs.
+	 * @param formerName - its name in OpenSSL 1.1.1, if it differs.
+	 * @returns a function that panics if the library does not export it.
 	 */
-	func(prototype: string, formerly?: string): ForeignFunction;
-	/** A function that not every release has: its result is asked for, and may be undefined. */
+	func(prototype: string, formerName?: string): ForeignFunction;
+	/** Declares a function that only some releases have. Returns a function that looks it up: undefined if absent. */
 	optional(prototype: string): () => ForeignFunction | undefined;
 }
 
 /*
- * What modules call. A hand-off makes a hundred calls, and gathering arguments in a
- * list for each of them costs more than some of the calls: so there is one form per
- * number of arguments.
+ * The function that a module calls, which binds the C function at the first call. A
+ * hand-off makes about a hundred calls, and a rest parameter costs more than some of
+ * them, so there is one function per number of arguments.
  */
 function stub(binding: Binding, bind: () => ForeignFunction): ForeignFunction {
 	const call = (...args: unknown[]): unknown => (binding.bound ?? bind())(...args);
@@ -131,7 +135,7 @@ function stub(binding: Binding, bind: () => ForeignFunction): ForeignFunction {
 	return (forms[parametersIn(binding.prototype)] ?? call) as ForeignFunction;
 }
 
-/* How many arguments a function takes; more than there are forms when that differs from call to call. */
+/* Number of parameters; infinite for a variadic function. */
 function parametersIn(prototype: string): number {
 	const list = prototype.slice(prototype.indexOf('(') + 1, -1);
 	return list.includes('...') ? Infinity : list === 'void' ? 0 : list.split(',').length;
@@ -139,8 +143,8 @@ function parametersIn(prototype: string): number {
 
 function libraryOf(part: Part): Library {
 	return {
-		func(prototype: string, formerly?: string): ForeignFunction {
-			const binding: Binding = {part, prototype, formerly, bound: undefined};
+		func(prototype: string, formerName?: string): ForeignFunction {
+			const binding: Binding = {part, prototype, formerName, bound: undefined};
 			required.push(binding);
 			return stub(binding, () => {
 				binding.bound ??= resolve(binding);
@@ -154,7 +158,7 @@ function libraryOf(part: Part): Library {
 		optional(prototype: string): () => ForeignFunction | undefined {
 			let found: {readonly bound: ForeignFunction | undefined} | undefined;
 			return () => {
-				found ??= {bound: resolve({part, prototype, formerly: undefined})};
+				found ??= {bound: resolve({part, prototype, formerName: undefined})};
 				return found.bound;
 			};
 		},

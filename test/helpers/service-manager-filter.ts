@@ -1,15 +1,15 @@
-/* Filters of system calls that a service manager would set, on all threads of a process. */
+/* Filters of system calls such as those of a service manager, in all threads of a process. */
 import {allocate, syscall} from '../../src/ffi/libc/libc.ts';
 
-/* Answers. Source: linux/seccomp.h. */
+/* Actions. Source: linux/seccomp.h. */
 export const ALLOW = 0x7fff0000;
 export const KILL_PROCESS = 0x80000000;
 export const fail = (code: number): number => 0x00050000 | code;
 
 /** struct sock_filter. */
 export type Instruction = readonly [code: number, jt: number, jf: number, k: number];
-export const answer = (k: number): Instruction => [0x06, 0, 0, k];
-/** Goes on when it is so, and skips some instructions otherwise. */
+export const ret = (k: number): Instruction => [0x06, 0, 0, k];
+/** Continues if the comparison is true; otherwise skips some instructions. */
 export const ifEqual = (k: number, skip: number): Instruction => [0x15, 0, skip, k];
 export const ifAny = (k: number, skip: number): Instruction => [0x45, 0, skip, k];
 export const and = (k: number): Instruction => [0x54, 0, 0, k];
@@ -35,7 +35,7 @@ export const numbers = {
 const SECCOMP_SET_MODE_FILTER = 1n;
 const SECCOMP_FILTER_FLAG_TSYNC = 1n;
 
-/** Sets a filter; it has to end in an answer. Result of seccomp(2). */
+/** Installs a filter, which must end with an action. Result of seccomp(2). */
 export function filter(...program: readonly Instruction[]): number {
 	const code = allocate(8 * program.length);
 	program.forEach(([operation, jt, jf, k], index) => {
@@ -50,9 +50,9 @@ export function filter(...program: readonly Instruction[]): number {
 	return syscall(numbers.seccomp, SECCOMP_SET_MODE_FILTER, SECCOMP_FILTER_FLAG_TSYNC, sockFprog.address);
 }
 
-/** Has a call fail from now on, with EPERM. */
+/** Makes a call fail with EPERM from now on. */
 export function refuse(call: keyof typeof numbers): void {
-	if (filter(loadNumber, ifEqual(numbers[call], 1), answer(fail(1)), answer(ALLOW)) !== 0) {
+	if (filter(loadNumber, ifEqual(numbers[call], 1), ret(fail(1)), ret(ALLOW)) !== 0) {
 		throw new Error(`cannot refuse ${call}`);
 	}
 }

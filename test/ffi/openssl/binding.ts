@@ -2,7 +2,7 @@ import {globSync} from 'node:fs';
 import test from 'ava';
 import {execa} from 'execa';
 
-/** Runs a few lines in a process of their own: a process has one OpenSSL. Their result comes back. */
+/** Runs a script in another process, because a process can load one OpenSSL only. Returns what it prints as JSON. */
 async function inProcess(...lines: readonly string[]): Promise<unknown> {
 	const modules = globSync('**/*.ts', {cwd: new URL('../../../src/ffi/', import.meta.url).pathname});
 	const imports = modules.map(
@@ -15,11 +15,11 @@ async function inProcess(...lines: readonly string[]): Promise<unknown> {
 	return JSON.parse(stdout);
 }
 
-test('all that every release has is exported by the library of this host', async t => {
+test('the library of this system exports all functions that every release should have', async t => {
 	t.deepEqual(await inProcess("console.log(JSON.stringify(ffi.loadOpenssl('libssl.so.3')));"), []);
 });
 
-test('what the library does not export is told by name, and calling it is a panic', async t => {
+test('a function that the library does not export is reported by name, and a call of it panics', async t => {
 	t.deepEqual(
 		await inProcess(
 			"const absent = ffi.libssl.func('int SSL_no_such_function(void *ssl, int n)');",
@@ -43,7 +43,7 @@ test('a function is found under its former name', async t => {
 	);
 });
 
-test('a function that not every release has is undefined where it is absent', async t => {
+test('an optional function is undefined if the library does not export it', async t => {
 	t.deepEqual(
 		await inProcess(
 			"const absent = ffi.libcrypto.optional('int no_such_function(void)');",
@@ -54,7 +54,7 @@ test('a function that not every release has is undefined where it is absent', as
 	);
 });
 
-test('whoever does not say which gets what there is, and cannot say afterwards', async t => {
+test('without loadOpenssl an installed release is loaded, and cannot be changed afterwards', async t => {
 	t.deepEqual(
 		await inProcess(
 			'const number = ffi.OpenSSL_version_num();',
@@ -66,11 +66,26 @@ test('whoever does not say which gets what there is, and cannot say afterwards',
 	);
 });
 
-test('a library that is not there is an error', async t => {
+test('a library that is not installed is an error', async t => {
 	const text = await inProcess(
 		'let reason;',
 		"try { ffi.loadOpenssl('libssl.so.99'); } catch (error) { reason = error.message; }",
 		'console.log(JSON.stringify(reason));',
 	);
 	t.regex(String(text), /cannot open shared object file/);
+});
+
+test('the library is loaded in addition to the one inside of Node.js, and both work', async t => {
+	t.deepEqual(
+		await inProcess(
+			"const {createHash} = await import('node:crypto');",
+			"ffi.loadOpenssl('libssl.so.3');",
+			'const ctx = ffi.SSL_CTX_new(ffi.TLS_client_method());',
+			'ffi.SSL_CTX_free(ctx);',
+			"const digest = ffi.sha256(Buffer.from('x')).equals(createHash('sha256').update('x').digest());",
+			"const loaded = process.report.getReport().sharedObjects.some(path => path.includes('libssl.so.3'));",
+			'console.log(JSON.stringify([ctx !== null, digest, loaded, process.versions.openssl !== undefined]));',
+		),
+		[true, true, true, true],
+	);
 });

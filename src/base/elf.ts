@@ -2,11 +2,11 @@
 /* NAME
 /*	elf 3
 /* SUMMARY
-/*	which shared libraries an executable file asks for
+/*	list the shared libraries that an executable file needs
 /* DESCRIPTION
-/*	Reads the dynamic section of an ELF file of 64 bits, without the
-/*	help of the loader: nothing of the file is run. A file that is no
-/*	such file, is damaged, or cannot be read asks for nothing.
+/*	Reads the dynamic section of a 64-bit ELF file. The dynamic loader
+/*	is not used, so no code of the file is executed. The list is empty
+/*	if the file is not an ELF file, is damaged, or cannot be read.
 /* SEE ALSO
 /*	elf(5)
 /*--*/
@@ -23,7 +23,7 @@ const DT_NULL = 0;
 const DT_NEEDED = 1;
 const DT_STRTAB = 5;
 
-/** A part of the file that the loader puts in memory. */
+/** A part of the file that the loader maps into memory. */
 interface Segment {
 	readonly type: number;
 	readonly offset: number;
@@ -31,12 +31,12 @@ interface Segment {
 	readonly size: number;
 }
 
-/** The names under which a file asks for shared libraries, as they stand in it. */
+/** The names of the shared libraries that a file needs (DT_NEEDED). */
 export function neededLibraries(path: string): readonly string[] {
 	try {
 		return parse(readFileSync(path));
 	} catch {
-		/* Not readable, or an offset that points outside of it. */
+		/* The file cannot be read, or contains an offset that is outside of the file. */
 		return [];
 	}
 }
@@ -70,8 +70,8 @@ function parse(file: Buffer): readonly string[] {
 		}
 	}
 
-	const table = offsetOf(segments, strings);
-	return table === undefined ? [] : needed.map(offset => textAt(file, table + offset));
+	const stringTable = offsetOf(segments, strings);
+	return stringTable === undefined ? [] : needed.map(offset => textAt(file, stringTable + offset));
 }
 
 function segmentsOf(file: Buffer): readonly Segment[] {
@@ -89,7 +89,7 @@ function segmentsOf(file: Buffer): readonly Segment[] {
 	});
 }
 
-/* Where in the file something is that has this address in memory. */
+/* Converts an address in memory to an offset in the file. */
 function offsetOf(segments: readonly Segment[], address: number): number | undefined {
 	const segment = segments.find(
 		candidate =>

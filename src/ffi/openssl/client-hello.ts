@@ -1,29 +1,30 @@
 /*++
 /* NAME
-/*	hello 3
+/*	client-hello 3
 /* SUMMARY
-/*	bindings of OpenSSL's libssl: the hello of a client
+/*	bindings of OpenSSL: the ClientHello message
 /* DESCRIPTION
-/*	C as it is, no policy. What is asked here can be asked in a
-/*	ClientHelloCallback only, and comes as copies.
+/*	The parts of a ClientHello can be read inside of a
+/*	ClientHelloCallback only. They are returned as copies.
 /* SEE ALSO
 /*	SSL_CTX_set_client_hello_cb(3ssl)
 /*--*/
 
 import {addon as koffi} from '../libc/addon.ts';
 import {type Address, allocate} from '../libc/libc.ts';
+import {libssl} from './binding.ts';
 import type {Pointer} from './libcrypto.ts';
-import type {Ssl, SslCtx} from './libssl.ts';
-import {libssl} from './openssl.ts';
+import type {Ssl} from './ssl.ts';
+import type {SslCtx} from './ssl-ctx.ts';
 
-/** A function of ours that C may call: callback(3). */
+/** A function of this program that OpenSSL can call: see callback(3). */
 export type ClientHelloCallback = Pointer<'client hello callback'>;
 
 const scratch = allocate(16);
 
 export const SSL_CLIENT_HELLO_SUCCESS = 1;
 export const SSL_CLIENT_HELLO_RETRY = -1;
-/** SSL_get_error(): the callback has asked for another time. */
+/** SSL_get_error(): the callback has returned SSL_CLIENT_HELLO_RETRY. */
 export const SSL_ERROR_WANT_CLIENT_HELLO_CB = 11;
 
 export const SSL_CTX_set_client_hello_cb: (ctx: SslCtx, callback: ClientHelloCallback, arg: null) => void =
@@ -34,16 +35,16 @@ const SSL_client_hello_get0_session_id: (ssl: Ssl, out: Address) => number = lib
 const SSL_client_hello_get0_ext: (ssl: Ssl, type: number, out: Address, length: Address) => number =
 	libssl.func('int SSL_client_hello_get0_ext(void *ssl, unsigned int type, void *out, void *outlen)');
 
-/** The session id of the hello; often empty. */
+/** The session id in the ClientHello; often empty. */
 export function helloSessionId(ssl: Ssl): Uint8Array {
 	const length = SSL_client_hello_get0_session_id(ssl, scratch.address);
 	return bytesAt(length);
 }
 
-/** The contents of an extension; undefined when the hello does not have it. */
+/** The contents of an extension; undefined if the ClientHello does not have it. */
 export function helloExtension(ssl: Ssl, type: number): Uint8Array | undefined {
-	const sizeAt = (scratch.address + 8n) as Address;
-	return SSL_client_hello_get0_ext(ssl, type, scratch.address, sizeAt) === 1
+	const length = (scratch.address + 8n) as Address;
+	return SSL_client_hello_get0_ext(ssl, type, scratch.address, length) === 1
 		? bytesAt(Number(scratch.view.getBigUint64(8, true)))
 		: undefined;
 }
