@@ -36,6 +36,7 @@ import {
 	type CommonSettings,
 	clientSettingsKey,
 } from '../wire/client-settings.ts';
+import {clientRoleNames, isClientRoleEnabled} from './client-role-enabled.ts';
 import type {ClientRoleSessions} from './client-role-sessions.ts';
 import type {CredentialFiles} from './credential-files.ts';
 import {clientInit, clientParams, credentialFileNames} from './main-cf-settings.ts';
@@ -221,23 +222,13 @@ function scopeOf({params, init}: CommonSettings): string {
 	);
 }
 
-/* Source: pre_jail_init_client(), postfix src/tlsproxy/tlsproxy.c. */
 function isEnabled(configuration: Configuration): boolean {
-	const levelName = configuration.has('tlsproxy_client_security_level')
-		? 'tlsproxy_client_security_level'
-		: 'tlsproxy_client_level';
-	const policyName = configuration.has('tlsproxy_client_policy_maps')
-		? 'tlsproxy_client_policy_maps'
-		: 'tlsproxy_client_policy';
-	const level = configuration.string(levelName).toLowerCase();
-	if (
-		level === ''
-			? configuration.boolean('tlsproxy_client_use_tls') ||
-				configuration.boolean('tlsproxy_client_enforce_tls')
-			: level !== 'none'
-	) {
-		return true;
-	}
-
-	return configuration.string('tlsproxy_client_per_site') !== '' || configuration.string(policyName) !== '';
+	const {level, policy} = clientRoleNames(configuration.has('tlsproxy_client_security_level'));
+	return isClientRoleEnabled({
+		level: configuration.string(level),
+		useTls: configuration.boolean('tlsproxy_client_use_tls'),
+		enforceTls: configuration.boolean('tlsproxy_client_enforce_tls'),
+		policy: configuration.string(policy),
+		perSite: configuration.string('tlsproxy_client_per_site'),
+	});
 }

@@ -2,22 +2,22 @@
 /* NAME
 /*	credential-watch 3
 /* SUMMARY
-/*	notices that files have changed which were read before the jail
+/*	reports changes of the credential files
 /* DESCRIPTION
-/*	Watches, from before the files are read, the directories that hold
-/*	them and those that hold symbolic links on the way to them: a file
-/*	can be written in place, replaced by another that is renamed, or be
-/*	a link that is made to point elsewhere. What happens there is told
-/*	also in the jail.
+/*	Watches the directories that contain the files, and the directories
+/*	that contain symbolic links on their paths: a file may be written in
+/*	place, replaced with rename(2), or be reached through a link that is
+/*	changed. The watch starts before the files are read, and continues
+/*	inside the chroot jail.
 /*
 /*	A certificate and its key are written one after the other, so
-/*	changes are told when there were none for a second.
+/*	changes are reported after one second without another change.
 /* DIAGNOSTICS
-/*	Warning: a directory cannot be watched. Then changes in it have to
-/*	wait for the next reload, or for the end of the process.
+/*	Warning: a directory cannot be watched. Changes in it take effect at
+/*	the next reload, or in the next process.
 /* BUGS
-/*	Links that are made while the process runs are not followed to new
-/*	directories.
+/*	A link that is created while the process runs is not followed into
+/*	a directory that is not watched yet.
 /* SEE ALSO
 /*	inotify(7)
 /*--*/
@@ -47,31 +47,31 @@ import {
 import {errno, strerror} from '../ffi/libc/libc.ts';
 import {warning} from '../log/log.ts';
 
-/** Time without a change, after which those before it are told. */
-const QUIET = 1000 as Milliseconds;
-/** Time after which changes are told although they go on, in milliseconds. */
-const PATIENCE = 4000;
+/** Time without a change after which the earlier changes are reported. */
+const QUIET_TIME = 1000 as Milliseconds;
+/** Time since the first change after which further changes do not delay the report, in milliseconds. */
+const DELAY_LIMIT = 4000;
 
-/** Symbolic links on the way to one file. Source: MAXSYMLINKS, path_resolution(7). */
+/** Maximal number of symbolic links on one path. Source: MAXSYMLINKS, path_resolution(7). */
 const LINK_LIMIT = 40;
 
 const MASK = IN_CLOSE_WRITE | IN_MOVED_TO | IN_CREATE | IN_DELETE_SELF | IN_MOVE_SELF | IN_ONLYDIR;
 
-/** A watch of files. It reports once at a time, as often as they change. */
+/** Watches files. Changes in quick succession are reported together. */
 export class CredentialWatch implements Disposable {
 	#fd: Owned<Fd> | undefined;
 	#failed = false;
-	/* Names in a directory, and the files that depend on each. */
+	/* For each watched directory: the names in it, and the configured files that depend on each name. */
 	readonly #watches = new Map<WatchNumber, Map<string, Set<string>>>();
 	readonly #changed = new Set<string>();
 	readonly #resources = new DisposableStack();
-	#quiet: Deadline | undefined;
-	#since: Milliseconds | undefined;
+	#reportDeadline: Deadline | undefined;
+	#firstChange: Milliseconds | undefined;
 
 	/**
-	 * Begins to watch. To be called before the files are read, as someone who may look at their directories.
+	 * Starts watching. Call it before the files are read, with the privilege to read their directories.
 	 *
-	 * @param files - as they are configured, relative to the working directory. They need not exist.
+	 * @param files - configured names, relative to the working directory. The files need not exist.
 	 */
 	watch(files: readonly string[]): void {
 		if (files.length > 0 && this.#open()) {
@@ -82,20 +82,22 @@ export class CredentialWatch implements Disposable {
 	}
 
 	/**
-	 * Begins to tell, also of what has happened since the watch began.
+	 * Starts reporting. Changes since {@link watch} are included.
 	 *
-	 * @param changed - gets the files that have changed, with the names that they were given by.
+	 * @param reactor - borrowed.
+	 * @param clock - borrowed.
+	 * @param changed - receives the names of the changed files, as they were passed to {@link watch}.
 	 */
 	start(reactor: Reactor, clock: DeadlineClock, changed: (files: readonly string[]) => void): void {
 		if (this.#fd === undefined) {
 			return;
 		}
 
-		this.#quiet = this.#resources.use(
+		this.#reportDeadline = this.#resources.use(
 			clock.deadline(() => {
 				const files = [...this.#changed];
 				this.#changed.clear();
-				this.#since = undefined;
+				this.#firstChange = undefined;
 				changed(files);
 			}),
 		);
@@ -103,7 +105,7 @@ export class CredentialWatch implements Disposable {
 		this.#resources.use(
 			reactor.watchLevelTriggered(this.#fd.value, {
 				ready,
-				fault: reason => warning(`changes of certificate files: ${String(reason)}`),
+				fault: reason => warning(`watch certificate files: ${String(reason)}`),
 			}),
 		);
 	}
@@ -120,7 +122,7 @@ export class CredentialWatch implements Disposable {
 		const fd = inotify_init1(IN_NONBLOCK | IN_CLOEXEC);
 		if (fd < 0) {
 			this.#failed = true;
-			warning(`changes of certificate files will not be noticed: inotify_init1: ${strerror(errno())}`);
+			warning(`certificate files are not watched: inotify_init1: ${strerror(errno())}`);
 			return false;
 		}
 
@@ -130,10 +132,10 @@ export class CredentialWatch implements Disposable {
 
 	#add(file: string): void {
 		for (const {directory, name} of watchedEntries(file)) {
-			/* A directory that is watched already has the same number again. */
+			/* A directory that is watched already gets the same number. */
 			const watch = inotify_add_watch(this.#fd?.value ?? (-1 as Fd), directory, MASK) as WatchNumber;
 			if (watch < 0) {
-				warning(`changes of ${file} will not be noticed: ${directory}: ${strerror(errno())}`);
+				warning(`changes of ${file} are not detected: ${directory}: ${strerror(errno())}`);
 				continue;
 			}
 
@@ -157,32 +159,32 @@ export class CredentialWatch implements Disposable {
 		}
 
 		if (this.#changed.size > 0) {
-			this.#since ??= now();
-			if (now() - this.#since < PATIENCE) {
-				this.#quiet?.arm(QUIET);
+			this.#firstChange ??= now();
+			if (now() - this.#firstChange < DELAY_LIMIT) {
+				this.#reportDeadline?.arm(QUIET_TIME);
 			}
 		}
 	}
 }
 
-/** A name in a directory, on which it depends what a path leads to. */
+/** A directory entry that a path depends on. */
 export interface WatchedEntry {
 	readonly directory: string;
 	readonly name: string;
 }
 
-/** The symbolic links on the way to a file, and the file itself or the first name that is missing. */
+/** The symbolic links on the path of a file, and the file itself or the first name that does not exist. */
 export function watchedEntries(file: string): readonly WatchedEntry[] {
-	const places: WatchedEntry[] = [];
+	const entries: WatchedEntry[] = [];
 	let rest = resolve(file).split('/').slice(1);
 	let directory = '/';
 	for (let links = 0; links < LINK_LIMIT; ) {
-		const [name, ...behind] = rest;
+		const [name, ...following] = rest;
 		if (name === undefined) {
-			return places;
+			return entries;
 		}
 
-		rest = behind;
+		rest = following;
 		if (name === '' || name === '.') {
 			continue;
 		}
@@ -196,17 +198,17 @@ export function watchedEntries(file: string): readonly WatchedEntry[] {
 		const stat = lstatSync(path, {throwIfNoEntry: false});
 		if (stat?.isSymbolicLink() === true) {
 			links++;
-			places.push({directory, name});
+			entries.push({directory, name});
 			const target = readlinkSync(path);
 			rest = [...target.split('/'), ...rest];
 			directory = isAbsolute(target) ? '/' : directory;
 		} else if (rest.length === 0 || stat?.isDirectory() !== true) {
-			places.push({directory, name});
-			return places;
+			entries.push({directory, name});
+			return entries;
 		} else {
 			directory = path;
 		}
 	}
 
-	return places;
+	return entries;
 }

@@ -2,10 +2,10 @@
 /* NAME
 /*	main-cf-settings 3
 /* SUMMARY
-/*	TLS settings that main.cf has for this service
+/*	TLS settings of this service from main.cf
 /* DESCRIPTION
-/*	The parameters of main.cf in the form in which settings travel in
-/*	requests, so that nobody has to know where they come from.
+/*	Converts main.cf parameters into the settings of a request, so that
+/*	settings from main.cf and from requests are processed alike.
 /* SEE ALSO
 /*	postfix src/tlsproxy/tlsproxy.c
 /*--*/
@@ -18,17 +18,17 @@ import type {ServerParams} from '../tls/context/server-context.ts';
 import type {ClientInit, ClientParams} from '../wire/client-settings.ts';
 import type {ServerInit} from '../wire/server-settings.ts';
 
-/** What the server role demands of its clients. */
+/** What the server role requires from remote SMTP clients. */
 export interface ServerRequirements {
-	/** Nobody is served without TLS. */
+	/** TLS is mandatory. */
 	readonly mandatory: boolean;
-	/** They are asked for a certificate. */
+	/** The server requests a client certificate. */
 	readonly asks: boolean;
-	/** Nobody is served without one. */
+	/** The handshake fails without a client certificate. */
 	readonly requires: boolean;
 }
 
-/** The files of an identity, and those of whom it trusts. */
+/** The configured certificate, key and CA files. */
 export function credentialFileNames(
 	configuration: Configuration,
 	prefix: 'smtp_tls' | 'lmtp_tls' | 'tlsproxy_client' | 'tlsproxy_tls',
@@ -47,7 +47,7 @@ export function credentialFileNames(
 	};
 }
 
-/** Global settings. Names are those of main.cf, but for the first two. */
+/** Settings of TLS_CLIENT_PARAMS. All fields but the first two are named after the main.cf parameter. */
 export function clientParams(configuration: Configuration): ClientParams {
 	const text = (name: NameOf<'string'>): string => textOf(configuration, name);
 	const flag = (name: NameOf<'boolean'>): number => flagOf(configuration, name);
@@ -57,7 +57,7 @@ export function clientParams(configuration: Configuration): ClientParams {
 		config_name: text('tls_config_name'),
 		tls_high_cipherlist: text('tls_high_cipherlist'),
 		tls_medium_cipherlist: text('tls_medium_cipherlist'),
-		/* Later releases have the parameters, and do without. */
+		/* Later releases still have the parameters, but do not send them. */
 		tls_low_cipherlist: obsoleteCipherLists ? text('tls_low_cipherlist') : undefined,
 		tls_export_cipherlist: obsoleteCipherLists ? text('tls_export_cipherlist') : undefined,
 		tls_null_cipherlist: text('tls_null_cipherlist'),
@@ -79,7 +79,7 @@ export function clientParams(configuration: Configuration): ClientParams {
 	};
 }
 
-/** What smtp(8) would send to have its connections made with our own settings. */
+/** Settings of TLS_CLIENT_INIT_PROPS from tlsproxy_client_* parameters. */
 export function clientInit(configuration: Configuration): ClientInit {
 	return {
 		log_param: configuration.has('tlsproxy_client_loglevel_parameter')
@@ -93,7 +93,7 @@ export function clientInit(configuration: Configuration): ClientInit {
 	};
 }
 
-/** Global settings of the server role. */
+/** The global settings of the server role. */
 export function serverParams(configuration: Configuration): ServerParams {
 	const {config_file = 'default', config_name = '', ...params} = clientParams(configuration);
 	return {
@@ -108,7 +108,7 @@ export function serverParams(configuration: Configuration): ServerParams {
 	};
 }
 
-/* Before 3.6 the grade of a server chooses the curves. */
+/* Before 3.6, the EECDH grade selects the curves. */
 function serverCurves(
 	configuration: Configuration,
 	params: Omit<ClientParams, 'config_file' | 'config_name'>,
@@ -128,7 +128,7 @@ function serverCurves(
 	}
 }
 
-/** What selects the SSL_CTX of the server role. */
+/** Settings that select the SSL_CTX of the server role. */
 export function serverInit(configuration: Configuration, {mandatory, asks}: ServerRequirements): ServerInit {
 	const {cert_file, ...files} = credentialFileNames(configuration, 'tlsproxy_tls');
 	return {
@@ -150,12 +150,12 @@ export function serverInit(configuration: Configuration, {mandatory, asks}: Serv
 	};
 }
 
-/** What applies to each connection of the server role. */
+/** Settings of each server-role connection. */
 export function serverStart(configuration: Configuration, {mandatory, asks, requires}: ServerRequirements) {
 	const exclusions = [
 		configuration.string('tlsproxy_tls_exclude_ciphers'),
 		mandatory ? configuration.string('tlsproxy_tls_mandatory_exclude_ciphers') : '',
-		/* Who sends a certificate wants one to come back. */
+		/* A server that requests a client certificate must itself send one. */
 		asks ? 'aNULL' : '',
 	];
 	return {

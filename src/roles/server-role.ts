@@ -2,11 +2,12 @@
 /* NAME
 /*	server-role 3
 /* SUMMARY
-/*	with what requests of the server role are served
+/*	selects the SSL_CTX for a server-role request
 /* DESCRIPTION
-/*	Before the jail: makes the application of tlsproxy_tls_*, with the
-/*	certificates that smtpd(8) has as well. Up to 3.11 that is all;
-/*	from 3.12 on requests carry settings, and those are applied.
+/*	Before the chroot jail: creates the SSL_CTX for the tlsproxy_tls_*
+/*	parameters, whose defaults are those of smtpd(8). Up to Postfix 3.11
+/*	all requests use this SSL_CTX. From 3.12 on, requests carry
+/*	settings, and these settings are applied.
 /* SEE ALSO
 /*	postfix src/tlsproxy/tlsproxy.c, pre_jail_init_server()
 /*--*/
@@ -40,14 +41,14 @@ export class ServerRole {
 	readonly #requirements: ServerRequirements | undefined;
 	readonly #contexts = new Lru<string, ServerContext>(CONTEXT_LIMIT, context => context[Symbol.dispose]());
 	#maps: Tables | undefined;
-	/* The service could have served, whether or not its own settings are any good. */
+	/* The role is enabled and has certificates; loading them may still have failed. */
 	#configured = false;
-	#own: ServerContext | undefined;
+	#mainCfContext: ServerContext | undefined;
 
 	/**
-	 * @param keyring - where files are loaded to; borrowed.
-	 * @param sessions - who keeps those of clients; borrowed.
-	 * @throws {ConfigurationError} for a security level that there is none of.
+	 * @param credentialStore - receives the loaded files; borrowed.
+	 * @param sessions - the session cache of the server role; borrowed.
+	 * @throws {ConfigurationError} for an unknown security level.
 	 */
 	constructor(configuration: Configuration, credentialStore: CredentialStore, sessions: ServerRoleSessions) {
 		this.#configuration = configuration;
@@ -58,14 +59,14 @@ export class ServerRole {
 	}
 
 	/**
-	 * Loads what has to be loaded as root. To be called once, before the jail.
+	 * Loads the files that only root can read. Call it once, before entering the chroot jail.
 	 *
-	 * @param watch - gets what is going to be read, just before.
+	 * @param watch - is called with the files, just before they are read.
 	 */
 	async load(watch: (credentialFiles: readonly CredentialFiles[]) => void): Promise<void> {
 		const requirements = this.#requirements;
 		if (requirements === undefined) {
-			/* Later releases say so when somebody asks. */
+			/* Later releases log this for each request. */
 			if (!this.#features.warnsOfDisabledServer) {
 				log.warning('TLS server role is disabled with tlsproxy_tls_security_level or tlsproxy_use_tls');
 			}
@@ -88,27 +89,27 @@ export class ServerRole {
 		this.#maps = maps;
 		const params = serverParams(this.#configuration);
 		const init = serverInit(this.#configuration, requirements);
-		/* Requests that come with settings may name the same files. */
+		/* Requests with settings may name the same files. */
 		const loaded =
 			!this.#features.serverSettings ||
 			(startLibrary(params.config_file, params.config_name) &&
 				this.#credentialStore.load(init, params.tls_append_default_CA !== 0));
-		this.#own = loaded ? this.#make(params, init) : undefined;
-		if (this.#own === undefined && this.#features.warnsOfServerInit) {
+		this.#mainCfContext = loaded ? this.#createContext(params, init) : undefined;
+		if (this.#mainCfContext === undefined && this.#features.warnsOfServerInit) {
 			log.warning('TLS server initialization failed');
 		}
 	}
 
-	/** Whether requests are served at all. */
+	/** Whether requests can be served. */
 	get enabled(): boolean {
-		return this.#own !== undefined;
+		return this.#mainCfContext !== undefined;
 	}
 
 	/**
-	 * What the connection of a request is made with.
+	 * Selects the parameters for the connection of a request.
 	 *
-	 * @param settings - of the request; without, those of main.cf apply.
-	 * @returns undefined when it cannot be served, and the log says why.
+	 * @param settings - settings of the request; undefined: the settings of main.cf apply.
+	 * @returns undefined if the request cannot be served. The reason is logged.
 	 */
 	prepare(request: Request, settings: ServerSettings | undefined): ConnectionParameters | undefined {
 		if (this.#requirements === undefined || (this.#features.serverSettings && !this.#configured)) {
@@ -119,7 +120,7 @@ export class ServerRole {
 			return undefined;
 		}
 
-		const context = settings === undefined ? this.#own : this.#applicationFor(settings);
+		const context = settings === undefined ? this.#mainCfContext : this.#contextFor(settings);
 		if (context === undefined) {
 			return undefined;
 		}
@@ -132,7 +133,7 @@ export class ServerRole {
 		return {role: 'server', context, start};
 	}
 
-	/* Somebody who asks for a name must not be shown another's certificate, because its table is of the wrong type. */
+	/* If a table cannot be used, the role is disabled: a client must not get the certificate of another server name. */
 	async #readMaps(): Promise<Tables | undefined> {
 		try {
 			return await Tables.read(this.#configuration, 'tls_server_sni_maps');
@@ -147,30 +148,30 @@ export class ServerRole {
 		}
 	}
 
-	#applicationFor({params, init}: ServerSettings): ServerContext | undefined {
+	#contextFor({params, init}: ServerSettings): ServerContext | undefined {
 		const found = this.#contexts.get(this.#keyOf({params, init}));
 		if (found !== undefined) {
 			return found;
 		}
 
 		if (!this.#credentialStore.has(init, params.tls_append_default_CA !== 0)) {
-			/* Administrators search for the first line of stock's warning. */
+			/* The first line is stock's: administrators search for it. */
 			log.warning('request from tlsproxy server with unexpected settings');
 			log.warning(
 				`files are opened without privileges: ${namedSettings(init, parameterPrefix(init.log_param))}`,
 			);
 		}
 
-		return this.#make({...serverParams(this.#configuration), ...params}, init);
+		return this.#createContext({...serverParams(this.#configuration), ...params}, init);
 	}
 
 	#keyOf(settings: Pick<ServerSettings, 'params' | 'init'>): string {
 		return serverSettingsKey(settings, this.#features);
 	}
 
-	#make(params: ServerParams, init: ServerInit): ServerContext | undefined {
+	#createContext(params: ServerParams, init: ServerInit): ServerContext | undefined {
 		const maps = this.#maps;
-		const made =
+		const context =
 			maps &&
 			createServerContext(params, init, {
 				credentialStore: this.#credentialStore,
@@ -178,15 +179,15 @@ export class ServerRole {
 				maps,
 				features: this.#features,
 			});
-		if (made !== undefined) {
-			this.#contexts.set(this.#keyOf({params, init}), made);
+		if (context !== undefined) {
+			this.#contexts.set(this.#keyOf({params, init}), context);
 		}
 
-		return made;
+		return context;
 	}
 }
 
-/** What the server role loads as root. */
+/** The files that the server role loads as root. */
 export function serverCredentialFiles(
 	configuration: Configuration,
 	requirements: ServerRequirements | undefined = serverRequirements(configuration),
@@ -200,8 +201,9 @@ export function serverCredentialFiles(
 	return [{owner: undefined, files: serverInit(configuration, requirements), appendDefault, tables}];
 }
 
-/* What a level means for a server: whether TLS is mandatory, if there is any. */
+/* The effect of tlsproxy_tls_security_level. */
 interface Level {
+	/* Undefined: the role is disabled. */
 	readonly mandatory: boolean | undefined;
 	readonly supported: boolean;
 }
@@ -216,7 +218,7 @@ const levels: ReadonlyMap<string, Level> = new Map<string, Level>([
 	['secure', clientLevel],
 ]);
 
-/** What is demanded of clients; undefined when they are not served. */
+/** The requirements for clients; undefined if the role is disabled. */
 export function serverRequirements(configuration: Configuration): ServerRequirements | undefined {
 	const mandatory = isMandatory(configuration);
 	if (mandatory === undefined) {
@@ -227,7 +229,7 @@ export function serverRequirements(configuration: Configuration): ServerRequirem
 	return {mandatory, requires, asks: requires || configuration.boolean('tlsproxy_tls_ask_ccert')};
 }
 
-/* Whether clients have to use TLS; undefined when they cannot. */
+/* Whether TLS is mandatory; undefined if the role is disabled. */
 function isMandatory(configuration: Configuration): boolean | undefined {
 	const text = configuration.string('tlsproxy_tls_security_level');
 	if (text === '') {
@@ -247,12 +249,12 @@ function isMandatory(configuration: Configuration): boolean | undefined {
 	return level.mandatory;
 }
 
-/* Whether there are any, or none are wanted. Some errors are not show stoppers. */
+/* Whether the certificate settings allow the role to start. As with stock, some errors are only warnings. */
 function hasCertificates(configuration: Configuration, {mandatory, asks}: ServerRequirements): boolean {
 	const certificate = configuration.string('tlsproxy_tls_cert_file');
-	const none = certificate.toLowerCase() === 'none';
+	const anonymous = certificate.toLowerCase() === 'none';
 	const legacy = [
-		none ? '' : certificate,
+		anonymous ? '' : certificate,
 		configuration.string('tlsproxy_tls_dcert_file'),
 		configuration.string('tlsproxy_tls_eccert_file'),
 	].some(name => name !== '');
@@ -271,5 +273,5 @@ function hasCertificates(configuration: Configuration, {mandatory, asks}: Server
 		log.warning("Can't require client certs unless TLS is required");
 	}
 
-	return chains || legacy || (none && !asks);
+	return chains || legacy || (anonymous && !asks);
 }

@@ -9,7 +9,7 @@ import {parseArgs} from 'node:util';
 import {type Certificates, makeCertificates} from '../../postfix/lib/certificates.ts';
 import {removeOnSignal} from '../../postfix/lib/interruption.ts';
 import {freePort, Sandbox} from '../../postfix/lib/sandbox.ts';
-import {SINK_NAME} from '../helpers/postfix.ts';
+import {SINK_NAME} from '../helpers/sender-and-sink.ts';
 import {type Choice, combinations, variants} from './lib/combinations.ts';
 import {type Extent, measure, type Outcome} from './lib/comparison.ts';
 import {reportOf, type Surroundings} from './lib/comparison-report.ts';

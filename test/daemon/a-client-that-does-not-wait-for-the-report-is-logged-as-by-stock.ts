@@ -1,33 +1,51 @@
 /*
- * smtp(8) waits ten seconds for the report about a handshake. Whoever has left by then
- * cannot be told, and the log says so; whoever has only said that he sends nothing
- * more gets it.
+ * smtp(8) waits ten seconds for the handshake report. If it has disconnected by then, the
+ * report cannot be sent, and a warning is logged. If it has only shut down its sending
+ * side, it still gets the report.
  */
+import {once} from 'node:events';
 import {connect} from 'node:net';
-import {setTimeout as delay} from 'node:timers/promises';
 import test, {type ExecutionContext} from 'ava';
-import {Daemon, type Which} from '../helpers/daemon.ts';
+import {Daemon, type Program} from '../helpers/daemon.ts';
 import {connectTo} from '../helpers/openssl.ts';
-import {echoPeer, tcpPeer} from '../helpers/peer.ts';
+import {echoPeer, tcpPeer} from '../helpers/remote-servers.ts';
 
-/** A server that answers after a while. */
-async function slowPeer(t: ExecutionContext): Promise<number> {
-	const port = await echoPeer(t);
-	return await tcpPeer(t, socket => {
-		setTimeout(() => {
-			const onward = connect({port, host: '127.0.0.1', allowHalfOpen: true});
-			onward.on('error', () => undefined);
-			socket.pipe(onward).pipe(socket);
-		}, 2000);
-	});
+/** A server that answers a ClientHello only after {@link DelayedPeer.resume} was called. */
+interface DelayedPeer {
+	readonly port: number;
+	/** Resolves when the ClientHello has arrived. */
+	readonly hello: Promise<void>;
+	readonly resume: () => void;
 }
 
-const leave = {destroy: 'has closed', end: 'sends nothing more'} as const;
+async function delayedPeer(t: ExecutionContext): Promise<DelayedPeer> {
+	const target = await echoPeer(t);
+	const hello = Promise.withResolvers<void>();
+	const resumed = Promise.withResolvers<void>();
+	const port = await tcpPeer(t, socket => {
+		const forward = async (): Promise<void> => {
+			await resumed.promise;
+			const onward = connect({port: target, host: '127.0.0.1', allowHalfOpen: true});
+			onward.on('error', () => undefined);
+			socket.pipe(onward).pipe(socket);
+		};
+		socket.once('readable', () => {
+			hello.resolve();
+			void forward();
+		});
+	});
+	return {port, hello: hello.promise, resume: () => resumed.resolve()};
+}
 
-/** The lines about a client that leaves, in one way or the other, before the handshake is through. */
-async function linesAbout(t: ExecutionContext, which: Which, how: keyof typeof leave) {
+const ways = {
+	destroy: {title: 'has closed its connection', event: 'close'},
+	end: {title: 'has shut down its sending side', event: 'finish'},
+} as const;
+
+/** The lines about a client that closes its connection, in one way or the other, during the handshake. */
+async function linesAbout(t: ExecutionContext, which: Program, how: keyof typeof ways) {
 	await using daemon = await Daemon.start(which);
-	const port = await slowPeer(t);
+	const {port, hello, resume} = await delayedPeer(t);
 	const endpoint = `[127.0.0.1]:${port}`;
 	const client = await daemon.greeted(t);
 	const fd = connectTo(t, port);
@@ -38,13 +56,16 @@ async function linesAbout(t: ExecutionContext, which: Which, how: keyof typeof l
 	await client.list();
 	client.pass(fd.value);
 	fd[Symbol.dispose]();
-	await delay(200);
+	await hello;
+	const closed = once(client.socket, ways[how].event);
 	client.socket[how]();
+	await closed;
+	resume();
 	return (await daemon.linesOf({endpoint, linesBefore: 0})).map(line => line.replace(/ with cipher .*/, ''));
 }
 
 for (const how of ['destroy', 'end'] as const) {
-	test(`a client that ${leave[how]} before its report: the lines of stock`, async t => {
+	test(`a client that ${ways[how].title} before its report: the log has the lines of stock`, async t => {
 		const stock = await linesAbout(t, 'stock', how);
 		t.is(stock.includes('warning: cannot send TLS context: Broken pipe'), how === 'destroy');
 		t.deepEqual(await linesAbout(t, 'ours', how), stock);

@@ -1,7 +1,6 @@
 /*
- * What local clients do when they are broken, or killed. Stock trusts them: one
- * that stops in the middle of its request makes the watchdog end the process, and
- * all of its sessions.
+ * Local clients that are broken, or killed. Stock trusts local clients: when one of them
+ * stops in the middle of its request, the watchdog ends the process with all sessions.
  */
 
 import {open} from 'node:fs/promises';
@@ -11,41 +10,41 @@ import {setTimeout as delay} from 'node:timers/promises';
 import test, {type ExecutionContext} from 'ava';
 import type {Fd, Seconds} from '../../src/base/units.ts';
 import type {LocalClient} from '../helpers/client.ts';
-import {Daemon, type HandedOff, statusOf} from '../helpers/daemon.ts';
+import {Daemon, type Handoff, statusOf} from '../helpers/daemon.ts';
 import {socketPair} from '../helpers/descriptors.ts';
 import {CertificateStore, connectTo} from '../helpers/openssl.ts';
-import {echoPeer, peerFiles, tcpPeer, tlsPeer} from '../helpers/peer.ts';
+import {echoPeer, peerFiles, tcpPeer, tlsPeer} from '../helpers/remote-servers.ts';
 
 const store = new CertificateStore();
 test.after.always(() => store[Symbol.dispose]());
 const good = peerFiles();
 
-/* Sessions of one process: more than the default. */
+/* One process has to serve more sessions than by default. */
 let daemon: Daemon;
 test.before(async () => {
 	daemon = await Daemon.start('ours', {main: {max_use: '10000'}});
 });
 test.after.always(async () => await daemon[Symbol.asyncDispose]());
 
-async function stillServes(t: ExecutionContext, {client}: HandedOff): Promise<void> {
+async function stillServes(t: ExecutionContext, {client}: Handoff): Promise<void> {
 	await client.send('still there?');
 	t.is(String(await client.bytes(12)), 'still there?');
 }
 
-/** What a client does until its session is over. */
+/** What a client does until its session ends. */
 type Hostile = (t: ExecutionContext, client: LocalClient) => Promise<void>;
 
-/* Runs hostile sessions while another is served: what the log says about them, DISCONNECT apart. */
+/* Runs hostile sessions while another session is served. Returns their warnings. */
 async function run(t: ExecutionContext, hostile: Hostile): Promise<readonly string[]> {
 	const witness = await daemon.handOff(t, await echoPeer(t));
 	const {pid} = daemon;
 	const before = daemon.descriptors();
 	const known = (await daemon.lines()).length;
 	await hostile(t, await daemon.greeted(t));
-	t.true((await daemon.descriptorsUpTo(before)) <= before, 'descriptors are left over');
+	t.true((await daemon.descriptorsUpTo(before)) <= before, 'descriptors leak');
 	t.is(daemon.pid, pid);
 	await stillServes(t, witness);
-	/* postlogd(8) writes what a process says in the order in which it was said. */
+	/* postlogd(8) preserves the order of the lines of one process. */
 	witness.client.socket.end();
 	await daemon.linesOf(witness);
 	return (await daemon.lines()).slice(known).filter(line => line.startsWith('warning: '));
@@ -57,7 +56,7 @@ const warns = test.macro<[what: string, hostile: Hostile, warning: string | RegE
 			await hostile(report, client);
 			t.is(String(await client.rest()), '');
 		});
-		/* Somebody who does not talk as clients do may also be told what an administrator can do. */
+		/* After a protocol error, an advice for the administrator may follow. */
 		const [text = '', ...others] = warnings.filter(line => !advice.test(line));
 		t.deepEqual(others, []);
 		if (typeof warning === 'string') {
@@ -67,7 +66,7 @@ const warns = test.macro<[what: string, hostile: Hostile, warning: string | RegE
 		}
 	},
 	title(_, what) {
-		return `a client that ${what} ends its own session, with a clear warning`;
+		return `a client that ${what} ends its own session, with a warning`;
 	},
 });
 
@@ -91,7 +90,7 @@ test.serial(
 );
 test.serial(
 	warns,
-	'sends a byte of its request now and then',
+	'sends its request byte by byte',
 	async (_, client) => {
 		for (const byte of request()) {
 			if (client.ended) {
@@ -154,31 +153,31 @@ test.serial(
 );
 test.serial(
 	warns,
-	'sends a number that is none',
+	'sends an invalid number',
 	async (_, client) => await client.send('remote_endpoint\0x\0flags\0six\0\0'),
 	'receive request attributes: request: flags: "six" is not a number',
 );
 test.serial(
 	warns,
-	'goes on behind its settings',
+	'sends data after its settings',
 	async (_, client) => await client.send(Buffer.concat([...both(), Buffer.from('QUIT\r\n')])),
 	'receive client TLS settings: 6 bytes after the request',
 );
-test.serial('a client of another release is told so, by attribute and format', async t => {
+test.serial('for a client of another release, attribute and format are logged', async t => {
 	const warnings = await run(t, async (_, client) => {
 		await client.send(request());
 		await client.send('config_file\0default\0tls_new_in_release_4\0\0\0');
 		t.is(String(await client.rest()), '');
 	});
-	const [text = '', told = '', ...others] = warnings;
+	const [text = '', second = '', ...others] = warnings;
 	t.regex(text, /receive client TLS settings: client_params: wanted "\w+", got "\w+" \(format [\d.]+\)$/);
 	t.true(text.endsWith(`(format ${format()})`));
-	t.regex(told, advice);
-	t.true(told.includes(`Postfix ${daemon.features.release},`));
+	t.regex(second, advice);
+	t.true(second.includes(`Postfix ${daemon.features.release},`));
 	t.deepEqual(others, []);
 });
 
-/* A client that has been told to go on, and what it passes then. */
+/* A client that has got status 1, and passes something. */
 function passes(pass: (t: ExecutionContext, client: LocalClient) => Promise<void> | void): Hostile {
 	return async (t, client) => {
 		await client.send(Buffer.concat(both()));
@@ -217,14 +216,14 @@ test.serial(
 );
 test.serial(
 	warns,
-	'leaves instead of passing a descriptor',
+	'disconnects instead of passing a descriptor',
 	passes((_, client) => {
 		client.socket.end();
 	}),
 	received('Connection closed by client'),
 );
 
-/* Descriptors that are no connection. */
+/* Descriptors that are not sockets. */
 for (const [what, path, flags] of [
 	['a file', '/etc/passwd', 'r'],
 	['a device', '/dev/zero', 'r'],
@@ -233,30 +232,32 @@ for (const [what, path, flags] of [
 	test.serial(
 		warns,
 		`passes ${what}`,
-		passes(async (t, client) => {
+		passes(async (_, client) => {
 			const file = await open(path, flags);
 			client.pass(file.fd as Fd);
 			await file.close();
-			t.pass();
 		}),
 		/^warning: session \[192\.0\.2\.1\]:25: epoll_ctl: Operation not permitted$/,
 	);
 }
 
-test.serial('a client that passes the other end of a pair, and closes it, ends its own session', async t => {
-	const warnings = await run(t, async (report, client) => {
-		const [mine, theirs] = socketPair(report);
-		await client.send(Buffer.concat(both()));
-		t.is(statusOf(await client.list()), 1);
-		client.pass(theirs.fd);
-		theirs.close();
-		mine.close();
-		t.is(String(await client.rest()), '');
-	});
-	t.deepEqual(warnings, []);
-});
+test.serial(
+	'a client that passes one end of a socket pair, and closes both, ends its own session',
+	async t => {
+		const warnings = await run(t, async (report, client) => {
+			const [mine, theirs] = socketPair(report);
+			await client.send(Buffer.concat(both()));
+			t.is(statusOf(await client.list()), 1);
+			client.pass(theirs.fd);
+			theirs.close();
+			mine.close();
+			t.is(String(await client.rest()), '');
+		});
+		t.deepEqual(warnings, []);
+	},
+);
 
-/* Neither says anything, to the library it looks as if it were still to connect. */
+/* No data arrives on such a socket: the handshake time limit ends the session. */
 test.serial('a client that passes its own connection ends its own session', async t => {
 	await run(t, async (_, client) => {
 		await client.send(Buffer.concat(briefly()));
@@ -266,7 +267,7 @@ test.serial('a client that passes its own connection ends its own session', asyn
 	});
 });
 
-test.serial('a client that passes a socket that listens ends its own session', async t => {
+test.serial('a client that passes a listening socket ends its own session', async t => {
 	await run(t, async (report, client) => {
 		const server = createServer().listen(join(store.directory, 'listener'));
 		report.teardown(() => server.close());
@@ -277,7 +278,7 @@ test.serial('a client that passes a socket that listens ends its own session', a
 	});
 });
 
-test.serial('clients that are gone after any number of bytes leave nothing behind', async t => {
+test.serial('clients that disconnect after any number of bytes leak nothing', async t => {
 	const bytes = Buffer.concat(both());
 	const cuts = [0, 1, 2, 15, 16, 17, request().length - 1, request().length, request().length + 1];
 	for (let cut = 40; cut < bytes.length; cut += 53) {
@@ -292,7 +293,7 @@ test.serial('clients that are gone after any number of bytes leave nothing behin
 			client.socket.destroy();
 		}
 	});
-	/* Whoever says nothing at all has only looked whether we are there. */
+	/* A client that disconnects without data is not logged. */
 	t.true(warnings.length >= cuts.length - 1);
 	t.true(
 		warnings.every(text =>
@@ -304,7 +305,7 @@ test.serial('clients that are gone after any number of bytes leave nothing behin
 	);
 });
 
-test.serial('clients that are gone at any moment of a handshake leave nothing behind', async t => {
+test.serial('clients that disconnect at any moment of a handshake leak nothing', async t => {
 	const port = await echoPeer(t);
 	await run(t, async (report, first) => {
 		first.socket.destroy();
@@ -324,7 +325,7 @@ test.serial('clients that are gone at any moment of a handshake leave nothing be
 	});
 });
 
-test.serial('clients that are gone while data flows leave nothing behind', async t => {
+test.serial('clients that disconnect during data transfer leak nothing', async t => {
 	const port = await tlsPeer(t, good, socket => {
 		const timer = setInterval(() => socket.write(Buffer.alloc(100_000)), 1);
 		socket.resume();

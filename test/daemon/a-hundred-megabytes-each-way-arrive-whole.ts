@@ -1,7 +1,7 @@
 /*
- * Twenty sessions at once, each with as much to send as to receive. A byte that is
- * lost, doubled or moved to another session ruins a message; a buffer that grows
- * with what a slow reader leaves behind ruins the machine.
+ * Twenty sessions at once that send and receive large streams. A byte that is lost,
+ * repeated or moved to another session damages a message, and a buffer that grows with the
+ * backlog of a slow reader exhausts memory.
  */
 import {createHash, randomBytes} from 'node:crypto';
 import type {Socket} from 'node:net';
@@ -10,18 +10,18 @@ import {pipeline} from 'node:stream/promises';
 import {setTimeout as delay} from 'node:timers/promises';
 import test from 'ava';
 import {Daemon} from '../helpers/daemon.ts';
-import {echoPeer, peerFiles, tlsPeer} from '../helpers/peer.ts';
+import {echoPeer, peerFiles, tlsPeer} from '../helpers/remote-servers.ts';
 
 const good = peerFiles();
 
 const SESSIONS = 20;
 const SIZE = 100_000_000;
-/** What the process may grow by. A session may keep two buffers of 64 kilobytes, and what the library has. */
+/** Limit for the growth of the process, in bytes. A session has two buffers of 64 kilobytes, and those of OpenSSL. */
 const GROWTH_LIMIT = 32 * 1024 * 1024;
 
 const noise = randomBytes(1_000_003);
 
-/* A different stream for each seed, in pieces that fit no record. */
+/* A different stream for each seed, in pieces that are not a multiple of the record size. */
 function* pieces(seed: string, size = SIZE): Iterable<Buffer> {
 	yield Buffer.from(seed);
 	for (let left = size - seed.length; left > 0; left -= noise.length) {
@@ -90,7 +90,7 @@ test('100 MB each way, 20 at a time: whole, and in bounded memory', async t => {
 	t.true(peak - before < GROWTH_LIMIT);
 });
 
-test('a client that does not read stops its peer, and nobody else', async t => {
+test('a client that does not read blocks its own peer only', async t => {
 	await using daemon = await Daemon.start('ours');
 	let sent = 0;
 	const port = await tlsPeer(t, good, socket => {
@@ -106,19 +106,19 @@ test('a client that does not read stops its peer, and nobody else', async t => {
 	});
 	const {client} = await daemon.handOff(t, port);
 	const socket = client.release();
-	/* What the kernel and we keep is full when nothing moves any more. */
+	/* All buffers are full when the count no longer changes. */
 	let last = -1;
 	await daemon.sandbox.waitFor(async () => {
-		const still = sent === last;
+		const unchanged = sent === last;
 		last = sent;
 		await delay(200);
-		return still;
+		return unchanged;
 	});
-	t.true(sent < 30 * noise.length, `${sent} bytes went nowhere`);
+	t.true(sent < 30 * noise.length, `${sent} bytes are buffered`);
 	const echoing = await daemon.handOff(t, await echoPeer(t));
 	await echoing.client.send('hello');
 	t.is(String(await echoing.client.bytes(5)), 'hello');
-	/* And goes on when the client reads again. */
+	/* The transfer continues when the client reads again. */
 	const before = sent;
 	socket.resume();
 	t.true(await daemon.sandbox.waitFor(() => sent > before + 10 * noise.length));

@@ -5,14 +5,14 @@
  */
 import {chmodSync, mkdirSync} from 'node:fs';
 import test from 'ava';
-import {Both} from '../helpers/both.ts';
-import {type Case, put} from '../helpers/differential.ts';
+import {BothPrograms} from '../helpers/both-programs.ts';
+import {type ClientRoleCase, runCase} from '../helpers/client-role-cases.ts';
 
 /* Cases are about the first of them. The others have such files in main.cf, and load them as root. */
-const elsewhere = new Both();
-const brokenChain = new Both();
-const brokenPair = new Both();
-const absentAuthority = new Both();
+const elsewhere = new BothPrograms();
+const brokenChain = new BothPrograms();
+const brokenPair = new BothPrograms();
+const absentAuthority = new BothPrograms();
 
 test.before(async () => {
 	for (const {lab} of [elsewhere, brokenChain, brokenPair, absentAuthority]) {
@@ -52,12 +52,14 @@ interface Expected {
 	readonly names: RegExp;
 }
 
-const likeStock = test.macro<[what: string, both: Both, init: Case['init'], expected: Expected]>({
+const likeStock = test.macro<
+	[what: string, both: BothPrograms, init: ClientRoleCase['init'], expected: Expected]
+>({
 	async exec(t, what, both, init = {}, {status, shown = false, names}) {
-		const item: Case = {id: what, level: 'encrypt', server: 'good', arguments: '-verify 1', init};
-		const wanted = await put(t, both.stock, both.peers, both.lab, item);
+		const item: ClientRoleCase = {id: what, level: 'encrypt', server: 'good', arguments: '-verify 1', init};
+		const wanted = await runCase(t, both.stock, both.peers, both.lab, item);
 		const before = (await both.ours.lines()).length;
-		const found = await put(t, both.ours, both.peers, both.lab, item);
+		const found = await runCase(t, both.ours, both.peers, both.lab, item);
 		t.deepEqual(found, wanted);
 		t.is(found.status, status);
 		t.is(
@@ -81,9 +83,9 @@ const likeStock = test.macro<[what: string, both: Both, init: Case['init'], expe
 /* What a process logs when it starts comes before the lines that are compared. */
 test.serial('a request that names no files is served', async t => {
 	for (const both of [elsewhere, brokenChain, brokenPair, absentAuthority]) {
-		const item: Case = {id: 'first', level: 'encrypt', server: 'good', init: {CAfile: ''}};
+		const item: ClientRoleCase = {id: 'first', level: 'encrypt', server: 'good', init: {CAfile: ''}};
 		for (const daemon of [both.ours, both.stock]) {
-			t.is((await put(t, daemon, both.peers, both.lab, item)).status, 1);
+			t.is((await runCase(t, daemon, both.peers, both.lab, item)).status, 1);
 		}
 	}
 });
@@ -213,7 +215,7 @@ test.serial(
 );
 
 /* What our program has logged. */
-async function logOf(both: Both): Promise<string> {
+async function logOf(both: BothPrograms): Promise<string> {
 	return (await both.ours.lines()).join('\n').replaceAll(`${both.lab.directory}/`, '');
 }
 

@@ -9,8 +9,8 @@ import test from 'ava';
 import {execa} from 'execa';
 import {mailVersion} from '../../postfix/lib/instance.ts';
 import {releaseFeatures} from '../../src/conf/release.ts';
+import {daneTrust} from '../helpers/client-role-cases.ts';
 import {Daemon} from '../helpers/daemon.ts';
-import {trust} from '../helpers/differential.ts';
 import {sentAndMatched as both, type NamedCase, NamedServer, NameLab, wireName} from '../helpers/names.ts';
 
 const lab = new NameLab();
@@ -20,7 +20,7 @@ const ascii = 'xn--bcher-kva.test';
 const legacy = releaseFeatures(mailVersion()).digestLists;
 const sends = (start: NamedCase['start'], certificate = ascii): NamedCase => ({certificate, start});
 const bytes = (hex: string): string => Buffer.from(hex, 'hex').toString('latin1');
-const dane = (domain: string) => ({tls_level: 5, dane: {domain: wireName(domain), ...trust([], legacy)}});
+const dane = (domain: string) => ({tls_level: 5, dane: {domain: wireName(domain), ...daneTrust([], legacy)}});
 
 /* What a URL parser takes for something else, and other ways to write a name. */
 const odd: readonly NamedCase[] = [

@@ -1,7 +1,7 @@
 /*
- * Keys are read as root, and a process in a jail cannot read them again. Nobody
- * should have to think of a reload when a certificate was renewed, and nobody
- * should lose his mail when it was renewed badly.
+ * Keys are read as root, and a process inside the chroot jail cannot read them again.
+ * Renewed certificates must be used without a reload, and a failed renewal must not affect
+ * mail delivery.
  */
 import {once} from 'node:events';
 import {mkdirSync, mkdtempSync, readdirSync, renameSync, rmSync, symlinkSync, writeFileSync} from 'node:fs';
@@ -12,11 +12,11 @@ import {connect as connectTls} from 'node:tls';
 import test, {type ExecutionContext} from 'ava';
 import type {LocalClient} from '../helpers/client.ts';
 import {Daemon, type HandoffOptions} from '../helpers/daemon.ts';
-import {FrontDoor, serverRole} from '../helpers/front-door.ts';
-import {finish, speaks} from '../helpers/master.ts';
+import {echoes, endSession} from '../helpers/master.ts';
 import {CertificateStore} from '../helpers/openssl.ts';
-import {tlsPeer} from '../helpers/peer.ts';
-import {timeToGreeting} from '../helpers/service.ts';
+import {timeToGreeting} from '../helpers/processes.ts';
+import {RemoteListener, serverRoleParameters} from '../helpers/remote-clients.ts';
+import {tlsPeer} from '../helpers/remote-servers.ts';
 
 const store = new CertificateStore();
 test.after.always(() => store[Symbol.dispose]());
@@ -25,8 +25,8 @@ for (const name of ['first', 'second', 'third', 'other', 'ca1', 'ca2']) {
 	store.make(name, {subject: `/CN=${name}`});
 }
 
-/** A server that asks for a certificate, says whose it got in a line, and sends back what it gets. */
-async function curious(t: ExecutionContext): Promise<number> {
+/** A server that sends a line with the name in the client certificate, and then echoes. */
+async function namingServer(t: ExecutionContext): Promise<number> {
 	const options = {key: store.read('peer.key'), cert: store.read('peer.cert')};
 	return await tlsPeer(t, {...options, requestCert: true, rejectUnauthorized: false}, socket => {
 		socket.write(`${String(socket.getPeerCertificate().subject?.CN)}\n`);
@@ -34,7 +34,7 @@ async function curious(t: ExecutionContext): Promise<number> {
 	});
 }
 
-/** Where certificates are, as certbot(1) has them: each pair of files twice, and links to one of them. */
+/** Directories like those of certbot(1): all versions of the files, and links to the current one. */
 class Lineages {
 	readonly directory: string;
 	#version = 0;
@@ -53,7 +53,7 @@ class Lineages {
 		return {cert_file: this.path(site, 'cert'), key_file: this.path(site, 'key')};
 	}
 
-	/** Makes links point to new files: certificate and key of others, or something that is none. */
+	/** Changes links to new files with arbitrary contents. */
 	renew(site: string, contents: Readonly<Partial<Record<'cert' | 'key', string>>>): void {
 		const version = ++this.#version;
 		for (const [name, content] of Object.entries(contents)) {
@@ -71,7 +71,7 @@ class Lineages {
 /** Certificate and key of a name. */
 const pair = (name: string) => ({cert: store.read(`${name}.cert`), key: store.read(`${name}.key`)});
 
-/** Has a session made. Returns the name that the server saw. */
+/** Makes a session. Returns the name that the server has received. */
 async function shown(
 	t: ExecutionContext,
 	daemon: Daemon,
@@ -89,7 +89,7 @@ async function shown(
 	return {client, name};
 }
 
-/** Asks until a name is shown; how long that took, in milliseconds. */
+/** Makes sessions until the server receives a name. Returns the elapsed time, in milliseconds. */
 async function timeUntilShown(
 	t: ExecutionContext,
 	daemon: Daemon,
@@ -100,7 +100,7 @@ async function timeUntilShown(
 	const start = performance.now();
 	for (;;) {
 		const {client, name} = await shown(t, daemon, port, options);
-		await finish(client);
+		await endSession(client);
 		if (name === wanted || performance.now() - start > 60_000) {
 			t.is(name, wanted);
 			return performance.now() - start;
@@ -110,7 +110,7 @@ async function timeUntilShown(
 	}
 }
 
-/** A service with an identity, a server that wants to see it, and what asks for it. */
+/** A service with an identity, a server that requests it, and hand-off options with it. */
 async function oneIdentity(t: ExecutionContext) {
 	const lineages = new Lineages(t);
 	lineages.renew('site', pair('first'));
@@ -119,10 +119,10 @@ async function oneIdentity(t: ExecutionContext) {
 		main: {smtp_tls_cert_file: init.cert_file, smtp_tls_key_file: init.key_file},
 	});
 	t.teardown(async () => await daemon[Symbol.asyncDispose]());
-	return {lineages, daemon, port: await curious(t), options: {init}};
+	return {lineages, daemon, port: await namingServer(t), options: {init}};
 }
 
-/** Lines about files that have changed, as soon as there are so many. */
+/** Waits for a number of log lines about changed files. */
 async function changes(daemon: Daemon, count: number): Promise<readonly string[]> {
 	let lines: readonly string[] = [];
 	await daemon.sandbox.waitFor(async () => {
@@ -132,7 +132,7 @@ async function changes(daemon: Daemon, count: number): Promise<readonly string[]
 	return lines;
 }
 
-/** Waits until as many processes serve: one that looks at new files is one more, and one that retires takes its time. */
+/** Waits for a number of workers. Checking new files takes an additional process, and an old one takes time to end. */
 async function workers(daemon: Daemon, count: number): Promise<readonly number[]> {
 	let pids: readonly number[] = [];
 	await daemon.sandbox.waitFor(() => {
@@ -142,14 +142,14 @@ async function workers(daemon: Daemon, count: number): Promise<readonly number[]
 	return pids;
 }
 
-/** The process that serves, when it is the only one. */
+/** Waits until there is one worker. */
 async function workerOf(daemon: Daemon): Promise<number> {
 	const [pid = 0] = await workers(daemon, 1);
 	return pid;
 }
 
 test.serial(
-	'a certificate that is renewed while 50 sessions are open: new sessions show it, old ones go on',
+	'a certificate is renewed while 50 sessions are open: new sessions use it, and old ones continue',
 	async t => {
 		const {lineages, daemon, port, options} = await oneIdentity(t);
 		const {cert_file, key_file} = options.init;
@@ -167,11 +167,11 @@ test.serial(
 		t.true((await workers(daemon, 2)).includes(pid));
 		t.is(sessions.length, 50);
 		for (const session of sessions) {
-			t.true(await speaks(session));
+			t.true(await echoes(session));
 		}
 
 		for (const session of sessions) {
-			await finish(session);
+			await endSession(session);
 		}
 
 		t.false((await workers(daemon, 1)).includes(pid));
@@ -186,25 +186,25 @@ test.serial('one of two identities in one service is renewed', async t => {
 	const lineages = new Lineages(t);
 	lineages.renew('a', pair('first'));
 	lineages.renew('b', pair('other'));
-	const [first, own] = [lineages.files('a'), lineages.files('b')];
+	const [first, second] = [lineages.files('a'), lineages.files('b')];
 	await using daemon = await Daemon.start('ours', {
 		main: {smtp_tls_cert_file: first.cert_file, smtp_tls_key_file: first.key_file},
 		chroot: 'y',
 		services: [
-			`second unix - - n - - smtp\n -o smtp_tls_cert_file=${own.cert_file} -o smtp_tls_key_file=${own.key_file}`,
+			`second unix - - n - - smtp\n -o smtp_tls_cert_file=${second.cert_file} -o smtp_tls_key_file=${second.key_file}`,
 		],
 	});
-	const port = await curious(t);
+	const port = await namingServer(t);
 	await timeUntilShown(t, daemon, port, {init: first}, 'first');
-	await timeUntilShown(t, daemon, port, {init: own}, 'other');
+	await timeUntilShown(t, daemon, port, {init: second}, 'other');
 	lineages.renew('b', pair('third'));
-	await timeUntilShown(t, daemon, port, {init: own}, 'third');
+	await timeUntilShown(t, daemon, port, {init: second}, 'third');
 	await timeUntilShown(t, daemon, port, {init: first}, 'first');
 	t.is((await changes(daemon, 1)).length, 1);
 });
 
 test.serial(
-	'a key that does not match: one error, the old certificate is still shown by the old process, until it does',
+	'a key does not match: one error is logged, and the old process uses the old certificate, until it matches',
 	async t => {
 		const {lineages, daemon, port, options} = await oneIdentity(t);
 		const {cert_file, key_file} = options.init;
@@ -213,7 +213,7 @@ test.serial(
 		const supervisors = daemon.sandbox.daemonPids('tlsproxy');
 		lineages.renew('site', {cert: store.read('second.cert')});
 		t.is((await changes(daemon, 1)).length, 1);
-		/* Time for more of them. */
+		/* Further lines would be logged in this time. */
 		await delay(2500);
 		const lines = await changes(daemon, 1);
 		t.is(lines.length, 1);
@@ -240,7 +240,7 @@ const broken = test.macro<[content: () => string, reason: RegExp]>({
 		lineages.renew('site', {cert: store.read('first.key') + store.read('first.cert')});
 		const chain_files = lineages.path('site', 'cert');
 		await using daemon = await Daemon.start('ours', {main: {smtp_tls_chain_files: chain_files}});
-		const port = await curious(t);
+		const port = await namingServer(t);
 		const options = {init: {chain_files}};
 		await timeUntilShown(t, daemon, port, options, 'first');
 		const pid = await workerOf(daemon);
@@ -253,7 +253,7 @@ const broken = test.macro<[content: () => string, reason: RegExp]>({
 		t.is(await workerOf(daemon), pid);
 	},
 	title(what = '') {
-		return `${what}: one error, and nothing changes`;
+		return `${what}: one error is logged, and nothing changes`;
 	},
 });
 
@@ -266,13 +266,13 @@ test.serial(
 	/error/,
 );
 
-test.serial('authorities that are renewed are trusted by new sessions', async t => {
+test.serial('renewed CA certificates are trusted by new sessions', async t => {
 	const directory = mkdtempSync(join(tmpdir(), 'authorities-'));
 	t.teardown(() => rmSync(directory, {recursive: true}));
 	const CAfile = join(directory, 'ca.pem');
 	writeFileSync(CAfile, store.read('ca1.cert'));
 	await using daemon = await Daemon.start('ours', {main: {smtp_tls_CAfile: CAfile}});
-	const port = await curious(t);
+	const port = await namingServer(t);
 	const level = {init: {CAfile}, start: {tls_level: 7, matchargv: ['hostname']}};
 	const status = async (): Promise<number> => {
 		const {client, report} = await daemon.handOff(t, port, level);
@@ -281,7 +281,7 @@ test.serial('authorities that are renewed are trusted by new sessions', async t 
 	};
 	const before = await status();
 	const pid = await workerOf(daemon);
-	/* As update-ca-certificates(8) does it. */
+	/* Like update-ca-certificates(8). */
 	writeFileSync(`${CAfile}.new`, store.read('ca2.cert') + store.read('peer.cert'));
 	renameSync(`${CAfile}.new`, CAfile);
 	t.true(
@@ -292,15 +292,15 @@ test.serial('authorities that are renewed are trusted by new sessions', async t 
 	t.not(await workerOf(daemon), pid);
 });
 
-test.serial('the certificate of the server role is renewed, and not when it is broken', async t => {
+test.serial('a renewed certificate of the server role is used, unless it is broken', async t => {
 	const lineages = new Lineages(t);
 	lineages.renew('site', pair('first'));
 	await using daemon = await Daemon.start('ours', {
-		main: serverRole(lineages.path('site', 'key'), lineages.path('site', 'cert')),
+		main: serverRoleParameters(lineages.path('site', 'key'), lineages.path('site', 'cert')),
 	});
-	const door = await FrontDoor.open(t, daemon);
+	const door = await RemoteListener.open(t, daemon);
 	let visits = 0;
-	/** Whose certificate a remote client sees. */
+	/** The name in the server certificate. */
 	const presented = async (): Promise<string> => {
 		const {remote, local, status} = await door.visit(`[192.0.2.1]:${++visits}`);
 		t.is(status, 1);
@@ -324,12 +324,12 @@ test.serial('the certificate of the server role is renewed, and not when it is b
 	t.is((await changes(daemon, 2)).length, 2);
 });
 
-/* Stock ends as well when a table has changed that it has open. */
-test.serial('a table of server names that is written anew is read anew', async t => {
+/* Stock also ends when an open table has changed. */
+test.serial('a changed table of server names is read again', async t => {
 	const table = store.write('names', '');
 	await using daemon = await Daemon.start('ours', {
 		main: {
-			...serverRole(store.path('first.key'), store.path('first.cert')),
+			...serverRoleParameters(store.path('first.key'), store.path('first.cert')),
 			tls_server_sni_maps: `texthash:${table}`,
 		},
 	});
@@ -342,7 +342,7 @@ test.serial('a table of server names that is written anew is read anew', async t
 	t.deepEqual(await changes(daemon, 1), [`${table}: changed, and used for new connections`]);
 });
 
-test.serial('a file that main.cf does not name any more changes nothing, and is not spoken of', async t => {
+test.serial('a change of a file that main.cf no longer names has no effect, and is not logged', async t => {
 	const {lineages, daemon, port, options} = await oneIdentity(t);
 	lineages.renew('other', pair('other'));
 	await timeUntilShown(t, daemon, port, options, 'first');
@@ -357,7 +357,7 @@ test.serial('a file that main.cf does not name any more changes nothing, and is 
 	await timeUntilShown(t, daemon, port, options, 'first');
 });
 
-test.serial('a process with nothing to watch, and one that is not written to, stay', async t => {
+test.serial('a change of another file in the same directory has no effect', async t => {
 	const {lineages, daemon, port, options} = await oneIdentity(t);
 	await timeUntilShown(t, daemon, port, options, 'first');
 	const pid = await workerOf(daemon);

@@ -7,11 +7,11 @@
 import {mkdirSync, symlinkSync} from 'node:fs';
 import {dirname} from 'node:path';
 import test from 'ava';
-import {Both} from '../helpers/both.ts';
+import {BothPrograms} from '../helpers/both-programs.ts';
+import {type ClientRoleCase, runCase} from '../helpers/client-role-cases.ts';
 import {statusOf} from '../helpers/daemon.ts';
-import {type Case, put} from '../helpers/differential.ts';
 
-const both = new Both();
+const both = new BothPrograms();
 test.before(async () => {
 	const {lab} = both;
 	/* Whatever follows a newline in these names is what a list of settings would have there. */
@@ -27,7 +27,8 @@ test.after.always(async () => {
 	await both[Symbol.asyncDispose]();
 });
 
-type Variant = Omit<Case, 'id' | 'level' | 'server'> & Partial<Pick<Case, 'level' | 'server'>>;
+type Variant = Omit<ClientRoleCase, 'id' | 'level' | 'server'> &
+	Partial<Pick<ClientRoleCase, 'level' | 'server'>>;
 
 /* In this order, with both programs; each of them once more at the end, when all are known. */
 const sequence = test.macro<[what: string, variants: (path: (name: string) => string) => readonly Variant[]]>(
@@ -36,9 +37,9 @@ const sequence = test.macro<[what: string, variants: (path: (name: string) => st
 			const cases = variants(name => both.lab.path(name));
 			for (const [index, variant] of [...cases, ...cases].entries()) {
 				/* Sessions are not what this is about. */
-				const item: Case = {level: 'encrypt', server: 'good', ...variant, id: `${what}-${index}`};
-				const wanted = await put(t, both.stock, both.peers, both.lab, item);
-				const found = await put(t, both.ours, both.peers, both.lab, item);
+				const item: ClientRoleCase = {level: 'encrypt', server: 'good', ...variant, id: `${what}-${index}`};
+				const wanted = await runCase(t, both.stock, both.peers, both.lab, item);
+				const found = await runCase(t, both.ours, both.peers, both.lab, item);
 				t.deepEqual(found, wanted, `${index}: ${JSON.stringify(variant)}`);
 			}
 		},
@@ -88,7 +89,7 @@ test.serial(
 		];
 		const statuses: unknown[] = [];
 		for (const [index, files] of [...variants, ...variants].entries()) {
-			const item: Case = {
+			const item: ClientRoleCase = {
 				id: `newline-${index}`,
 				level: 'secure',
 				server: 'good',
@@ -97,9 +98,9 @@ test.serial(
 				files,
 			};
 			await both.stock.sandbox.reload();
-			const wanted = await put(t, both.stock, both.peers, both.lab, item);
+			const wanted = await runCase(t, both.stock, both.peers, both.lab, item);
 			t.deepEqual(
-				await put(t, both.ours, both.peers, both.lab, item),
+				await runCase(t, both.ours, both.peers, both.lab, item),
 				wanted,
 				`${index}: ${JSON.stringify(files)}`,
 			);

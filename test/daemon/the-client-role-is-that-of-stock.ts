@@ -1,22 +1,22 @@
 /*
- * The differential suite of the client role: verdict, report, log lines, what the
- * server sees. What an administrator has learned from stock has to hold with us.
+ * The differential suite of the client role: status, report, log lines, and the output of the
+ * server must be those of stock.
  */
 import {readFileSync} from 'node:fs';
 import test from 'ava';
 import {mailVersion} from '../../postfix/lib/instance.ts';
 import {releaseFeatures} from '../../src/conf/release.ts';
+import {CaseServers, type ClientRoleCase, runCase} from '../helpers/client-role-cases.ts';
 import {Daemon} from '../helpers/daemon.ts';
-import {type Case, Peers, put} from '../helpers/differential.ts';
 import {makeLab} from '../helpers/lab.ts';
 
 const cases = JSON.parse(
 	readFileSync(new URL('../fixtures/client-role.json', import.meta.url), 'utf8'),
-) as readonly Case[];
+) as readonly ClientRoleCase[];
 
 const cleanup: Array<() => unknown> = [];
 const lab = makeLab();
-const peers = new Peers({teardown: run => cleanup.push(run)}, lab);
+const peers = new CaseServers({teardown: run => cleanup.push(run)}, lab);
 
 let ours: Daemon;
 let stock: Daemon;
@@ -24,7 +24,7 @@ test.before(async () => {
 	const main = {
 		max_use: '100000',
 		smtp_tls_CAfile: lab.path('root.cert'),
-		/* The default of older releases is another. */
+		/* Older releases have another default. */
 		smtp_tls_fingerprint_digest: 'sha256',
 		smtp_tls_session_cache_database: 'btree:${data_directory}/smtp_scache',
 	};
@@ -36,13 +36,13 @@ test.after.always(async () => {
 	lab[Symbol.dispose]();
 });
 
-/* What is meant to differ, why, and what is right. */
+/* Intended differences, with reason and expected values. */
 interface Difference {
 	readonly reason: string;
 	readonly status: number;
-	/** Of the peer, when there is a report. */
+	/** Peer status, if there is a report. */
 	readonly peerStatus?: number;
-	/** All that is warned of. */
+	/** All warnings. */
 	readonly warnings: readonly string[];
 }
 
@@ -66,7 +66,7 @@ const noFingerprints: Difference = {
 };
 const fallback = `warning: ${PEER}: all TLSA records unusable, fallback to unauthenticated TLS`;
 
-/* Since 3.6, when OpenSSL took over the verification. */
+/* Since 3.6, when OpenSSL verifies certificates. */
 const modernDifferences: Readonly<Record<string, Difference>> = {
 	'A-secure-nomatchlist': {
 		reason: crash,
@@ -86,8 +86,8 @@ const modernDifferences: Readonly<Record<string, Difference>> = {
 };
 
 const fewerLines =
-	'stock makes another context for requests with records, and tells of that; its own code tells more of chains';
-/* Before 3.6: the same, but for the lines of log levels for experts. */
+	'stock makes another context for requests with records, and logs that; its verification code logs more about chains';
+/* Before 3.6: as before, except for the lines of debug log levels. */
 const legacyLines: Readonly<Record<string, string>> = Object.fromEntries(
 	[
 		...['2', '3', '4', 'debug', 'bogus', 'dane,summary', 'verbose,peercert'].map(level => `L-dane-${level}`),
@@ -104,7 +104,7 @@ const legacyDifferences: Readonly<Record<string, Difference>> = {
 		warnings: [],
 	},
 	'D-201-leaf-selfs': {
-		reason: 'a certificate is not its own authority, as in later releases',
+		reason: 'a certificate is not the CA of itself, as in later releases',
 		status: 1,
 		peerStatus: 1,
 		warnings: [],
@@ -116,7 +116,7 @@ const legacyDifferences: Readonly<Record<string, Difference>> = {
 const legacy = releaseFeatures(mailVersion()).legacyVerification;
 const differences = legacy ? legacyDifferences : modernDifferences;
 
-/* With OpenSSL 1.1.1 a server cannot be told to have that group only. */
+/* With OpenSSL 1.1.1 a server cannot be limited to this group. */
 const impossible = legacy ? ['X-ffdhe2048'] : [];
 
 for (const item of cases.filter(({id}) => !impossible.includes(id))) {
@@ -124,8 +124,8 @@ for (const item of cases.filter(({id}) => !impossible.includes(id))) {
 	const title = `${item.id}: ${item.level}, server ${item.server}`;
 	if (difference === undefined) {
 		test.serial(title, async t => {
-			const wanted = await put(t, stock, peers, lab, item);
-			const found = await put(t, ours, peers, lab, item);
+			const wanted = await runCase(t, stock, peers, lab, item);
+			const found = await runCase(t, ours, peers, lab, item);
 			const lines = legacy && legacyLines[item.id] !== undefined ? wanted.lines : found.lines;
 			t.deepEqual({...found, lines}, wanted);
 		});
@@ -133,7 +133,7 @@ for (const item of cases.filter(({id}) => !impossible.includes(id))) {
 		const {reason, status, peerStatus, warnings} = difference;
 		test.serial(`${title} - ${reason}`, async t => {
 			const {pid} = ours;
-			const outcome = await put(t, ours, peers, lab, item);
+			const outcome = await runCase(t, ours, peers, lab, item);
 			t.is(outcome.status, status);
 			t.is(outcome.report?.peer_status, peerStatus);
 			t.deepEqual(

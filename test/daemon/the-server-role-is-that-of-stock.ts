@@ -1,26 +1,26 @@
 /*
- * The differential suite of the server role: log lines, report, what the client sees.
- * What an administrator has learned from stock has to hold with us.
+ * The differential suite of the server role: status, report, log lines, and the output of the
+ * client must be those of stock.
  */
 import {execFileSync} from 'node:child_process';
 import {chmodSync, mkdirSync, symlinkSync} from 'node:fs';
 import test from 'ava';
 import {mailVersion} from '../../postfix/lib/instance.ts';
 import {releaseFeatures} from '../../src/conf/release.ts';
-import {Daemon, type Which} from '../helpers/daemon.ts';
+import {Daemon, type Program} from '../helpers/daemon.ts';
 import {makeLab} from '../helpers/lab.ts';
 import {openssl} from '../helpers/openssl.ts';
 import {minorRelease} from '../helpers/release.ts';
-import {casesOf, serviceOf, visit, withFiles} from '../helpers/server-differential.ts';
+import {casesOf, runServerCase, serviceOf, withFiles} from '../helpers/server-role-cases.ts';
 
 const lab = makeLab();
 const library = /^OpenSSL (\d+\.\d+)/.exec(openssl('version'))?.[1] ?? '';
-/* Before 3.0 no client of openssl(1) knows groups that are not curves. */
+/* Before 3.0, openssl(1) does not support finite-field groups. */
 const cases = casesOf('server-role.json').filter(
 	({client = ''}) => library !== '1.1' || !client.includes('ffdhe'),
 );
 
-/* Files that cases name, besides certificates. */
+/* Files of cases, in addition to certificates. */
 lab.write('garbage', '-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n');
 lab.write('empty', '\n');
 lab.write('broken.pem', lab.read('good.key'), lab.read('goodec.cert'));
@@ -69,11 +69,11 @@ lab.write('sni', ...sniTable);
 lab.write('snib', ...sniTable);
 chmodSync(lab.directory, 0o755);
 
-async function start(which: Which): Promise<Daemon> {
+async function start(which: Program): Promise<Daemon> {
 	return await Daemon.start(which, {
 		main: {
 			max_use: '100000',
-			/* Each case with settings has a process: it need not stay. */
+			/* Each case with parameters has a separate process, which may end soon. */
 			max_idle: '5s',
 			smtp_tls_security_level: 'none',
 			smtpd_tls_security_level: 'may',
@@ -97,8 +97,8 @@ let ours: Daemon;
 let stock: Daemon;
 test.before(async () => {
 	[ours, stock] = await Promise.all([start('ours'), start('stock')]);
-	const postmap = (...words: readonly string[]) =>
-		execFileSync('/usr/sbin/postmap', ['-c', stock.sandbox.configDirectory, ...words]);
+	const postmap = (...args: readonly string[]) =>
+		execFileSync('/usr/sbin/postmap', ['-c', stock.sandbox.configDirectory, ...args]);
 	postmap('-F', `hash:${lab.path('sni')}`);
 	postmap('-F', `btree:${lab.path('snib')}`);
 	postmap(`hash:${lab.path('plainmap')}`);
@@ -108,7 +108,7 @@ test.after.always(async () => {
 	lab[Symbol.dispose]();
 });
 
-/* What is meant to differ, why, and what we do. */
+/* Intended differences, with reason and expected values. */
 interface Difference {
 	readonly reason: string;
 	readonly status: number;
@@ -149,7 +149,7 @@ const established = (rest: string) => [
 	`Anonymous TLS connection established from [PEER]${rest}`,
 	'DISCONNECT [PEER]',
 ];
-/* Debian's word since 3.11 about what it does not want to support for much longer. */
+/* The deprecation warning of Debian's 3.11. */
 const deprecated = (table: string) =>
 	minor < 11
 		? []
@@ -158,7 +158,7 @@ const deprecated = (table: string) =>
 				'warning: See /usr/share/doc/postfix/NON_BERKELEYDB_README.gz for more info.',
 			];
 const noSuchDatabase = 'open database nosuch.db: No such file or directory';
-const noLine = 'postmap(1) tells of keys, and not of lines';
+const noLine = 'postmap(1) logs keys instead of line numbers';
 const differences: Readonly<Record<string, Difference>> = {
 	'M-missing': lookupFailed('hash:nosuch', noSuchDatabase),
 	'M-missing-noname': {
@@ -223,7 +223,7 @@ const differences: Readonly<Record<string, Difference>> = {
 		? {}
 		: {
 				'M-proxy': {
-					reason: 'what stock has in the log of proxymap(8) is said by who reads the table',
+					reason: 'stock logs this in proxymap(8), this program where it reads the table',
 					status: 1,
 					lines: [
 						...deprecated('sni'),
@@ -234,7 +234,7 @@ const differences: Readonly<Record<string, Difference>> = {
 			}),
 };
 
-/* What the library chooses, and calls things, is compared where nothing differs. */
+/* Values that OpenSSL chooses are compared only in cases without differences. */
 function ofAnyLibrary(line: string): string {
 	return line
 		.replace(/key-exchange \S+/, 'key-exchange GROUP')
@@ -248,19 +248,19 @@ for (const item of cases) {
 	const title = `${item.id}: ${[item.client ?? 'bytes', ...settings].join(' ')}`;
 	if (difference === undefined) {
 		test.serial(title, async t => {
-			const wanted = await visit(t, stock, lab, item);
-			t.deepEqual(await visit(t, ours, lab, item), wanted);
+			const wanted = await runServerCase(t, stock, lab, item);
+			t.deepEqual(await runServerCase(t, ours, lab, item), wanted);
 		});
 	} else {
 		test.serial(`${title} - ${difference.reason}`, async t => {
-			const [outcome] = await visit(t, ours, lab, item);
+			const [outcome] = await runServerCase(t, ours, lab, item);
 			t.is(outcome?.status, difference.status);
 			t.deepEqual(outcome?.lines.map(ofAnyLibrary), difference.lines);
 		});
 	}
 }
 
-/* Equal is not enough where both could be wrong: what a second visit has to come to. */
+/* The expected result of a second connection, in case both programs are wrong. */
 for (const [id, how] of Object.entries({
 	'V-21': 'Reused, TLSv1.3',
 	'V-22': serviceSessions ? 'New, TLSv1.3' : 'Reused, TLSv1.3',
@@ -269,9 +269,9 @@ for (const [id, how] of Object.entries({
 	'V-26': 'New, TLSv1.2',
 	'V-33b': 'Reused, TLSv1.2',
 })) {
-	test.serial(`${id} comes to: ${how}`, async t => {
+	test.serial(`${id}: ${how}`, async t => {
 		const item = cases.find(one => one.id === id);
-		const visits = item === undefined ? [] : await visit(t, ours, lab, item);
+		const visits = item === undefined ? [] : await runServerCase(t, ours, lab, item);
 		t.is(visits.length, 2);
 		t.true(visits[0]?.client.some(line => line.startsWith('New, ')));
 		t.true(visits[1]?.client.some(line => line.startsWith(how)));

@@ -1,13 +1,13 @@
 /*
- * master(8) knows the supervisor, clients know the worker. When one of them is gone
- * the other must not look as if nothing had happened.
+ * master(8) watches the supervisor, clients talk to the worker. When one of them ends, the
+ * other must not continue as before.
  */
 import {writeFileSync} from 'node:fs';
 import {join} from 'node:path';
 import test from 'ava';
 import {Daemon} from '../helpers/daemon.ts';
-import {finish, Service, speaks} from '../helpers/master.ts';
-import {echoPeer} from '../helpers/peer.ts';
+import {echoes, endSession, Service} from '../helpers/master.ts';
+import {echoPeer} from '../helpers/remote-servers.ts';
 
 let daemon: Daemon;
 test.before(async () => {
@@ -15,7 +15,7 @@ test.before(async () => {
 });
 test.after.always(async () => await daemon[Symbol.asyncDispose]());
 
-test('a supervisor that is killed: the worker accepts nothing more, serves its session to the end, and ends', async t => {
+test('after SIGKILL to the supervisor, the worker accepts no client, serves its session to the end, and ends', async t => {
 	const port = await echoPeer(t);
 	const service = new Service(t, daemon, 'ours');
 	const old = service.start();
@@ -24,10 +24,10 @@ test('a supervisor that is killed: the worker accepts nothing more, serves its s
 	process.kill(old.pid, 'SIGKILL');
 	t.is(await old.end(), 'SIGKILL');
 	t.true(await daemon.sandbox.waitFor(() => !service.isListenedOnBy(worker)));
-	/* Who comes now is served by a successor, whose only session it is. */
+	/* A client that connects now is served by a successor. */
 	const greeted = service.greeted(t);
 	const successor = service.start('-m', '1');
-	await finish(await greeted);
+	await endSession(await greeted);
 	t.is(await successor.end(), 0);
 	t.deepEqual(
 		successor.reports.slice(0, 2).map(({state}) => state),
@@ -35,8 +35,8 @@ test('a supervisor that is killed: the worker accepts nothing more, serves its s
 	);
 
 	t.is(old.worker, worker);
-	t.true(await speaks(session));
-	await finish(session);
+	t.true(await echoes(session));
+	await endSession(session);
 	t.true(await old.gone());
 	t.deepEqual(
 		(await old.lines()).filter(line => /^(fatal|panic): /.test(line)),
@@ -44,16 +44,16 @@ test('a supervisor that is killed: the worker accepts nothing more, serves its s
 	);
 });
 
-test('a supervisor that is killed: a worker without a session ends', async t => {
+test('after SIGKILL to the supervisor, a worker without a session ends', async t => {
 	const service = new Service(t, daemon, 'ours');
 	const started = service.start();
-	await finish(await service.greeted(t));
+	await endSession(await service.greeted(t));
 	process.kill(started.pid, 'SIGKILL');
 	t.is(await started.end(), 'SIGKILL');
 	t.true(await started.gone());
 });
 
-test('a supervisor that gets SIGTERM ends at once, and so do its worker and its sessions', async t => {
+test('SIGTERM ends the supervisor, its worker and its sessions at once', async t => {
 	const port = await echoPeer(t);
 	const service = new Service(t, daemon, 'ours');
 	const started = service.start();
@@ -65,10 +65,10 @@ test('a supervisor that gets SIGTERM ends at once, and so do its worker and its 
 });
 
 /*
- * What master(8) does when a service is removed: it keeps all others waiting until
- * the process is gone. Stock goes with its sessions.
+ * When a service is removed, master(8) sends SIGTERM and blocks until the process has ended.
+ * Stock ends with its sessions.
  */
-test('SIGTERM that comes with the end of the status channel: the supervisor ends at once, and the worker after its session', async t => {
+test('SIGTERM with the end of the status channel: the supervisor ends at once, and the worker after its session', async t => {
 	const port = await echoPeer(t);
 	for (let round = 0; round < 10; round++) {
 		const service = new Service(t, daemon, 'ours');
@@ -77,16 +77,16 @@ test('SIGTERM that comes with the end of the status channel: the supervisor ends
 		started.closeStatus();
 		process.kill(started.pid, 'SIGTERM');
 		t.true(['SIGTERM', 0].includes((await started.end()) ?? ''));
-		t.true(await speaks(session), `round ${round}`);
-		await finish(session);
+		t.true(await echoes(session), `round ${round}`);
+		await endSession(session);
 		t.true(await started.gone());
 	}
 });
 
-test('a worker that is stopped does not keep a supervisor that gets SIGTERM', async t => {
+test('a stopped worker does not delay the end of the supervisor after SIGTERM', async t => {
 	const service = new Service(t, daemon, 'ours');
 	const started = service.start();
-	await finish(await service.greeted(t));
+	await endSession(await service.greeted(t));
 	process.kill(started.worker, 'SIGSTOP');
 	process.kill(started.pid, 'SIGTERM');
 	t.is(await started.end(), 'SIGTERM');
@@ -95,7 +95,7 @@ test('a worker that is stopped does not keep a supervisor that gets SIGTERM', as
 });
 
 for (const signal of ['SIGKILL', 'SIGSEGV', 'SIGTERM'] as const) {
-	test(`a worker that ends by ${signal}: the supervisor ends with status 1`, async t => {
+	test(`when a worker is ended by ${signal}, the supervisor ends with status 1`, async t => {
 		const port = await echoPeer(t);
 		const service = new Service(t, daemon, 'ours');
 		const started = service.start();
@@ -111,10 +111,10 @@ for (const [signal, line] of [
 	['SIGALRM', 'fatal: watchdog timeout'],
 	['SIGSYS', 'fatal: killed for a system call that a worker may not make'],
 ] as const) {
-	test(`a worker that the kernel ends by ${signal}: the supervisor says why, and ends with status 1`, async t => {
+	test(`when the kernel ends a worker by ${signal}, the supervisor logs the reason, and ends with status 1`, async t => {
 		const service = new Service(t, daemon, 'ours');
 		const started = service.start();
-		await finish(await service.greeted(t));
+		await endSession(await service.greeted(t));
 		process.kill(started.worker, signal);
 		t.is(await started.end(), 1);
 		t.true(await started.gone());
@@ -125,7 +125,7 @@ for (const [signal, line] of [
 	});
 }
 
-test('a worker that ends before it is ready: the supervisor ends with status 1', async t => {
+test('when a worker ends before it is ready, the supervisor ends with status 1', async t => {
 	const started = new Service(t, daemon, 'ours').start();
 	t.true(await daemon.sandbox.waitFor(() => started.workers().length === 1));
 	process.kill(started.worker, 'SIGKILL');
@@ -133,8 +133,8 @@ test('a worker that ends before it is ready: the supervisor ends with status 1',
 	t.deepEqual(started.reports, []);
 });
 
-/* Whatever it waits for. That the kernel sends the signal in time: test/postfix/launch.ts. */
-test('a worker that hangs before it has a watchdog is ended by the alarm that it started with, and the supervisor says so', async t => {
+/* test/postfix/launch.ts tests that the alarm is set. */
+test('a worker that hangs before it has a watchdog is ended by the alarm of its launcher, and the supervisor logs this', async t => {
 	const module = join(daemon.sandbox.directory, 'hangs.mjs');
 	writeFileSync(
 		module,

@@ -1,12 +1,12 @@
 /*
- * syslog(3) is where most hosts log to. It is opened before the jail, and opened again by
- * the C library when the log was restarted: a process in its jail must be allowed to.
+ * Most hosts log to syslog(3). The log socket is opened before the chroot jail, and the C
+ * library opens it again after syslogd was restarted: the system call filter must permit this.
  */
 import {unlinkSync} from 'node:fs';
 import test from 'ava';
-import {Daemon, type Which} from '../helpers/daemon.ts';
-import {finish, Service, speaks} from '../helpers/master.ts';
-import {echoPeer} from '../helpers/peer.ts';
+import {Daemon, type Program} from '../helpers/daemon.ts';
+import {echoes, endSession, Service} from '../helpers/master.ts';
+import {echoPeer} from '../helpers/remote-servers.ts';
 import {receiver, withLog} from '../helpers/syslog.ts';
 
 let daemon: Daemon;
@@ -24,7 +24,7 @@ const masked = (records: readonly string[], port: number): readonly string[] =>
 			.replace(/ with cipher .*/, ''),
 	);
 
-const logs = test.macro<[which: Which]>({
+const logs = test.macro<[which: Program]>({
 	async exec(t, which) {
 		const port = await echoPeer(t);
 		const first = receiver(t);
@@ -34,8 +34,8 @@ const logs = test.macro<[which: Which]>({
 		const session = async (log: {records(): readonly string[]}): Promise<void> => {
 			received.length = 0;
 			const client = await service.session(t, port);
-			t.true(await speaks(client));
-			await finish(client);
+			t.true(await echoes(client));
+			await endSession(client);
 			await daemon.sandbox.waitFor(() => {
 				received.push(...log.records());
 				return received.some(record => record.includes('DISCONNECT'));
@@ -58,7 +58,7 @@ const logs = test.macro<[which: Which]>({
 		t.is(started.worker, worker);
 	},
 	title(_, which) {
-		return `${which}: records go to syslogd, and to the next when it was restarted`;
+		return `${which}: records go to syslogd, also after it was restarted`;
 	},
 });
 

@@ -1,15 +1,15 @@
 /*
- * A ClientHello without what is random in it: what a server can tell programs
- * apart by. RFC 8446 section 4.1.2.
+ * The parts of a ClientHello that are not random. Source: RFC 8446, section 4.1.2. A server
+ * could distinguish programs by them.
  */
 
-/** What a client offers. */
+/** The non-random contents of a ClientHello. */
 export interface ClientHello {
 	readonly version: number;
 	readonly sessionIdLength: number;
 	readonly ciphers: string;
 	readonly compression: string;
-	/** In order: number and content, hexadecimal, but for those that are random or as long as it takes. */
+	/** Number and content in hexadecimal, in their order. Content that is random, or padding, is left out. */
 	readonly extensions: readonly string[];
 }
 
@@ -20,7 +20,7 @@ const PRE_SHARED_KEY = 41;
 const SESSION_TICKET = 35;
 const KEY_SHARE = 51;
 
-/** Parses the first record of a client; undefined when it is no ClientHello. */
+/** Parses the first record of a client; undefined if it is not a ClientHello. */
 export function parseClientHello(bytes: Buffer): ClientHello | undefined {
 	if (bytes[0] !== HANDSHAKE || bytes[5] !== CLIENT_HELLO) {
 		return undefined;
@@ -34,7 +34,7 @@ export function parseClientHello(bytes: Buffer): ClientHello | undefined {
 	const compression = hello.vector(1).toString('hex');
 	const list = new Reader(hello.vector(2));
 	const extensions: string[] = [];
-	while (list.left > 0) {
+	while (list.remaining > 0) {
 		const type = list.number(2);
 		extensions.push(`${type} ${describe(type, list.vector(2))}`);
 	}
@@ -42,21 +42,21 @@ export function parseClientHello(bytes: Buffer): ClientHello | undefined {
 	return {version, sessionIdLength, ciphers, compression, extensions};
 }
 
-/* Takes bytes off the front. */
+/* Reads fields from the front. */
 class Reader {
-	#rest: Buffer;
+	#remaining: Buffer;
 
 	constructor(bytes: Buffer) {
-		this.#rest = bytes;
+		this.#remaining = bytes;
 	}
 
-	get left(): number {
-		return this.#rest.length;
+	get remaining(): number {
+		return this.#remaining.length;
 	}
 
 	take(size: number): Buffer {
-		const taken = this.#rest.subarray(0, size);
-		this.#rest = this.#rest.subarray(size);
+		const taken = this.#remaining.subarray(0, size);
+		this.#remaining = this.#remaining.subarray(size);
 		return taken;
 	}
 
@@ -64,7 +64,7 @@ class Reader {
 		return this.take(size).readUIntBE(0, size);
 	}
 
-	/** A length of that many bytes, and what it says. */
+	/** A length of that many bytes, and the vector of this length. */
 	vector(size: number): Buffer {
 		return this.take(this.number(size));
 	}
@@ -83,7 +83,7 @@ function describe(type: number, content: Buffer): string {
 	}
 }
 
-/* Which groups, without the keys. */
+/* The groups, without the keys. */
 function groupsOf(content: Buffer): string {
 	const groups: string[] = [];
 	for (let at = 2; at < content.length; at += 4 + content.readUInt16BE(at + 2)) {

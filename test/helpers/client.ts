@@ -1,18 +1,19 @@
 /*
- * The side of smtp(8) in a hand-off, one step after the other, so that a test can
- * stop, or do something else, at any of them.
+ * The client side of a hand-off, as in smtp(8). Each step is a method, so that a test can
+ * deviate from the protocol at any of them.
  */
 import {once} from 'node:events';
 import {readdirSync, readFileSync} from 'node:fs';
 import {connect, type Socket} from 'node:net';
-import type {Fd} from '../../src/base/units.ts';
+import type {Fd, Seconds} from '../../src/base/units.ts';
 import {type ReleaseFeatures, releaseFeatures} from '../../src/conf/release.ts';
 import {AttributeFramer, type AttributeList} from '../../src/wire/attribute-list.ts';
 import {type ClientSettings, ClientSettingsParser} from '../../src/wire/client-settings.ts';
+import type {Request} from '../../src/wire/request.ts';
 import {sendDescriptors} from './scm-rights.ts';
 
-/** Time for an answer, in milliseconds. Whoever waits for ever keeps all other tests waiting too. */
-const PATIENCE = 150_000;
+/** Time limit for an answer, in milliseconds. Without it, one test could block all others. */
+const ANSWER_TIMEOUT = 150_000;
 
 /** A connection to tlsproxy(8). Disposal closes it. */
 export class LocalClient implements Disposable {
@@ -26,7 +27,7 @@ export class LocalClient implements Disposable {
 
 	private constructor(socket: Socket) {
 		this.socket = socket;
-		/* A reset is an end like others; what came before it is what counts. */
+		/* A reset counts as an end; the data before it is kept. */
 		socket.on('error', () => undefined);
 		socket.on('data', this.#collect);
 		socket.on('end', () => this.#wake());
@@ -44,38 +45,38 @@ export class LocalClient implements Disposable {
 		return this.socket.readableEnded || this.socket.destroyed;
 	}
 
-	/** The descriptor; borrowed. */
+	/** The descriptor of the connection; borrowed. */
 	get fd(): Fd {
 		return (this.socket as unknown as {_handle: {fd: Fd}})._handle.fd;
 	}
 
-	/** Sends bytes, and waits until the kernel has them. */
+	/** Sends bytes, and waits until they are written. */
 	async send(bytes: Uint8Array | string): Promise<void> {
 		await new Promise<void>(resolve => {
 			this.socket.write(bytes, () => resolve());
 		});
 	}
 
-	/** Passes descriptors with one byte; they stay the caller's. */
+	/** Passes descriptors with one byte. The caller still owns its descriptors. */
 	pass(...descriptors: readonly Fd[]): void {
 		if (sendDescriptors(this.fd, descriptors) !== 1) {
 			throw new Error('sendmsg');
 		}
 	}
 
-	/** Some bytes; fewer at the end of the stream. */
+	/** Reads bytes; fewer at the end of the stream. */
 	async bytes(count: number): Promise<Buffer> {
 		await this.#until(() => this.#received.length >= count);
 		return this.#take(count);
 	}
 
-	/** All bytes up to the end of the stream. */
+	/** Reads all bytes up to the end of the stream. */
 	async rest(): Promise<Buffer> {
 		await this.#until(() => false);
 		return this.#take(this.#received.length);
 	}
 
-	/** An attribute list; undefined when the stream ends instead. */
+	/** Reads an attribute list; undefined if the stream ends before. */
 	async list(): Promise<AttributeList | undefined> {
 		let framed: ReturnType<AttributeFramer['push']>;
 		await this.#until(() => {
@@ -90,7 +91,7 @@ export class LocalClient implements Disposable {
 		return framed.list;
 	}
 
-	/** Gives the stream to the caller, with what has not been taken of it. */
+	/** Moves the stream to the caller, with the bytes that are not read yet. */
 	release(): Socket {
 		this.socket.pause();
 		this.socket.off('data', this.#collect);
@@ -106,14 +107,14 @@ export class LocalClient implements Disposable {
 	}
 
 	async #until(condition: () => boolean): Promise<void> {
-		const {promise: late, reject} = Promise.withResolvers<never>();
-		const timer = setTimeout(() => reject(new Error('tlsproxy does not answer')), PATIENCE);
+		const {promise: timeout, reject} = Promise.withResolvers<never>();
+		const timer = setTimeout(() => reject(new Error('no answer from tlsproxy')), ANSWER_TIMEOUT);
 		try {
 			while (!condition() && !this.ended) {
-				const told = new Promise<void>(resolve => {
+				const changed = new Promise<void>(resolve => {
 					this.#wake = resolve;
 				});
-				await Promise.race([told, late]);
+				await Promise.race([changed, timeout]);
 			}
 		} finally {
 			clearTimeout(timer);
@@ -127,9 +128,20 @@ export class LocalClient implements Disposable {
 	}
 }
 
+/** A request of postscreen(8). Its time limits are long, so that a busy machine does not reach them. */
+export const serverRequest: Request = {
+	remoteEndpoint: '[192.0.2.1]:25',
+	role: 'server',
+	sendContext: true,
+	probeOnly: false,
+	handshakeTimeout: 100 as Seconds,
+	sessionTimeout: 300 as Seconds,
+	serverId: 'smtpd',
+};
+
 const vectors = new URL('../fixtures/vectors/', import.meta.url);
 
-/** What smtp(8) of a release sends when nothing is configured but level encrypt: recorded. */
+/** The recorded settings of smtp(8) of a release with smtp_tls_security_level=encrypt and other defaults. */
 export function recordedSettings(features: ReleaseFeatures): ClientSettings {
 	const directory = readdirSync(vectors).find(
 		name => releaseFeatures(name.replace('postfix-', '')).format === features.format,
@@ -149,7 +161,7 @@ export function recordedSettings(features: ReleaseFeatures): ClientSettings {
 	const {file, settings} = found.to_proxy;
 	const framed = new AttributeFramer().push(readFileSync(new URL(file, folder)).subarray(...settings));
 	if (framed === undefined) {
-		throw new Error(`${file} has no list where the manifest says`);
+		throw new Error(`${file} has no attribute list at the offset in the manifest`);
 	}
 
 	return new ClientSettingsParser(features).parse(framed.list);

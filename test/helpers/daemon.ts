@@ -1,8 +1,8 @@
 /*
- * tlsproxy(8) under a real master(8), ours or stock, with nothing but a test in
- * front of it. What one does the other has to do: the same hand-offs go to both.
+ * tlsproxy(8), this program or stock, under a real master(8). The test is its client. Stock
+ * is the oracle: the same hand-offs with either program must have the same results.
  */
-import {existsSync, readdirSync, readFileSync} from 'node:fs';
+import {existsSync, readdirSync} from 'node:fs';
 import {join} from 'node:path';
 import type {ExecutionContext} from 'ava';
 import {mailVersion} from '../../postfix/lib/instance.ts';
@@ -15,9 +15,10 @@ import type {HandshakeReport} from '../../src/wire/handshake-report.ts';
 import type {Request} from '../../src/wire/request.ts';
 import {LocalClient, recordedSettings} from './client.ts';
 import {connectTo} from './openssl.ts';
+import {residentSize} from './processes.ts';
 import {parseReport, printClientSettings, printRequest} from './wire.ts';
 
-/** How a hand-off differs from that of smtp(8) at level encrypt. */
+/** Differences from a hand-off of smtp(8) at level encrypt. */
 export interface HandoffOptions {
 	readonly request?: Partial<Request>;
 	readonly params?: Partial<ClientParams>;
@@ -25,21 +26,21 @@ export interface HandoffOptions {
 	readonly start?: Partial<ClientStart>;
 }
 
-/** A hand-off that has come as far as its context. */
-export interface HandedOff {
+/** The state of a hand-off after the handshake. */
+export interface Handoff {
 	readonly client: LocalClient;
 	readonly endpoint: string;
-	/** How many lines the log had before. Ports come back, and with them their names. */
+	/** Number of log lines before the hand-off. Endpoint names repeat, because ports are reused. */
 	readonly linesBefore: number;
 	readonly status: number;
-	/** Undefined when the daemon closed the stream instead. */
+	/** Undefined if the daemon has closed the stream instead. */
 	readonly report: HandshakeReport | undefined;
 }
 
-/** Which program. */
-export type Which = 'ours' | 'stock';
+/** This program, or stock tlsproxy(8). */
+export type Program = 'ours' | 'stock';
 
-/** One tlsproxy(8) service. Disposal ends it. */
+/** An instance of Postfix with one tlsproxy(8) service. Disposal stops it. */
 export class Daemon implements AsyncDisposable {
 	readonly sandbox: Sandbox;
 	readonly features: ReleaseFeatures;
@@ -50,12 +51,12 @@ export class Daemon implements AsyncDisposable {
 	}
 
 	/**
-	 * Starts one. Whoever connects first has it start a process.
+	 * Starts an instance. master(8) starts a process for the first client.
 	 *
-	 * @param release - of its clients.
+	 * @param release - Postfix release of the clients.
 	 */
 	static async start(
-		which: Which,
+		which: Program,
 		options: SandboxOptions = {},
 		release: string = mailVersion(),
 	): Promise<Daemon> {
@@ -77,7 +78,7 @@ export class Daemon implements AsyncDisposable {
 		return await LocalClient.connect(join(this.sandbox.queueDirectory, 'private', service));
 	}
 
-	/** Connects and reads the greeting; the client goes when the test ends. */
+	/** Connects and reads the greeting. The connection is closed at the end of the test. */
 	async greeted(t: ExecutionContext, service?: string): Promise<LocalClient> {
 		const client = await this.connect(service);
 		t.teardown(() => client[Symbol.dispose]());
@@ -88,7 +89,7 @@ export class Daemon implements AsyncDisposable {
 		return client;
 	}
 
-	/** Bytes of a request and of its settings. */
+	/** The encoded request and settings of a hand-off. */
 	messages(
 		endpoint: string,
 		options: HandoffOptions = {},
@@ -98,7 +99,7 @@ export class Daemon implements AsyncDisposable {
 			role: 'client',
 			sendContext: true,
 			probeOnly: false,
-			/* Long: what is not about time limits must not meet one because the machine is busy. */
+			/* Long, so that a busy machine does not reach them in tests of something else. */
 			handshakeTimeout: 100 as Seconds,
 			sessionTimeout: 300 as Seconds,
 			serverId: 'smtp:test.example',
@@ -110,6 +111,7 @@ export class Daemon implements AsyncDisposable {
 		];
 	}
 
+	/** The settings of a hand-off in the client role. */
 	settings(endpoint: string, options: HandoffOptions = {}): ClientSettings {
 		const {params, init, start} = recordedSettings(this.features);
 		return {
@@ -125,13 +127,13 @@ export class Daemon implements AsyncDisposable {
 		};
 	}
 
-	/** Hands off a new connection to a port of this host, as smtp(8) does. */
+	/** Hands off a new connection to a local port, like smtp(8). */
 	async handOff(
 		t: ExecutionContext,
 		port: number,
 		options: HandoffOptions = {},
 		service?: string,
-	): Promise<HandedOff> {
+	): Promise<Handoff> {
 		const linesBefore = (await this.lines()).length;
 		return {linesBefore, ...(await this.transfer(t, port, options, service))};
 	}
@@ -142,7 +144,7 @@ export class Daemon implements AsyncDisposable {
 		port: number,
 		options: HandoffOptions = {},
 		service?: string,
-	): Promise<Omit<HandedOff, 'linesBefore'>> {
+	): Promise<Omit<Handoff, 'linesBefore'>> {
 		const client = await this.greeted(t, service);
 		const fd = connectTo(t, port);
 		const endpoint = `[127.0.0.1]:${port}`;
@@ -168,58 +170,56 @@ export class Daemon implements AsyncDisposable {
 		return {client, endpoint, status, report};
 	}
 
-	/** The process that serves. */
+	/** The worker. @throws unless there is exactly one. */
 	get pid(): number {
 		const [pid, ...others] = this.sandbox.tlsproxyWorkers();
 		if (pid === undefined || others.length > 0) {
-			throw new Error(`${others.length} more than one process`);
+			throw new Error(`${pid === undefined ? 0 : 1 + others.length} workers`);
 		}
 
 		return pid;
 	}
 
-	/** What the process has open, without what its runtime has. */
+	/** The number of open descriptors of the worker. */
 	descriptors(): number {
 		return readdirSync(`/proc/${this.pid}/fd`).length;
 	}
 
-	/** The same, as soon as there are no more than so many; sessions that have ended may take a moment. */
+	/** Waits until the number is within a limit: ended sessions may still be open. Returns the last number. */
 	async descriptorsUpTo(limit: number): Promise<number> {
 		let count = this.descriptors();
 		await this.sandbox.waitFor(() => {
 			count = this.descriptors();
 			return count <= limit;
-		}, 20_000);
+		});
 		return count;
 	}
 
-	/** Resident memory of the process, in bytes. */
+	/** Resident memory of the worker, in bytes. */
 	memory(): number {
-		const status = readFileSync(`/proc/${this.pid}/status`, 'utf8');
-		return Number(/^VmRSS:\s+(\d+) kB$/m.exec(status)?.[1]) * 1024;
+		return residentSize(this.pid);
 	}
 
-	/** Whether a process lives. */
+	/** Whether a process exists. */
 	lives(pid: number): boolean {
 		return existsSync(`/proc/${pid}`);
 	}
 
-	/** What tlsproxy has logged, without time, host and process id; what differs from run to run is masked. */
+	/** The log lines of tlsproxy(8), without time, host and process ID. */
 	async lines(): Promise<readonly string[]> {
-		const lines = await this.sandbox.logLines(/postfix\/tlsproxy\[/);
-		return lines.map(line => line.replace(/^.*? postfix\/tlsproxy\[\d+\]: /, ''));
+		return await programLines(this.sandbox, 'tlsproxy');
 	}
 
-	/** The same, as soon as there is a wanted one behind the first so many: lines come later than what they are about. */
+	/** Waits for a log line after the first `linesBefore` lines: lines are logged after the event. */
 	async linesUpTo(wanted: string | RegExp, linesBefore = 0): Promise<readonly string[]> {
 		return await linesUpTo(this.sandbox, wanted, async () => (await this.lines()).slice(linesBefore));
 	}
 
-	/** Lines from the beginning of a session up to its end. */
+	/** The log lines of a session, from CONNECT to DISCONNECT. */
 	async linesOf({
 		endpoint,
 		linesBefore,
-	}: Pick<HandedOff, 'endpoint' | 'linesBefore'>): Promise<readonly string[]> {
+	}: Pick<Handoff, 'endpoint' | 'linesBefore'>): Promise<readonly string[]> {
 		const last = `DISCONNECT ${endpoint}`;
 		const lines = await this.linesUpTo(last, linesBefore);
 		const first = lines.findIndex(line => line.startsWith('CONNECT ') && line.endsWith(endpoint));
@@ -231,7 +231,13 @@ export class Daemon implements AsyncDisposable {
 	}
 }
 
-/** Waits until a log has a line, or one that matches, and reads it then. */
+/** The log lines of a program, without time, host and process ID. */
+export async function programLines(sandbox: Sandbox, program: string): Promise<readonly string[]> {
+	const prefix = new RegExp(String.raw`^.*? postfix/${program}\[\d+\]: `);
+	return (await sandbox.logLines(prefix)).map(line => line.replace(prefix, ''));
+}
+
+/** Waits until a log has a line, or one that matches. Returns all lines. */
 export async function linesUpTo(
 	sandbox: Sandbox,
 	wanted: string | RegExp,
@@ -249,7 +255,7 @@ export async function linesUpTo(
 	return lines;
 }
 
-/** The value of a status list; -1 when there is none. */
+/** The value of a status list; -1 if the stream has ended. */
 export function statusOf(list: AttributeList | undefined): number {
 	const [status] = list ?? [];
 	return status?.[0] === 'status' ? Number(status[1]) : -1;

@@ -19,7 +19,7 @@ const socketpair: (domain: number, type: number, protocol: number, pair: Address
 );
 const pair = allocate(8);
 
-/** A descriptor that the test closes, or that is closed when the test ends. */
+/** A descriptor that is closed by the test, or at the end of the test. */
 export class Held {
 	readonly #owned: Owned<Fd>;
 
@@ -32,7 +32,7 @@ export class Held {
 		return this.#owned.value;
 	}
 
-	/** Moves the descriptor to the code under test. */
+	/** Moves ownership to the code under test. */
 	move(): Owned<Fd> {
 		return this.#owned.move();
 	}
@@ -41,6 +41,14 @@ export class Held {
 		this.#owned[Symbol.dispose]();
 	}
 }
+
+/** bind(2). The program itself never binds a socket. */
+export const bind: (fd: Fd, address: Uint8Array, size: number) => number = libc.func(
+	'int bind(int fd, const void *addr, unsigned int addrlen)',
+);
+
+/** listen(2). */
+export const listen: (fd: Fd, backlog: number) => number = libc.func('int listen(int fd, int backlog)');
 
 /** Two connected stream sockets, non-blocking and close-on-exec. */
 export function socketPair(t: ExecutionContext, type = SOCK_STREAM): readonly [Held, Held] {
@@ -51,12 +59,12 @@ export function socketPair(t: ExecutionContext, type = SOCK_STREAM): readonly [H
 	return [new Held(t, pair.view.getInt32(0, true) as Fd), new Held(t, pair.view.getInt32(4, true) as Fd)];
 }
 
-/** How many descriptors this process has open. Comparable only between two synchronous calls. */
+/** The number of open descriptors of this process. Two results are comparable only without a pause in between. */
 export function openDescriptors(): number {
 	return readdirSync('/proc/self/fd').length;
 }
 
-/** Flags of the open file and of the descriptor, as open(2) has them. */
+/** The flags of an open file and its descriptor, as in open(2). */
 export function flagsOf(fd: number): number {
 	return Number.parseInt(
 		/^flags:\s*([0-7]+)$/m.exec(readFileSync(`/proc/self/fdinfo/${fd}`, 'utf8'))?.[1] ?? '',
@@ -64,7 +72,7 @@ export function flagsOf(fd: number): number {
 	);
 }
 
-/** What a descriptor refers to, such as `socket:[1234]`. */
+/** The file of a descriptor, such as `socket:[1234]`. */
 export function referenceOf(fd: number): string {
 	return readlinkSync(`/proc/self/fd/${fd}`);
 }
@@ -77,9 +85,9 @@ const setrlimit: (resource: number, limits: BigUint64Array) => number = libc.fun
 );
 const RLIMIT_NOFILE = 7;
 
-/** Runs something while this process can have no descriptor more than it has. Nothing asynchronous. */
+/** Runs a synchronous function while this process cannot open another descriptor. */
 export function withoutDescriptors<Result>(run: () => Result): Result {
-	/* The soft limit, the hard one, and room that keeps V8 from moving them. */
+	/* The soft limit and the hard limit. V8 does not move arrays of more than 64 bytes. */
 	const limits = new BigUint64Array(16);
 	getrlimit(RLIMIT_NOFILE, limits);
 	const [soft = 0n] = limits;

@@ -1,7 +1,6 @@
 /*
- * Certificates of servers, good and bad in each way that a verdict depends on. All
- * of them for mx.example.com, issued by an intermediate of one root, unless the
- * name says something else.
+ * Server certificates, valid and invalid in each way that affects verification. Unless stated
+ * otherwise they are for mx.example.com, and issued by an intermediate CA of one root.
  */
 import {createHash} from 'node:crypto';
 import {
@@ -16,7 +15,7 @@ import {
 } from 'node:fs';
 import {homedir} from 'node:os';
 import {dirname, join} from 'node:path';
-import {CertificateStore, ed25519, openssl, rsa, type Wanted} from './openssl.ts';
+import {type CertificateOptions, CertificateStore, ed25519, openssl, rsa} from './openssl.ts';
 
 const ec = (curve: string) => ['-algorithm', 'EC', '-pkeyopt', `ec_paramgen_curve:${curve}`];
 const CA = 'basicConstraints=critical,CA:TRUE';
@@ -26,7 +25,7 @@ const names = (...list: readonly string[]) => `subjectAltName=${list.join(',')}`
 const MX = 'DNS:mx.example.com';
 const usual = [NO_CA, SERVER, names(MX)];
 
-const authorities: Readonly<Record<string, Wanted>> = {
+const authorities: Readonly<Record<string, CertificateOptions>> = {
 	root: {key: rsa, subject: '/CN=Lab Root CA/O=Lab', extensions: [CA]},
 	other: {key: rsa, subject: '/CN=Other Root', extensions: [CA]},
 	int: {key: rsa, subject: '/CN=Lab Intermediate CA/O=Lab', extensions: [CA], issuer: 'root'},
@@ -57,8 +56,8 @@ const authorities: Readonly<Record<string, Wanted>> = {
 	},
 };
 
-/** A server's certificate, and what it sends behind it. */
-interface Leaf extends Wanted {
+/** A server certificate, and the certificates that are sent after it. */
+interface Leaf extends CertificateOptions {
 	readonly chain?: readonly string[];
 }
 
@@ -104,7 +103,7 @@ const leaves: Readonly<Record<string, Leaf>> = {
 	pathlen: {keyOf: 'good', issuer: 'shortint2', chain: ['shortint2', 'shortint']},
 	constrained: {keyOf: 'good', issuer: 'limited', chain: ['limited']},
 	misconstrained: {keyOf: 'good', issuer: 'mislimited', chain: ['mislimited']},
-	/* Names of a chain that goes in a circle. */
+	/* A certificate with the subject of its issuer. */
 	selfissued: {keyOf: 'good', subject: '/CN=Lab Intermediate CA/O=Lab'},
 	subdom: {
 		keyOf: 'good',
@@ -141,7 +140,7 @@ const leaves: Readonly<Record<string, Leaf>> = {
 	idn: {keyOf: 'good', subject: `/CN=${IDN}`, extensions: [NO_CA, SERVER, names(`DNS:${IDN}`)]},
 	ulabel: {keyOf: 'good', subject: '/CN=bücher.example', extensions: [NO_CA, SERVER]},
 	twocn: {keyOf: 'good', subject: '/CN=first.example.com/CN=mx.example.com', extensions: [NO_CA, SERVER]},
-	/* Text of two bytes each, of Latin-1, and of the longest that the standard allows. */
+	/* UTF-16, Latin-1, and the longest permitted text. */
 	bmpcn: {keyOf: 'good', subject: '/CN=мх.example', strings: 'MASK:0x800'},
 	latin1cn: {keyOf: 'good', subject: '/CN=Müller', strings: 'MASK:0x4'},
 	utf8cn: {keyOf: 'good', subject: '/CN=Müller'},
@@ -153,8 +152,8 @@ const client: Leaf = {
 	subject: '/CN=client.example.net',
 	extensions: [NO_CA, 'extendedKeyUsage=clientAuth', names('DNS:client.example.net')],
 };
-const {key: _, ...nobody} = client;
-const sameKey: Leaf = {...nobody, keyOf: 'client'};
+const {key: _, ...keyless} = client;
+const sameKey: Leaf = {...keyless, keyOf: 'client'};
 const clients: Readonly<Record<string, Leaf>> = {
 	client,
 	clientec: {...client, key: ec('P-256')},

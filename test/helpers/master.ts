@@ -1,17 +1,15 @@
 /*
- * A minimal master(8): what a daemon gets from the real one, and what that hears
- * of it. It starts a process when a test says so and never otherwise, and it does
- * not wait for anybody.
+ * A minimal master(8): it provides a daemon with the same descriptors and environment, and
+ * collects its status reports. It starts a process only at the request of a test.
  *
- * The instance around it is that of a Daemon: postlogd(8) and tlsmgr(8) are there,
- * and hand-offs go to a service that the instance itself knows nothing of.
+ * The surrounding instance is that of a Daemon, with postlogd(8) and tlsmgr(8). Hand-offs go
+ * to a service that is not in its master.cf.
  */
 import {type ChildProcess, spawn} from 'node:child_process';
 import {readdirSync, readFileSync, readlinkSync} from 'node:fs';
 import type {Socket} from 'node:net';
 import {dirname, join} from 'node:path';
 import type {ExecutionContext} from 'ava';
-import koffi from 'koffi';
 import {parametersOf} from '../../postfix/lib/instance.ts';
 import {commandLine} from '../../postfix/lib/processes.ts';
 import type {Fd} from '../../src/base/units.ts';
@@ -26,17 +24,10 @@ import {
 	unixAddress,
 } from '../../src/ffi/libc/libc.ts';
 import type {LocalClient} from './client.ts';
-import {type Daemon, linesUpTo, type Which} from './daemon.ts';
-import {Held, referenceOf, socketPair} from './descriptors.ts';
+import {type Daemon, linesUpTo, type Program} from './daemon.ts';
+import {bind, Held, listen, referenceOf, socketPair} from './descriptors.ts';
 
-/* The program itself only ever connects. */
-const libc = koffi.load('libc.so.6');
-const bind: (fd: Fd, address: Uint8Array, size: number) => number = libc.func(
-	'int bind(int fd, const void *addr, unsigned int addrlen)',
-);
-const listen: (fd: Fd, backlog: number) => number = libc.func('int listen(int fd, int backlog)');
-
-/** A socket with a name, non-blocking; a stream socket listens. Node.js would accept, or has no such type. */
+/** A bound, non-blocking socket; a stream socket listens. Node.js would accept connections, and has no other types. */
 export function namedSocket(t: ExecutionContext, path: string, type = SOCK_STREAM): Held {
 	const held = new Held(t, socket(AF_UNIX, type | SOCK_NONBLOCK | SOCK_CLOEXEC, 0) as Fd);
 	const address = unixAddress(path) ?? new Uint8Array();
@@ -47,33 +38,30 @@ export function namedSocket(t: ExecutionContext, path: string, type = SOCK_STREA
 	return held;
 }
 
-/** What a process says on the status channel. */
+/** A report on the status channel. */
 export interface StatusReport {
 	readonly pid: number;
 	readonly generation: number;
 	readonly state: 'taken' | 'available' | number;
 }
 
-/** Bytes of a report. Source: postfix src/master/master_proto.h. */
+/** Size of a report in bytes. Source: postfix src/master/master_proto.h. */
 const REPORT_SIZE = 12;
 const states = ['taken', 'available'] as const;
 
-/*
- * Far from those of the instance, which begin with 1, and with an octal digit
- * that differs from its decimal one.
- */
+/* The instance counts from 1. In octal, as in GENERATION, the number differs from decimal. */
 let generations = 0o7012;
 let services = 0;
 
-/** Sets what Node.js resets, and does not show up any more. */
-const BECOME = 'trap "" PIPE; umask 077; exec "$@"';
+/** Restores signal handling and umask, which Node.js changes, and is replaced by the program. */
+const EXEC = 'trap "" PIPE; umask 077; exec "$@"';
 
-/** What starts a program on a host that lacks or denies something: see deny.ts. */
+/** The wrapper that runs a program with a restriction: see deny.ts. */
 export function denying(what: string): readonly string[] {
 	return [process.execPath, join(import.meta.dirname, 'deny.ts'), what];
 }
 
-/** A service: a socket that is listened on, whatever becomes of the processes that serve it. */
+/** A service: its listening socket remains open when its processes end. */
 export class Service {
 	readonly name = `served${++services}`;
 	readonly daemon: Daemon;
@@ -84,10 +72,10 @@ export class Service {
 	readonly #wrapper: readonly string[];
 
 	/**
-	 * @param daemon - the instance; which program that one has does not matter.
-	 * @param wrapper - what starts the program.
+	 * @param daemon - the instance, with either program.
+	 * @param wrapper - runs the program.
 	 */
-	constructor(t: ExecutionContext, daemon: Daemon, which: Which, wrapper: readonly string[] = []) {
+	constructor(t: ExecutionContext, daemon: Daemon, which: Program, wrapper: readonly string[] = []) {
 		const {configDirectory, queueDirectory} = daemon.sandbox;
 		this.#t = t;
 		this.#wrapper = wrapper;
@@ -100,22 +88,22 @@ export class Service {
 				: join(parametersOf(configDirectory, ['daemon_directory']).daemon_directory, 'tlsproxy');
 	}
 
-	/** Starts a process. It is gone, with all that it has started, when the test ends. */
-	start(...options: readonly string[]): Started {
+	/** Starts a process. It is killed at the end of the test, with its children. */
+	start(...options: readonly string[]): StartedProcess {
 		return this.startWith({}, ...options);
 	}
 
-	/** The same, with more in its environment than master(8) lets through. */
-	startWith(environment: Readonly<Record<string, string>>, ...options: readonly string[]): Started {
+	/** The same, with additional environment variables, which master(8) would remove. */
+	startWith(environment: Readonly<Record<string, string>>, ...options: readonly string[]): StartedProcess {
 		const generation = generations++;
-		/* All that these processes log, and nobody else, is under this name. */
+		/* Only these processes log with this name. */
 		const tag = `postfix-${generation}`;
 		const {configDirectory, queueDirectory} = this.daemon.sandbox;
-		const own = `-z -n ${this.name} -t unix -u -o syslog_name=${tag}`.split(' ');
+		const standard = `-z -n ${this.name} -t unix -u -o syslog_name=${tag}`.split(' ');
 		const [flowRead, flowWrite] = this.#flow;
 		const child = spawn(
 			'/bin/sh',
-			['-c', BECOME, 'sh', ...this.#wrapper, this.#program, ...own, ...options],
+			['-c', EXEC, 'sh', ...this.#wrapper, this.#program, ...standard, ...options],
 			{
 				cwd: queueDirectory,
 				env: {
@@ -130,22 +118,22 @@ export class Service {
 				stdio: ['ignore', 'ignore', 'ignore', flowRead.fd, flowWrite.fd, 'pipe', this.listener.fd],
 			},
 		);
-		const started = new Started(this.daemon, child, generation, tag);
+		const started = new StartedProcess(this.daemon, child, generation, tag);
 		this.#t.teardown(() => started.kill());
 		return started;
 	}
 
-	/** Whether a process could still accept. */
+	/** Whether a process still has the listening socket. */
 	isListenedOnBy(pid: number): boolean {
 		return openFiles(pid).includes(referenceOf(this.listener.fd));
 	}
 
-	/** Connects, and waits until a process greets. */
+	/** Connects, and waits for the greeting. */
 	async greeted(t: ExecutionContext): Promise<LocalClient> {
 		return await this.daemon.greeted(t, this.name);
 	}
 
-	/** Hands off a connection to a server that sends back what it gets. */
+	/** Makes a session with an echo server. */
 	async session(t: ExecutionContext, port: number): Promise<LocalClient> {
 		const {client, report} = await this.daemon.handOff(t, port, {}, this.name);
 		t.truthy(report, 'no session');
@@ -153,8 +141,8 @@ export class Service {
 	}
 }
 
-/** A process that master(8) has started, and what came of it. */
-export class Started {
+/** A process that was started, its children, reports and log lines. */
+export class StartedProcess {
 	readonly generation: number;
 	/** All complete reports so far. */
 	readonly reports: StatusReport[] = [];
@@ -175,54 +163,54 @@ export class Started {
 		this.#status.on('data', (bytes: Buffer) => this.#collect(bytes));
 	}
 
-	/** The process that master(8) knows. */
+	/** The process that was started: the supervisor, or stock. */
 	get pid(): number {
 		return this.#child.pid ?? 0;
 	}
 
-	/** The processes that serve: one; none before it has come that far, or when it has ended. */
+	/** The workers: none before the start is complete, or after the end. */
 	workers(): readonly number[] {
 		return this.#family(
 			([program = '', ...rest]) =>
-				program.endsWith('/tlsproxy') || rest.some(word => word.endsWith('/lib/main.js')),
+				program.endsWith('/tlsproxy') || rest.some(arg => arg.endsWith('/lib/main.js')),
 		);
 	}
 
-	/** The process that serves. */
+	/** The worker. @throws unless there is exactly one. */
 	get worker(): number {
 		const [worker, ...others] = this.workers();
 		if (worker === undefined || others.length > 0) {
-			throw new Error(`${1 + others.length} processes, or none`);
+			throw new Error(`${worker === undefined ? 0 : 1 + others.length} workers`);
 		}
 
 		return worker;
 	}
 
-	/** Whether the process that master(8) knows has not ended. */
+	/** Whether the started process is running. */
 	get lives(): boolean {
 		return this.#child.exitCode === null && this.#child.signalCode === null;
 	}
 
-	/** Waits for the end of the process that master(8) knows: its status, or the signal. */
+	/** Waits for the end of the started process. Returns its status, or the signal. */
 	async end(milliseconds?: number): Promise<number | string | null> {
 		if (!(await this.#daemon.sandbox.waitFor(() => !this.lives, milliseconds))) {
-			throw new Error(`process ${this.pid} goes on: ${(await this.lines()).join('\n')}`);
+			throw new Error(`process ${this.pid} is still running: ${(await this.lines()).join('\n')}`);
 		}
 
 		return this.#child.exitCode ?? this.#child.signalCode;
 	}
 
-	/** Whether all that this process has started has ended, in time. */
+	/** Waits until the process and its children have ended; false on timeout. */
 	async gone(milliseconds?: number): Promise<boolean> {
 		return await this.#daemon.sandbox.waitFor(() => this.#family().length === 0, milliseconds);
 	}
 
-	/** Has the process read the end of the status channel, as at a reload. */
+	/** Closes the status channel, as at a reload. */
 	closeStatus(): void {
 		this.#status.destroy();
 	}
 
-	/** What it has logged, without time, host and process id. */
+	/** Its log lines, without time, host and process ID. */
 	async lines(): Promise<readonly string[]> {
 		const head = `${this.#tag}/tlsproxy`;
 		return (await this.#daemon.sandbox.logLines())
@@ -230,19 +218,19 @@ export class Started {
 			.map(line => line.replace(/^.*? \S+\[\d+\]: /, ''));
 	}
 
-	/** The same, as soon as there is a wanted one: lines come later than what they are about. */
+	/** Waits for a log line: lines are logged after the event. */
 	async linesUpTo(wanted: string | RegExp): Promise<readonly string[]> {
 		return await linesUpTo(this.#daemon.sandbox, wanted, async () => await this.lines());
 	}
 
-	/** Ends whatever is left. */
+	/** Kills all remaining processes. */
 	kill(): void {
 		this.#status.destroy();
 		for (const pid of this.#family()) {
 			try {
 				process.kill(pid, 'SIGKILL');
 			} catch {
-				/* It was faster. */
+				/* It has ended already. */
 			}
 		}
 	}
@@ -259,7 +247,7 @@ export class Started {
 		}
 	}
 
-	/* Supervisors, workers and forks have nothing in common but their environment. */
+	/* Supervisors, workers and forked processes have only their environment in common. */
 	#family(wanted: (args: readonly string[]) => boolean = () => true): readonly number[] {
 		const marks = [
 			`GENERATION=${this.generation.toString(8)}`,
@@ -273,33 +261,33 @@ export class Started {
 					const environment = readFileSync(`/proc/${pid}/environ`, 'utf8').split('\0');
 					return marks.every(mark => environment.includes(mark)) && wanted(commandLine(pid));
 				} catch {
-					/* It has ended while we looked. */
+					/* It has ended in the meantime. */
 					return false;
 				}
 			});
 	}
 }
 
-/** What the descriptors of a process refer to. */
+/** The files of the open descriptors of a process. */
 export function openFiles(pid: number): readonly string[] {
 	return readdirSync(`/proc/${pid}/fd`).flatMap(fd => {
 		try {
 			return [readlinkSync(`/proc/${pid}/fd/${fd}`)];
 		} catch {
-			/* It was closed while we looked. */
+			/* It was closed in the meantime. */
 			return [];
 		}
 	});
 }
 
-/** Whether a message comes back. */
-export async function speaks(client: LocalClient, message = 'still there?'): Promise<boolean> {
+/** Sends a message. Returns whether it is echoed. */
+export async function echoes(client: LocalClient, message = 'still there?'): Promise<boolean> {
 	await client.send(message);
 	return String(await client.bytes(message.length)) === message;
 }
 
-/** Ends a session, and waits until the daemon has too. */
-export async function finish(client: LocalClient): Promise<void> {
+/** Ends a session, and waits until the daemon has closed it. */
+export async function endSession(client: LocalClient): Promise<void> {
 	client.socket.end();
 	await client.rest();
 }

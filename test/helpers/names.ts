@@ -13,7 +13,7 @@ import type {ClientStart} from '../../src/wire/client-settings.ts';
 import {parseClientHello} from './client-hello.ts';
 import {Daemon} from './daemon.ts';
 import {Issuer} from './issuer.ts';
-import {tcpPeer} from './peer.ts';
+import {tcpPeer} from './remote-servers.ts';
 
 /** What a request says, and what its server presents. */
 export interface NamedCase {

@@ -26,7 +26,7 @@ import {
 	createClientContext,
 	type SessionPolicy,
 } from '../../src/tls/context/client-context.ts';
-import {CredentialStore} from '../../src/tls/context/credential-store.ts';
+import {type CredentialFileNames, CredentialStore} from '../../src/tls/context/credential-store.ts';
 import type {ClientInit, ClientParams, ClientStart} from '../../src/wire/client-settings.ts';
 
 /** Collects all log lines from now on, with labels. Only for serial tests: the process has one log. */
@@ -47,7 +47,7 @@ export function openssl(...args: readonly string[]): string {
 }
 
 /** The properties of a certificate. */
-export interface Wanted {
+export interface CertificateOptions {
 	/** Arguments of `openssl genpkey`. */
 	readonly key?: readonly string[];
 	/** Name of another certificate, which has the same key. */
@@ -90,12 +90,12 @@ export class CertificateStore implements Disposable {
 	/** Creates NAME.key and NAME.cert. */
 	make(
 		name: string,
-		{key = ecdsa, subject = `/CN=${name}.example.com`, extensions = [], ...wanted}: Wanted,
+		{key = ecdsa, subject = `/CN=${name}.example.com`, extensions = [], ...options}: CertificateOptions,
 	): void {
-		if (wanted.keyOf === undefined) {
+		if (options.keyOf === undefined) {
 			openssl('genpkey', ...key, '-out', this.path(`${name}.key`));
 		} else {
-			this.write(`${name}.key`, this.read(`${wanted.keyOf}.key`));
+			this.write(`${name}.key`, this.read(`${options.keyOf}.key`));
 		}
 
 		openssl(
@@ -105,7 +105,7 @@ export class CertificateStore implements Disposable {
 			'-config',
 			this.write(
 				'req.conf',
-				`[req]\ndistinguished_name=dn\nstring_mask=${wanted.strings ?? 'utf8only'}\n[dn]\n`,
+				`[req]\ndistinguished_name=dn\nstring_mask=${options.strings ?? 'utf8only'}\n[dn]\n`,
 			),
 			'-key',
 			this.path(`${name}.key`),
@@ -114,14 +114,14 @@ export class CertificateStore implements Disposable {
 			'-out',
 			this.path(`${name}.req`),
 		);
-		const issuer = wanted.issuer ?? name;
+		const issuer = options.issuer ?? name;
 		const work = join(this.directory, `work-${name}`);
 		mkdirSync(work);
 		writeFileSync(join(work, 'index'), '');
 		const configuration = this.write(
 			`${name}.conf`,
 			`[ca]\ndefault_ca=d\n[d]\ndatabase=${work}/index\nnew_certs_dir=${work}\nrand_serial=yes\n`,
-			`default_md=${wanted.digest ?? 'default'}\n`,
+			`default_md=${options.digest ?? 'default'}\n`,
 			'policy=p\nx509_extensions=e\npreserve=yes\nunique_subject=no\n',
 			`[p]\ncommonName=optional\norganizationName=optional\n[e]\n${extensions.join('\n')}\n`,
 		);
@@ -134,13 +134,13 @@ export class CertificateStore implements Disposable {
 			configuration,
 			'-in',
 			this.path(`${name}.req`),
-			...(wanted.issuer === undefined
+			...(options.issuer === undefined
 				? ['-selfsign', '-keyfile', this.path(`${name}.key`)]
 				: ['-keyfile', this.path(`${issuer}.key`), '-cert', this.path(`${issuer}.cert`)]),
 			'-startdate',
-			wanted.notBefore ?? '20200101000000Z',
+			options.notBefore ?? '20200101000000Z',
 			'-enddate',
-			wanted.notAfter ?? '20991231000000Z',
+			options.notAfter ?? '20991231000000Z',
 			'-out',
 			this.path(`${name}.cert`),
 		);
@@ -244,11 +244,8 @@ export const defaultParams: ClientParams = {
 	tls_wildcard_matches_multiple_labels: 1,
 	tls_fast_shutdown_enable: 1,
 };
-export const defaultInit: ClientInit = {
-	log_param: 'smtp_tls_loglevel',
-	log_level: '1',
-	verifydepth: 9,
-	cache_type: 'smtp',
+/** Settings without any certificate, key or CA file. */
+export const noCredentialFiles: CredentialFileNames = {
 	chain_files: '',
 	cert_file: '',
 	key_file: '',
@@ -258,6 +255,14 @@ export const defaultInit: ClientInit = {
 	eckey_file: '',
 	CAfile: '',
 	CApath: '',
+};
+
+export const defaultInit: ClientInit = {
+	log_param: 'smtp_tls_loglevel',
+	log_level: '1',
+	verifydepth: 9,
+	cache_type: 'smtp',
+	...noCredentialFiles,
 	mdalg: 'sha256',
 };
 export const defaultStart: ClientStart = {
@@ -285,7 +290,7 @@ export const defaultStart: ClientStart = {
 };
 
 /** An SSL_CTX of the client role; disposed when the test ends. */
-export function applicationFor(
+export function clientContextFor(
 	t: ExecutionContext,
 	init: Partial<ClientInit> = {},
 	params: Partial<ClientParams> = {},

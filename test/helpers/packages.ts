@@ -1,6 +1,6 @@
 /*
- * Programs of Debian packages, without installing them: the machine that tests run
- * on keeps what it has, and starts nothing at its next boot that it did not before.
+ * Programs of Debian packages without installation: the packages of the machine and the
+ * services that it starts at boot do not change.
  */
 import {existsSync, globSync} from 'node:fs';
 import {mkdir, mkdtemp, rename, rm} from 'node:fs/promises';
@@ -12,16 +12,13 @@ import {execa} from 'execa';
 export interface Extracted {
 	/** Path of a program. */
 	program(name: string): string;
-	/** Path of a file: the first that a pattern, relative to the root, finds, here or on this machine. */
+	/** Path of the first file that matches a pattern relative to the root, in the tree or on the machine. */
 	file(pattern: string): string;
-	/** What its programs need to find their libraries. */
+	/** Environment variables with which its programs find their libraries. */
 	readonly environment: Readonly<Record<string, string>>;
 }
 
-/**
- * Extracts packages, with all that they need and the machine does not have. The result stays in the user's
- * cache, so that the next run need not load it again.
- */
+/** Extracts packages, with the dependencies that are not installed. The tree is cached in the user's cache. */
 export async function extract(...names: readonly string[]): Promise<Extracted> {
 	const cache = join(process.env['XDG_CACHE_HOME'] ?? join(homedir(), '.cache'), 'postfix-tlsproxy');
 	const {stdout: release} = await execa`sh -c ${'. /etc/os-release; echo $ID-$VERSION_ID'}`;
@@ -30,7 +27,7 @@ export async function extract(...names: readonly string[]): Promise<Extracted> {
 		await mkdir(cache, {recursive: true});
 		const work = await mkdtemp(join(cache, 'work-'));
 		await load(work, names);
-		/* Two runs at once: whoever is first. */
+		/* If two runs do this at once, the first one wins. */
 		await rename(join(work, 'root'), root).catch(() => undefined);
 		await rm(work, {recursive: true});
 	}
@@ -63,7 +60,7 @@ async function load(work: string, names: readonly string[]): Promise<void> {
 	const archives = join(work, 'archives');
 	await mkdir(join(archives, 'partial'), {recursive: true});
 	await mkdir(join(work, 'root'));
-	/* What is installed already is loaded, too. */
+	/* Installed packages are downloaded, too. */
 	const options = [
 		'-q',
 		'-y',
@@ -77,7 +74,7 @@ async function load(work: string, names: readonly string[]): Promise<void> {
 	try {
 		await get();
 	} catch {
-		/* The lists of packages may be missing, or too old to be useful; those of an archive that has ended expire. */
+		/* The package lists may be missing or outdated, and those of an archived suite are expired. */
 		const valid = ['-o', 'Acquire::Check-Valid-Until=false', '-o', 'Acquire::Check-Date=false'];
 		await execa('apt-get', ['-q', ...valid, 'update']);
 		await get();

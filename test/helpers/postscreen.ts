@@ -1,14 +1,11 @@
-/*
- * postscreen(8) with a tlsproxy(8) behind it, ours or stock: remote clients get TLS
- * from the one and SMTP from the other.
- */
+/* postscreen(8) with a tlsproxy(8), this program or stock, that provides TLS for its clients. */
 import {freePort, type SandboxOptions} from '../../postfix/lib/sandbox.ts';
-import {Daemon, type Which} from './daemon.ts';
+import {Daemon, type Program, programLines} from './daemon.ts';
 
-/** A running pair. Disposal ends it. */
-export class Screen implements AsyncDisposable {
+/** An instance with both services. Disposal stops it. */
+export class Postscreen implements AsyncDisposable {
 	readonly daemon: Daemon;
-	/** Where postscreen(8) listens, on 127.0.0.1. */
+	/** Port of postscreen(8) on 127.0.0.1. */
 	readonly port: number;
 
 	private constructor(daemon: Daemon, port: number) {
@@ -16,8 +13,8 @@ export class Screen implements AsyncDisposable {
 		this.port = port;
 	}
 
-	/** Starts both. Clients are tested behind the greeting, so that postscreen(8) has to talk to them. */
-	static async start(which: Which, options: SandboxOptions = {}): Promise<Screen> {
+	/** Starts both. The tests after the greeting are on, so that postscreen(8) runs the SMTP dialogue. */
+	static async start(which: Program, options: SandboxOptions = {}): Promise<Postscreen> {
 		const port = await freePort();
 		const daemon = await Daemon.start(which, {
 			...options,
@@ -35,7 +32,7 @@ export class Screen implements AsyncDisposable {
 				postscreen_pipelining_enable: 'yes',
 				postscreen_non_smtp_command_enable: 'yes',
 				postscreen_bare_newline_enable: 'yes',
-				/* A client that has passed would be handed to smtpd(8), which does not need us. */
+				/* A client that has passed would be handed to smtpd(8), which does not use tlsproxy(8). */
 				postscreen_cache_map: '',
 				smtpd_tls_security_level: 'may',
 				smtpd_tls_loglevel: '1',
@@ -43,14 +40,12 @@ export class Screen implements AsyncDisposable {
 				...options.main,
 			},
 		});
-		return new Screen(daemon, port);
+		return new Postscreen(daemon, port);
 	}
 
-	/** What a program has logged, without time, host and process id. */
+	/** The log lines of a program, without time, host and process ID. */
 	async lines(program: string): Promise<readonly string[]> {
-		const prefix = new RegExp(String.raw`^.*? postfix/${program}\[\d+\]: `);
-		const lines = await this.daemon.sandbox.logLines(prefix);
-		return lines.map(line => line.replace(prefix, ''));
+		return await programLines(this.daemon.sandbox, program);
 	}
 
 	async [Symbol.asyncDispose](): Promise<void> {

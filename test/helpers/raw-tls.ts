@@ -184,7 +184,7 @@ export class RawTls implements Disposable {
 		return Buffer.concat(parts);
 	}
 
-	/** Whether the handshake is complete. */
+	/** Continues the handshake. Returns whether it is complete. */
 	handshake(): boolean {
 		return SSL_do_handshake(this.#ssl) === 1;
 	}

@@ -1,7 +1,6 @@
 /*
- * A signed zone, and a resolver that validates it: the real ones. It listens on an
- * address of the loopback interface that nobody else uses, at the only port that
- * resolv.conf(5) knows.
+ * A signed zone and a validating resolver, made with ldns and unbound. The resolver listens on
+ * port 53, which resolv.conf(5) cannot change, of a loopback address that is not in use.
  */
 import {type ChildProcess, spawn} from 'node:child_process';
 import {Resolver as Stub} from 'node:dns/promises';
@@ -13,7 +12,7 @@ import {setTimeout as delay} from 'node:timers/promises';
 import {execa} from 'execa';
 import {extract} from './packages.ts';
 
-/** A running resolver. Disposal ends it. */
+/** A running resolver. Disposal stops it. */
 export class Resolver implements AsyncDisposable {
 	readonly address: string;
 	readonly #child: ChildProcess;
@@ -28,8 +27,8 @@ export class Resolver implements AsyncDisposable {
 	/**
 	 * Signs a zone and serves it.
 	 *
-	 * @param zone - its name, with a dot at the end.
-	 * @param records - lines of a zone file; SOA and NS are there.
+	 * @param zone - name with a trailing dot.
+	 * @param records - lines of a zone file. SOA and NS records are added.
 	 */
 	static async start(zone: string, records: readonly string[]): Promise<Resolver> {
 		const packages = await extract('unbound', 'ldnsutils');
@@ -83,14 +82,14 @@ export class Resolver implements AsyncDisposable {
 			env: {...process.env, ...packages.environment},
 			stdio: ['ignore', 'ignore', 'pipe'],
 		});
-		let complaints = '';
+		let errors = '';
 		child.stderr.setEncoding('utf8').on('data', (text: string) => {
-			complaints += text;
+			errors += text;
 		});
 		const resolver = new Resolver(address, child, directory);
 		const stub = new Stub({timeout: 500, tries: 1});
 		stub.setServers([address]);
-		for (let tries = 0; tries < 100; tries++) {
+		for (let tries = 0; tries < 600; tries++) {
 			try {
 				await stub.resolve4(`ns.${zone}`);
 				return resolver;
@@ -100,7 +99,7 @@ export class Resolver implements AsyncDisposable {
 		}
 
 		await resolver[Symbol.asyncDispose]();
-		throw new Error(`the resolver does not answer: ${complaints}`);
+		throw new Error(`the resolver does not answer: ${errors}`);
 	}
 
 	async [Symbol.asyncDispose](): Promise<void> {

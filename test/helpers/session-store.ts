@@ -6,7 +6,7 @@ import type {ClientContext} from '../../src/tls/context/client-context.ts';
 import type {Resumption, SessionStore} from '../../src/tls/resume/client-resumption.ts';
 import type {StoredSession} from '../../src/tls/resume/stored-session.ts';
 import type {ClientStart} from '../../src/wire/client-settings.ts';
-import {applicationFor, connectTo, defaultStart, finish, lineFrom} from './openssl.ts';
+import {clientContextFor, connectTo, defaultStart, finish, lineFrom} from './openssl.ts';
 
 /** Records and owns the stored sessions. A lookup returns `next`, and the caller owns it. */
 export class RecordingStore implements SessionStore, Disposable {
@@ -56,7 +56,7 @@ export class RecordingStore implements SessionStore, Disposable {
 
 /** An SSL_CTX whose sessions are stored. */
 export function resumingContext(t: ExecutionContext): ClientContext {
-	return applicationFor(t, {}, {}, {timeout: 3600 as Seconds, scope: ''});
+	return clientContextFor(t, {}, {}, {timeout: 3600 as Seconds, scope: ''});
 }
 
 /** A connection whose sessions are stored, before its lookup. */

@@ -1,4 +1,4 @@
-/* Where records of a log arrive: a socket, and a host of its own on which that is the log. */
+/* A syslog socket, and a mount namespace in which it is /dev/log. */
 import {chmodSync, mkdtempSync, rmSync} from 'node:fs';
 import {tmpdir} from 'node:os';
 import {join} from 'node:path';
@@ -8,7 +8,7 @@ import {buffer, readStream} from '../../src/event/stream.ts';
 import {SOCK_DGRAM} from '../../src/ffi/libc/libc.ts';
 import {namedSocket} from './master.ts';
 
-/** A socket that records are sent to; what has come so far, one by one. */
+/** A datagram socket that receives records. */
 export function receiver(
 	t: ExecutionContext,
 	directory = mkdtempSync(join(tmpdir(), 'log-')),
@@ -21,7 +21,7 @@ export function receiver(
 	t.teardown(() => rmSync(directory, {recursive: true, force: true}));
 	const path = join(directory, 'log');
 	const held = namedSocket(t, path, SOCK_DGRAM);
-	/* Everybody may log. */
+	/* All users may log. */
 	chmodSync(directory, 0o755);
 	chmodSync(path, 0o666);
 	return {
@@ -32,7 +32,7 @@ export function receiver(
 			const found: string[] = [];
 			for (let size = readStream(held.fd); size !== WANT_READ; size = readStream(held.fd)) {
 				if (size === END || size === FAILED) {
-					throw new Error(`no socket any more: ${size}`);
+					throw new Error(`receive: ${size}`);
 				}
 
 				found.push(Buffer.from(buffer.bytes.subarray(0, size)).toString());
@@ -43,11 +43,8 @@ export function receiver(
 	};
 }
 
-/*
- * The name of the log is the same for all of a host: whoever is to use another needs
- * a /dev of its own.
- */
-const OWN_DEV = `
+/* The path /dev/log is fixed: another socket needs a private /dev. */
+const PRIVATE_DEV = `
 	mkdir "$0/dev" && mount --bind /dev "$0/dev" && mount -t tmpfs none /dev || exit 1
 	for name in null zero random urandom; do
 		: >"/dev/$name" && mount --bind "$0/dev/$name" "/dev/$name" || exit 1
@@ -55,7 +52,7 @@ const OWN_DEV = `
 	ln -s /proc/self/fd /dev/fd && ln -s "$0/log" /dev/log || exit 1
 	exec "$@"`;
 
-/** What starts a program on a host whose log is in a directory: see {@link receiver}. */
+/** The wrapper that runs a program with the log socket of a directory: see {@link receiver}. */
 export function withLog(directory: string): readonly string[] {
-	return ['unshare', '--mount', 'sh', '-c', OWN_DEV, directory];
+	return ['unshare', '--mount', 'sh', '-c', PRIVATE_DEV, directory];
 }

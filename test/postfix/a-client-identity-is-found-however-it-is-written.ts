@@ -10,7 +10,7 @@ import {tmpdir} from 'node:os';
 import {join} from 'node:path';
 import test, {type ExecutionContext} from 'ava';
 import {makeCertificates} from '../../postfix/lib/certificates.ts';
-import {messages, Pair} from '../helpers/postfix.ts';
+import {messages, SenderAndSink} from '../helpers/sender-and-sink.ts';
 
 interface Identity {
 	readonly certFile: string;
@@ -94,7 +94,7 @@ const ways: readonly Way[] = [
 ];
 
 /* A signal that comes before master(8) has set up its handlers would end it. */
-async function started(t: ExecutionContext, {sandbox}: Pair): Promise<void> {
+async function started(t: ExecutionContext, {sandbox}: SenderAndSink): Promise<void> {
 	const said = async (): Promise<boolean> => (await sandbox.logLines(/daemon started/)).length > 0;
 	t.true(await sandbox.waitFor(said), await sandbox.log());
 }
@@ -102,7 +102,7 @@ async function started(t: ExecutionContext, {sandbox}: Pair): Promise<void> {
 /* The names in the certificates of those who have delivered since the last time. */
 async function shown(
 	t: ExecutionContext,
-	pair: Pair,
+	pair: SenderAndSink,
 	count: number,
 	domain: string,
 ): Promise<readonly string[]> {
@@ -129,7 +129,7 @@ test.serial('in main.cf', async t => {
 	const programs = ['ours', 'stock'] as const;
 	const results = await Promise.all(
 		programs.map(async tlsproxy => {
-			await using pair = await Pair.start({tlsproxy, chroot: 'y'}, {requestCertificate: true});
+			await using pair = await SenderAndSink.start({tlsproxy, chroot: 'y'}, {requestCertificate: true});
 			const {sandbox} = pair;
 			await started(t, pair);
 			const file = join(sandbox.configDirectory, 'main.cf');
@@ -160,7 +160,7 @@ test.serial('in master.cf', async t => {
 		`referring unix - - n - - smtp\n  -o site_key=${referring.keyFile}\n  -o {smtp_tls_chain_files =\n    \${site_key}\n    ${referring.certFile}\n  }`,
 		`named unix - - n - - smtp\n  -o { smtp_tls_cert_file = ${blanks.certFile} }\n  -o { smtp_tls_key_file = ${blanks.keyFile} }`,
 	];
-	await using pair = await Pair.start(
+	await using pair = await SenderAndSink.start(
 		{chroot: 'y', services, main: {transport_maps: 'static:'}},
 		{requestCertificate: true},
 	);

@@ -1,13 +1,13 @@
 /*
- * Availability is confidentiality: when the program dies in the middle of work,
- * mail at level encrypt is deferred and delivered later, and never in cleartext.
+ * When a worker is killed during delivery, mail at level encrypt is deferred and delivered
+ * later, and never sent in cleartext.
  */
 import test from 'ava';
 import {inject} from '../../postfix/lib/inject.ts';
-import {messages, Pair} from '../helpers/postfix.ts';
+import {messages, SenderAndSink} from '../helpers/sender-and-sink.ts';
 
-test.serial('SIGKILL in the middle of 500 deliveries: all arrive, none in cleartext', async t => {
-	await using pair = await Pair.start(
+test.serial('after SIGKILL during 500 deliveries all messages arrive, none in cleartext', async t => {
+	await using pair = await SenderAndSink.start(
 		{main: {minimal_backoff_time: '1s', maximal_backoff_time: '2s'}},
 		{delay: 20},
 	);
@@ -29,7 +29,7 @@ test.serial('SIGKILL in the middle of 500 deliveries: all arrive, none in cleart
 		await pair.sandbox.log(),
 	);
 
-	/* What was under way may arrive twice, as with any connection that is lost after the last dot. */
+	/* A message may arrive twice, as with any connection that is lost after the final dot. */
 	const report = await pair.sink.report();
 	t.is(report.clearMessages, 0);
 	const recipients = new Set(report.messages.flatMap(({to}) => to));

@@ -1,6 +1,6 @@
 /*
- * DANE from end to end: a signed zone, a resolver that validates it, smtp(8) that
- * looks up TLSA records, and servers that match them or do not.
+ * DANE from end to end: a signed zone, a validating resolver, smtp(8) that looks up TLSA
+ * records, and servers that match them or do not.
  */
 import {createHash, X509Certificate} from 'node:crypto';
 import {mkdirSync, mkdtempSync, readFileSync, rmSync} from 'node:fs';
@@ -8,15 +8,14 @@ import {tmpdir} from 'node:os';
 import {join} from 'node:path';
 import test from 'ava';
 import {makeCertificates} from '../../postfix/lib/certificates.ts';
-import {inject} from '../../postfix/lib/inject.ts';
 import {Sandbox} from '../../postfix/lib/sandbox.ts';
 import {Sink} from '../../postfix/lib/sink.ts';
-import {messages} from '../helpers/postfix.ts';
 import {Resolver} from '../helpers/resolver.ts';
+import {deliveryResults, messages} from '../helpers/sender-and-sink.ts';
 
 const levels = ['dane', 'dane-only'] as const;
 
-/* What the zone says about a server: TLSA records, `KEY` being the digest of its key and `CA` that of its authority. */
+/* The TLSA records of each server. `KEY` is the digest of its key, and `CA` that of its CA certificate. */
 const hosts: Readonly<Record<string, readonly string[]>> = {
 	good: ['3 1 1 KEY'],
 	anchor: ['2 0 1 CA'],
@@ -54,20 +53,12 @@ async function outcomes(
 	});
 	await sandbox.start();
 	const all = names.flatMap(([level, host]) => messages(1, () => `u@${host}.${level}.example`));
-	await inject(sandbox.submissionPort, all, 2);
-	const verdict = /postfix\/smtp\[\d+\]: \w+: to=<u@(\S+)>.* (dsn=.*)$/;
-	if (!(await sandbox.waitFor(async () => (await sandbox.logLines(verdict)).length === all.length))) {
-		throw new Error(await sandbox.log());
-	}
-
+	const results = await deliveryResults(sandbox, all);
 	const summary = /postfix\/tlsproxy\[\d+\]: (\w+) TLS connection established to (\S+)\.dane\.test\[/;
 	const sessions = (await sandbox.logLines(summary)).map(
 		line => summary.exec(line)?.slice(1).join(' ') ?? '',
 	);
-	return [
-		...(await sandbox.logLines(verdict)).map(line => verdict.exec(line)?.slice(1).join(' ') ?? ''),
-		...sessions,
-	].toSorted();
+	return [...results, ...sessions].toSorted();
 }
 
 test.serial('smtp(8) sends and defers by TLSA records as with stock', async t => {
@@ -78,7 +69,7 @@ test.serial('smtp(8) sends and defers by TLSA records as with stock', async t =>
 	const [leaf, authority] = [tls.certFile, tls.caFile].map(path => new X509Certificate(readFileSync(path)));
 	const key = sha256(leaf?.publicKey.export({type: 'spki', format: 'der'}) ?? Buffer.alloc(0));
 	const anchor = sha256(authority?.raw ?? Buffer.alloc(0));
-	/* A trust anchor has to come with the chain. */
+	/* The server must send the trust anchor with its chain. */
 	await using sink = await Sink.start({
 		hostName: 'anchor.dane.test',
 		tls: {certFile: tls.chainFile, keyFile: tls.keyFile},

@@ -1,7 +1,7 @@
 /*
  * What doctor says about configurations, good and broken, on instances that are
  * never started. That Postfix really behaves as it says is the matter of
- * doctor-knows-what-postfix-does.ts.
+ * doctor-agrees-with-postfix.ts.
  */
 
 import {execFileSync, spawnSync} from 'node:child_process';

@@ -1,7 +1,4 @@
-/*
- * Who interrupts a command that has started Postfix finds nothing of it afterwards:
- * no process, no file.
- */
+/* A command that has started Postfix leaves no process and no file when it is interrupted. */
 import {spawn} from 'node:child_process';
 import {once} from 'node:events';
 import {chmodSync, mkdtempSync, readdirSync, readFileSync, rmSync} from 'node:fs';
@@ -28,20 +25,20 @@ const commands: Readonly<Record<string, readonly string[]>> = {
 	bench: ['test/bench/run.ts', '--short', 'handshake'],
 };
 const moments = {
-	'while its Postfix is made': 'main.cf',
+	'while it configures Postfix': 'main.cf',
 	'while its Postfix runs': 'master.pid',
 } as const;
 
-/* Asks until there is an answer. A command that has ended will not give one. */
-async function until<Value>(look: () => Value | undefined, going: () => boolean): Promise<Value> {
+/* Polls for a value, until the command has ended. */
+async function until<Value>(look: () => Value | undefined, runs: () => boolean): Promise<Value> {
 	for (;;) {
 		const found = look();
 		if (found !== undefined) {
 			return found;
 		}
 
-		if (!going()) {
-			throw new Error('it has ended before that');
+		if (!runs()) {
+			throw new Error('the command has ended');
 		}
 
 		await sleep(5);
@@ -54,22 +51,22 @@ function sandboxFile(directory: string, name: string): string | undefined {
 	);
 }
 
-for (const [command, words] of Object.entries(commands)) {
+for (const [command, args] of Object.entries(commands)) {
 	for (const [moment, file] of Object.entries(moments)) {
-		test.serial(`${command}, interrupted ${moment}, leaves nothing behind`, async t => {
-			/* Daemons run as the mail owner, and have to get there. */
+		test.serial(`${command}, interrupted ${moment}, leaves no process and no file`, async t => {
+			/* Daemons run as the mail owner, and need access to the directory. */
 			const directory = mkdtempSync(join(tmpdir(), 'tlsproxy-interruption-'));
 			chmodSync(directory, 0o755);
 			t.teardown(() => rmSync(directory, {recursive: true, force: true}));
-			const child = spawn(process.execPath, words, {
+			const child = spawn(process.execPath, args, {
 				cwd: root,
 				env: {...process.env, TMPDIR: directory},
 				stdio: ['ignore', 'ignore', 'pipe'],
 			});
 			const ended = once(child, 'exit');
-			let said = '';
+			let output = '';
 			child.stderr.on('data', (data: Buffer) => {
-				said += data.toString();
+				output += data.toString();
 			});
 			const found = await until(
 				() => sandboxFile(directory, file),
@@ -84,8 +81,8 @@ for (const [command, words] of Object.entries(commands)) {
 			child.kill('SIGINT');
 			/* A second one changes nothing. */
 			child.kill('SIGINT');
-			t.deepEqual(await ended, [130, null], said);
-			t.regex(said, /: interrupted, removing everything\n/);
+			t.deepEqual(await ended, [130, null], output);
+			t.regex(output, /: interrupted, removing everything\n/);
 			t.deepEqual(readdirSync(directory), []);
 			t.deepEqual(master === undefined ? [] : processesOf(master), []);
 		});

@@ -1,6 +1,6 @@
 /*
- * What a worker is started by: what it finds out, and what it leaves to the program that
- * it becomes. There are two, and they do the same.
+ * The launchers that start a worker: what they detect, and what they pass to the program
+ * that they execute. There are two of them with the same behavior.
  */
 import {spawnSync} from 'node:child_process';
 import {join} from 'node:path';
@@ -15,7 +15,7 @@ const launchers: Readonly<Record<string, readonly string[]>> = {
 	'launch.js': [node, '--jitless', join(home, 'launch.js')],
 };
 
-/** What the program that it becomes finds. */
+/** What the executed program sees. */
 interface Found {
 	readonly pid: number;
 	readonly flags: readonly string[];
@@ -33,14 +33,14 @@ const FOUND = `console.log(JSON.stringify({
 }))`;
 
 for (const [name, launcher] of Object.entries(launchers)) {
-	const launch = (words: readonly string[], wrapper: readonly string[] = []) => {
-		const [command = '', ...args] = [...wrapper, ...launcher, ...words];
-		return spawnSync(command, args, {env: {ABC: 'def'}, encoding: 'utf8'});
+	const launch = (command: readonly string[], wrapper: readonly string[] = []) => {
+		const [program = '', ...args] = [...wrapper, ...launcher, ...command];
+		return spawnSync(program, args, {env: {ABC: 'def'}, encoding: 'utf8'});
 	};
 	const found = (wrapper: readonly string[] = []): Found =>
 		JSON.parse(launch([node, '--expose-gc', '-e', FOUND, 'one', '', 'two words'], wrapper).stdout) as Found;
 
-	test(`${name} becomes a program, with its flags, its arguments and its environment`, t => {
+	test(`${name} executes a program with its flags, arguments and environment`, t => {
 		const {pid, stdout} = launch([node, '--expose-gc', '-e', FOUND, 'one', '', 'two words']);
 		t.deepEqual(JSON.parse(stdout), {
 			pid,
@@ -52,21 +52,21 @@ for (const [name, launcher] of Object.entries(launchers)) {
 	});
 
 	for (const what of ['write-execute by prctl', 'write-execute by seccomp']) {
-		test(`${name}: where a host denies ${what}, without machine code`, t => {
+		test(`${name}: if the system denies ${what}, the JIT compiler is turned off`, t => {
 			t.like(found(denying(what)), {flags: ['--jitless', '--expose-gc'], seccomp: 'process'});
 		});
 	}
 
-	test(`${name}: where seccomp(2) is death, or is not there, without it`, t => {
+	test(`${name}: if seccomp(2) kills the caller or is missing, the filter covers the main thread only`, t => {
 		t.like(found(denying('seccomp by death')), {flags: ['--expose-gc'], seccomp: 'thread'});
 		t.like(found(denying('seccomp')), {flags: ['--expose-gc'], seccomp: 'thread'});
 	});
 
-	test(`${name} fails when there is no such program`, t => {
+	test(`${name} fails if the program does not exist`, t => {
 		t.not(launch(['/nonexistent', 'argument']).status, 0);
 	});
 
-	test(`${name}: what it has become has an alarm before it, and no io_uring`, t => {
+	test(`${name}: the executed program has a pending alarm, and no io_uring`, t => {
 		const script = `
 			import {alarm, errno, syscall} from ${JSON.stringify(join(project, 'src', 'ffi', 'libc', 'libc.ts'))};
 			const ring = syscall(425, 1n, 0n, 0n);

@@ -1,12 +1,12 @@
 /*
- * Administrators' tools match these lines. Both programs get the same delivery;
- * what differs from run to run (ports, queue ids) is masked.
+ * The tools of administrators match these lines. Both programs get the same delivery. Ports
+ * and queue IDs are masked.
  */
 import test from 'ava';
-import {messages, Pair} from '../helpers/postfix.ts';
+import {messages, SenderAndSink} from '../helpers/sender-and-sink.ts';
 
 async function linesOf(tlsproxy: 'ours' | 'stock', level: string): Promise<readonly string[]> {
-	await using pair = await Pair.start({
+	await using pair = await SenderAndSink.start({
 		tlsproxy,
 		main: {smtp_tls_loglevel: level, smtp_connection_cache_time_limit: '1s'},
 	});

@@ -1,15 +1,14 @@
 /*
- * The one thing that an SMTP connection cache must not do: send mail of one
- * policy over a connection that was made with another. Counted where it cannot
- * be faked, on the server's side.
+ * An SMTP connection cache must never send mail of one policy over a connection that was
+ * made under another policy. The test observes connections on the server's side.
  */
 import {writeFile} from 'node:fs/promises';
 import {join} from 'node:path';
 import test from 'ava';
 import {execa} from 'execa';
-import {messages, Pair} from '../helpers/postfix.ts';
+import {messages, SenderAndSink} from '../helpers/sender-and-sink.ts';
 
-async function table(pair: Pair, name: string, text: string): Promise<string> {
+async function table(pair: SenderAndSink, name: string, text: string): Promise<string> {
 	const path = join(pair.sandbox.configDirectory, name);
 	await writeFile(path, text, {mode: 0o600});
 	await execa('postmap', ['-c', pair.sandbox.configDirectory, `hash:${path}`]);
@@ -17,7 +16,7 @@ async function table(pair: Pair, name: string, text: string): Promise<string> {
 }
 
 /* For each connection, the domains of the recipients whose mail it carried. */
-async function domainsByConnection(pair: Pair): Promise<ReadonlyMap<number, ReadonlySet<string>>> {
+async function domainsByConnection(pair: SenderAndSink): Promise<ReadonlyMap<number, ReadonlySet<string>>> {
 	const {messages: arrived} = await pair.sink.report();
 	const result = new Map<number, Set<string>>();
 	for (const {connection, to} of arrived) {
@@ -35,7 +34,7 @@ async function domainsByConnection(pair: Pair): Promise<ReadonlyMap<number, Read
 test.serial(
 	'two destinations on one server with different TLS policies never share a connection',
 	async t => {
-		await using pair = await Pair.start();
+		await using pair = await SenderAndSink.start();
 		await pair.sandbox.postconf(
 			'transport_maps',
 			await table(
@@ -64,7 +63,7 @@ test.serial(
 		const report = await pair.sink.report();
 		t.is(report.encryptedMessages, 100);
 		const byConnection = await domainsByConnection(pair);
-		t.true(byConnection.size < 100, 'nothing was reused: the test shows nothing');
+		t.true(byConnection.size < 100, 'no connection was reused');
 		for (const [connection, domains] of byConnection) {
 			t.is(domains.size, 1, `connection ${connection} carried ${[...domains].join(' and ')}`);
 			const protocol = report.connections[connection]?.protocol;
@@ -74,7 +73,7 @@ test.serial(
 );
 
 test.serial('mail with SASL credentials and mail without never share a connection', async t => {
-	await using pair = await Pair.start({}, {auth: ['PLAIN']});
+	await using pair = await SenderAndSink.start({}, {auth: ['PLAIN']});
 	const port = pair.sink.port;
 	await pair.sandbox.postconf(
 		'transport_maps',
@@ -107,7 +106,7 @@ test.serial('mail with SASL credentials and mail without never share a connectio
 	}
 
 	const byConnection = await domainsByConnection(pair);
-	t.true(byConnection.size < 60, 'nothing was reused: the test shows nothing');
+	t.true(byConnection.size < 60, 'no connection was reused');
 	for (const [connection, domains] of byConnection) {
 		t.is(domains.size, 1, `connection ${connection} carried ${[...domains].join(' and ')}`);
 	}

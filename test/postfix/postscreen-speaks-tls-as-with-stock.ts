@@ -1,6 +1,6 @@
 /*
- * A remote client that talks to postscreen(8) over TLS cannot tell which tlsproxy(8)
- * is behind it, nor can a program that reads the log.
+ * Neither a remote client that talks to postscreen(8) over TLS, nor a program that reads the
+ * log, can distinguish this tlsproxy(8) from stock.
  */
 import {spawn} from 'node:child_process';
 import {once} from 'node:events';
@@ -16,10 +16,9 @@ import {
 	rmSync,
 	writeFileSync,
 } from 'node:fs';
-import {connect, type Socket} from 'node:net';
+import {connect} from 'node:net';
 import {tmpdir} from 'node:os';
 import {dirname, join} from 'node:path';
-import {createInterface} from 'node:readline';
 import {connect as connectTls} from 'node:tls';
 import test from 'ava';
 import {execa} from 'execa';
@@ -27,23 +26,24 @@ import {inject} from '../../postfix/lib/inject.ts';
 import {Sandbox} from '../../postfix/lib/sandbox.ts';
 import {makeLab} from '../helpers/lab.ts';
 import {type Extracted, extract} from '../helpers/packages.ts';
-import {Screen} from '../helpers/postscreen.ts';
+import {Postscreen} from '../helpers/postscreen.ts';
+import {SmtpClient} from '../helpers/smtp-client.ts';
 
 const lab = makeLab();
 
-let ours: Screen;
-let stock: Screen;
+let ours: Postscreen;
+let stock: Postscreen;
 test.before(async () => {
 	const main = {max_use: '100000', smtpd_tls_chain_files: lab.path('good.pem')};
-	[ours, stock] = await Promise.all([Screen.start('ours', {main}), Screen.start('stock', {main})]);
+	[ours, stock] = await Promise.all([Postscreen.start('ours', {main}), Postscreen.start('stock', {main})]);
 });
 test.after.always(async () => {
 	await Promise.all([ours[Symbol.asyncDispose](), stock[Symbol.asyncDispose]()]);
 	lab[Symbol.dispose]();
 });
 
-/** What is logged about the last client. */
-async function linesOf(screen: Screen, program: string): Promise<readonly string[]> {
+/** Log lines about the last client. */
+async function linesOf(screen: Postscreen, program: string): Promise<readonly string[]> {
 	const last = async () => {
 		const lines = await screen.lines(program);
 		return lines.slice(lines.findLastIndex(line => line.startsWith('CONNECT from ')));
@@ -52,99 +52,72 @@ async function linesOf(screen: Screen, program: string): Promise<readonly string
 	return (await last()).map(line => mask(line, screen));
 }
 
-function mask(text: string, screen: Screen): string {
+function mask(text: string, screen: Postscreen): string {
 	return text
 		.replaceAll(String(screen.port), 'PORT')
 		.replaceAll(/\[127\.0\.0\.1\]:\d+/g, '[PEER]')
 		.replaceAll(/after [\d.]+ /g, 'after TIME ');
 }
 
-/** One client after the other, at both; what it has seen, and both logs. */
+/** Runs the same client with both programs. Compares its output and the logs. */
 const visits = test.macro(
-	async (t, run: (screen: Screen) => Promise<readonly string[]>, mustSee: RegExp, mustLog: RegExp) => {
+	async (t, run: (screen: Postscreen) => Promise<readonly string[]>, output: RegExp, logged: RegExp) => {
 		const seen = (await run(ours)).map(line => mask(line, ours));
 		t.deepEqual(
 			seen,
 			(await run(stock)).map(line => mask(line, stock)),
 		);
-		t.regex(seen.join('\n'), mustSee);
+		t.regex(seen.join('\n'), output);
 		for (const program of ['tlsproxy', 'postscreen']) {
 			t.deepEqual(await linesOf(ours, program), await linesOf(stock, program));
 		}
 
-		t.regex((await linesOf(ours, 'tlsproxy')).join('\n'), mustLog);
+		t.regex((await linesOf(ours, 'tlsproxy')).join('\n'), logged);
 	},
 );
 const established =
 	/^CONNECT from \[PEER\]\n(Anonymous|Untrusted) TLS connection established from .*\nDISCONNECT \[PEER\]$/;
-const laterPlease = /450 4\.3\.2 Service currently unavailable/;
+const tryLater = /450 4\.3\.2 Service currently unavailable/;
 
-/** A client that speaks line by line. */
-class Speaker {
-	readonly heard: string[] = [];
-	readonly #socket: Socket;
-	readonly #replies: AsyncIterator<string>;
-
-	constructor(socket: Socket) {
-		this.#socket = socket;
-		this.#replies = createInterface({input: socket})[Symbol.asyncIterator]();
-	}
-
-	async say(command?: string): Promise<void> {
-		if (command !== undefined) {
-			this.heard.push(`> ${command}`);
-			this.#socket.write(`${command}\r\n`);
-		}
-
-		for (;;) {
-			const {value, done} = await this.#replies.next();
-			this.heard.push(done === true ? 'end' : value);
-			if (done === true || value[3] !== '-') {
-				return;
-			}
-		}
-	}
-}
-
-async function dialogue(screen: Screen): Promise<readonly string[]> {
+async function dialogue(screen: Postscreen): Promise<readonly string[]> {
 	const socket = connect({port: screen.port, host: '127.0.0.1'});
-	const plain = new Speaker(socket);
-	await plain.say();
-	await plain.say('EHLO client.example');
-	await plain.say('STARTTLS');
+	const plain = new SmtpClient(socket);
+	await plain.send();
+	await plain.send('EHLO client.example');
+	await plain.send('STARTTLS');
 	socket.removeAllListeners('data');
 	const tls = connectTls({socket, ca: lab.read('root.cert'), servername: 'mx.example.com'});
 	await once(tls, 'secureConnect');
-	const secure = new Speaker(tls);
+	const secure = new SmtpClient(tls);
 	const commands = ['MAIL FROM:<a@client.example>', 'RCPT TO:<b@example.com>', 'RSET', 'QUIT'];
 	for (const command of ['EHLO client.example', ...commands]) {
-		await secure.say(command);
+		await secure.send(command);
 	}
 
 	tls.destroy();
-	return [...plain.heard, ...secure.heard];
+	return [...plain.transcript, ...secure.transcript];
 }
 
-test.serial('a dialogue, line by line', visits, dialogue, laterPlease, established);
+test.serial('a dialogue, line by line', visits, dialogue, tryLater, established);
 
-/* Postfix takes care that nothing of it survives; what comes before the hello is no hello. */
+/* Postfix discards such commands, or the handshake fails since they are not a ClientHello. */
 test.serial(
 	'commands that are sent together with STARTTLS are not answered, before or after the handshake',
 	visits,
 	async screen => {
 		const socket = connect({port: screen.port, host: '127.0.0.1'});
-		const plain = new Speaker(socket);
-		await plain.say();
-		await plain.say('EHLO client.example');
+		const plain = new SmtpClient(socket);
+		await plain.send();
+		await plain.send('EHLO client.example');
 		let text = '';
 		socket.setEncoding('latin1').on('data', (received: string) => {
 			text += received;
 		});
 		socket.write('STARTTLS\r\nRSET\r\nMAIL FROM:<injected@client.example>\r\n');
-		/* Whoever waits for a hello waits for longer than that. */
-		socket.setTimeout(3000, () => socket.destroy());
+		/* A server that waits for a ClientHello sends nothing more. */
+		socket.setTimeout(10_000, () => socket.destroy());
 		await once(socket, 'close');
-		return [...plain.heard, text];
+		return [...plain.transcript, text];
 	},
 	/^(220|5\d\d) /m,
 	/DISCONNECT/,
@@ -154,15 +127,15 @@ test.serial(
 	'openssl s_client',
 	visits,
 	async screen => {
-		const words = ['-starttls', 'smtp', '-name', 'client.example', '-crlf', '-CAfile', lab.path('root.cert')];
+		const args = ['-starttls', 'smtp', '-name', 'client.example', '-crlf', '-CAfile', lab.path('root.cert')];
 		const child = spawn(
 			'openssl',
-			['s_client', '-connect', `127.0.0.1:${screen.port}`, ...words, '-quiet', '-verify_return_error'],
+			['s_client', '-connect', `127.0.0.1:${screen.port}`, ...args, '-quiet', '-verify_return_error'],
 			{stdio: ['pipe', 'pipe', 'ignore']},
 		);
-		let heard = '';
+		let output = '';
 		child.stdout.setEncoding('latin1').on('data', (text: string) => {
-			heard += text;
+			output += text;
 		});
 		for (const [command, reply] of [
 			['EHLO client.example', /^250 CHUNKING/m],
@@ -170,17 +143,17 @@ test.serial(
 			['RCPT TO:<b@example.com>', /^450 /m],
 			['QUIT', /^221 /m],
 		] as const) {
-			const before = heard.length;
+			const before = output.length;
 			child.stdin.write(`${command}\n`);
-			if (!(await screen.daemon.sandbox.waitFor(() => reply.test(heard.slice(before))))) {
-				throw new Error(`no reply to ${command}: ${heard}`);
+			if (!(await screen.daemon.sandbox.waitFor(() => reply.test(output.slice(before))))) {
+				throw new Error(`no reply to ${command}: ${output}`);
 			}
 		}
 
 		child.kill();
-		return heard.split('\r\n');
+		return output.split('\r\n');
 	},
-	laterPlease,
+	tryLater,
 	established,
 );
 
@@ -194,23 +167,15 @@ test.serial(
 		const modules = ['lib/*/perl5/*', 'share/perl5', 'lib/*/perl/5*', 'share/perl/5*'].flatMap(place =>
 			globSync(join(root, place)),
 		);
-		const words = [
-			'--tls',
-			'--from',
-			'a@client.example',
-			'--to',
-			'b@example.com',
-			'--helo',
-			'client.example',
-		];
+		const args = ['--tls', '--from', 'a@client.example', '--to', 'b@example.com', '--helo', 'client.example'];
 		const {stdout} = await execa(
 			'perl',
-			[program, '--server', '127.0.0.1', '--port', String(screen.port), ...words],
+			[program, '--server', '127.0.0.1', '--port', String(screen.port), ...args],
 			{env: {...swaks.environment, PERL5LIB: modules.join(':')}, reject: false},
 		);
 		return stdout.split('\n');
 	},
-	laterPlease,
+	tryLater,
 	established,
 );
 
@@ -244,7 +209,7 @@ test.serial(
 				.replaceAll(/delay=[\d.]+, delays=[\d./]+/g, 'DELAYS'),
 		);
 	},
-	laterPlease,
+	tryLater,
 	established,
 );
 
@@ -260,15 +225,15 @@ test.serial(
 			rmSync(directory, {recursive: true});
 		}
 	},
-	laterPlease,
+	tryLater,
 	established,
 );
 
 const EXIM_UID = 64_999;
 
 /*
- * Exim wants an account of its own, which it gets in a mount namespace. It runs itself
- * again as that account: the program and its libraries have to be where it can read.
+ * Exim needs an account, which a mount namespace provides. It executes itself again as that
+ * account, so the program and its libraries must be readable for it.
  */
 async function deliver(exim: Extracted, directory: string, port: number): Promise<readonly string[]> {
 	chmodSync(directory, 0o755);
@@ -322,10 +287,10 @@ async function deliver(exim: Extracted, directory: string, port: number): Promis
 		].join('\n'),
 	);
 	const script = 'mount --bind "$1" /etc/passwd && mount --bind "$2" /etc/group && shift 2 && exec "$@"';
-	const words = ['-C', configuration, '-v', '-odf', '-oi', '-f', 'a@client.example', 'b@example.com'];
+	const args = ['-C', configuration, '-v', '-odf', '-oi', '-f', 'a@client.example', 'b@example.com'];
 	const {all} = await execa(
 		'unshare',
-		['--mount', 'sh', '-c', script, 'sh', passwd, group, program, ...words],
+		['--mount', 'sh', '-c', script, 'sh', passwd, group, program, ...args],
 		{
 			env: {LD_LIBRARY_PATH: libraries},
 			reject: false,
@@ -334,7 +299,7 @@ async function deliver(exim: Extracted, directory: string, port: number): Promis
 			timeout: 60_000,
 		},
 	);
-	/* What is said, and not what messages are called. Exim is gone after QUIT, with the reply or without. */
+	/* The dialogue, without message IDs. Exim may disconnect after QUIT before the reply. */
 	return all
 		.split('\n')
 		.filter(line => /^ +SMTP[<>]{2}|^ {10}|TLS/.test(line) && !line.includes('<< 221 '))

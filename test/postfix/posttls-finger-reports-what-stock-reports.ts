@@ -1,15 +1,18 @@
-/* posttls-finger(1) with -X writes its summary from our report; with stock's it has to be the same line. */
+/* posttls-finger(1) with -X prints a summary of the report, which must be the same as with stock. */
 
 import test from 'ava';
 import {execa} from 'execa';
-import {Pair} from '../helpers/postfix.ts';
+import type {Program} from '../helpers/daemon.ts';
+import {SenderAndSink} from '../helpers/sender-and-sink.ts';
 
-async function summaryLine(
-	tlsproxy: 'ours' | 'stock',
-	args: (pair: Pair) => readonly string[],
-): Promise<string> {
-	await using pair = await Pair.start({tlsproxy});
-	const {all} = await execa('posttls-finger', ['-X', '-c', '-L', 'summary', ...args(pair)], {
+async function summaryLine(tlsproxy: Program, args: string): Promise<string> {
+	await using pair = await SenderAndSink.start({tlsproxy});
+	const values = new Map([
+		['CA', pair.certificates.caFile],
+		['SINK', `[127.0.0.1]:${pair.sink.port}`],
+	]);
+	const options = args.split(' ').map(arg => values.get(arg) ?? arg);
+	const {all} = await execa('posttls-finger', ['-X', '-c', '-L', 'summary', ...options], {
 		env: {MAIL_CONFIG: pair.sandbox.configDirectory},
 		all: true,
 		reject: false,
@@ -19,56 +22,16 @@ async function summaryLine(
 	return (line ?? all).replaceAll(String(pair.sink.port), 'PORT');
 }
 
-const cases: Readonly<Record<string, (pair: Pair) => readonly string[]>> = {
-	'-l encrypt': ({sink}) => ['-l', 'encrypt', `[127.0.0.1]:${sink.port}`],
-	'-l may': ({sink}) => ['-l', 'may', `[127.0.0.1]:${sink.port}`],
-	'-l encrypt with a trusted CA': ({sink, certificates}) => [
-		'-l',
-		'encrypt',
-		'-F',
-		certificates.caFile,
-		`[127.0.0.1]:${sink.port}`,
-	],
-	'-l verify with the right name': ({sink, certificates}) => [
-		'-l',
-		'verify',
-		'-F',
-		certificates.caFile,
-		`[127.0.0.1]:${sink.port}`,
-		'sink.example',
-	],
-	'-l verify with a wrong name': ({sink, certificates}) => [
-		'-l',
-		'verify',
-		'-F',
-		certificates.caFile,
-		`[127.0.0.1]:${sink.port}`,
-		'other.example',
-	],
-	'-l secure with a trust anchor and the right name': ({sink, certificates}) => [
-		'-l',
-		'secure',
-		'-A',
-		certificates.caFile,
-		`[127.0.0.1]:${sink.port}`,
-		'sink.example',
-	],
-	'-l secure with a trust anchor and a wrong name': ({sink, certificates}) => [
-		'-l',
-		'secure',
-		'-A',
-		certificates.caFile,
-		`[127.0.0.1]:${sink.port}`,
-		'other.example',
-	],
-	'-l fingerprint with a wrong fingerprint': ({sink}) => [
-		'-l',
-		'fingerprint',
-		'-d',
-		'sha256',
-		`[127.0.0.1]:${sink.port}`,
-		Array.from({length: 32}, () => '00').join(':'),
-	],
+/* Arguments, with CA for the CA file and SINK for the address of the sink. */
+const cases: Readonly<Record<string, string>> = {
+	'-l encrypt': '-l encrypt SINK',
+	'-l may': '-l may SINK',
+	'-l encrypt with a trusted CA': '-l encrypt -F CA SINK',
+	'-l verify with the right name': '-l verify -F CA SINK sink.example',
+	'-l verify with a wrong name': '-l verify -F CA SINK other.example',
+	'-l secure with a trust anchor and the right name': '-l secure -A CA SINK sink.example',
+	'-l secure with a trust anchor and a wrong name': '-l secure -A CA SINK other.example',
+	'-l fingerprint with a wrong fingerprint': `-l fingerprint -d sha256 SINK ${'00:'.repeat(31)}00`,
 };
 
 for (const [name, args] of Object.entries(cases)) {

@@ -1,7 +1,7 @@
 /*
- * Stock needs a tlsproxy service for each client certificate. Here one is enough,
- * even in a jail that the keys are not in: whoever asks gets its own, nobody that
- * of another, and one that is broken does not harm the others.
+ * Stock needs a tlsproxy service for each client certificate. This program needs one service,
+ * even if the keys are outside the chroot jail. Every client uses its own certificate only, and
+ * a broken one does not affect the others.
  */
 import {chmodSync, mkdirSync, mkdtempSync, rmSync} from 'node:fs';
 import {tmpdir} from 'node:os';
@@ -10,11 +10,11 @@ import test from 'ava';
 import {makeCertificates} from '../../postfix/lib/certificates.ts';
 import {inject} from '../../postfix/lib/inject.ts';
 import {Sink} from '../../postfix/lib/sink.ts';
-import {messages, Pair, SINK_NAME} from '../helpers/postfix.ts';
+import {messages, SenderAndSink, SINK_NAME} from '../helpers/sender-and-sink.ts';
 
 const names = ['one', 'two', 'three'] as const;
 
-test.serial('each of three services shows its own certificate', async t => {
+test.serial('each of three services sends its own certificate', async t => {
 	const directory = mkdtempSync(join(tmpdir(), 'identities-'));
 	t.teardown(() => rmSync(directory, {recursive: true}));
 	const services: string[] = [];
@@ -37,14 +37,14 @@ test.serial('each of three services shows its own certificate', async t => {
 	services.push(
 		'broken unix - - n - - smtp\n  -o smtp_tls_cert_file=/absent/cert -o smtp_tls_key_file=/absent/key',
 	);
-	await using pair = await Pair.start(
+	await using pair = await SenderAndSink.start(
 		{
 			chroot: 'y',
 			services,
 			main: {
 				lmtp_tls_security_level: 'encrypt',
 				lmtp_tls_connection_reuse: 'yes',
-				/* The connection to a relay host is not made by the default transport. */
+				/* The default transport does not connect to the relay host. */
 				transport_maps: 'static:',
 			},
 		},

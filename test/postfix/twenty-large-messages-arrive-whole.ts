@@ -1,20 +1,20 @@
 /*
- * Attachments of 100 megabytes, twenty at a time: what arrives has to be what was
- * sent, and the process must not grow with it.
+ * Twenty attachments of 100 megabytes at a time must arrive unchanged, and the memory of the
+ * process must not grow with them.
  */
 import {createHash, randomBytes} from 'node:crypto';
-import {readFileSync} from 'node:fs';
 import {setTimeout as delay} from 'node:timers/promises';
 import test from 'ava';
 import {inject, type Outgoing} from '../../postfix/lib/inject.ts';
-import {Pair} from '../helpers/postfix.ts';
+import {residentSize} from '../helpers/processes.ts';
+import {SenderAndSink} from '../helpers/sender-and-sink.ts';
 
 const COUNT = 20;
 const SIZE = 100_000_000;
-/** Of the whole process. Without a session it has 75; a session may keep two buffers of 64 kilobytes. */
+/** In bytes. The process has 75 MB without a session, and a session has two buffers of 64 kilobytes. */
 const MEMORY_LIMIT = 128 * 1024 * 1024;
 
-/* Lines of 76 characters, as an attachment has them. */
+/* Lines of 76 characters, like an attachment. */
 const attachment = Buffer.from(
 	randomBytes(1_140_000).toString('base64').replaceAll(/.{76}/g, '$&\n'),
 	'latin1',
@@ -43,12 +43,8 @@ function digestOf(body: Buffer): string {
 	return createHash('sha256').update(body.toString('latin1').replaceAll('\n', '\r\n')).digest('hex');
 }
 
-function residentSize(pid: number): number {
-	return Number(/^VmRSS:\s+(\d+) kB$/m.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1]) * 1024;
-}
-
-test.serial('20 messages of 100 MB, all at a time, arrive whole', async t => {
-	await using pair = await Pair.start({
+test.serial('20 messages of 100 MB, all at a time, arrive unchanged', async t => {
+	await using pair = await SenderAndSink.start({
 		processLimit: 1,
 		main: {
 			defer_transports: 'smtp',

@@ -1,7 +1,6 @@
 /*
- * What an administrator sees of a verdict is mail that is sent, or a reason in the
- * queue. Each level meets a server that deserves it and one that does not, with our
- * tlsproxy and with stock's.
+ * smtp(8) sends or defers mail by the result of verification. Each security level is tried
+ * with a server that satisfies it and with one that does not, with either program.
  */
 import {X509Certificate} from 'node:crypto';
 import {chmodSync, mkdirSync, mkdtempSync, readFileSync, rmSync} from 'node:fs';
@@ -9,10 +8,9 @@ import {tmpdir} from 'node:os';
 import {join} from 'node:path';
 import test from 'ava';
 import {type Certificates, makeCertificates} from '../../postfix/lib/certificates.ts';
-import {inject} from '../../postfix/lib/inject.ts';
 import {Sandbox} from '../../postfix/lib/sandbox.ts';
 import {Sink} from '../../postfix/lib/sink.ts';
-import {messages} from '../helpers/postfix.ts';
+import {deliveryResults, messages} from '../helpers/sender-and-sink.ts';
 
 const levels = ['may', 'encrypt', 'fingerprint', 'verify', 'secure'] as const;
 const servers = ['good', 'bad'] as const;
@@ -22,7 +20,7 @@ interface Site {
 	readonly sink: Sink;
 }
 
-/** Outcome of each delivery: what smtp(8) logs, by recipient, without what differs from run to run. */
+/** The result of each delivery as logged by smtp(8), by recipient, without values that differ from run to run. */
 async function outcomes(
 	tlsproxy: 'ours' | 'stock',
 	sites: Readonly<Record<(typeof servers)[number], Site>>,
@@ -47,7 +45,7 @@ async function outcomes(
 			smtp_tls_connection_reuse: 'yes',
 			smtp_tls_security_level: 'may',
 			smtp_tls_loglevel: '1',
-			/* The default of older releases is another. */
+			/* Older releases have another default. */
 			smtp_tls_fingerprint_digest: 'sha256',
 			smtp_host_lookup: 'native',
 			smtp_tls_CAfile: sites.good.certificates.caFile,
@@ -62,18 +60,7 @@ async function outcomes(
 /* Sends a message to each domain. */
 async function delivered(sandbox: Sandbox, domains: readonly string[]): Promise<readonly string[]> {
 	const all = domains.flatMap(domain => messages(1, () => `u@${domain}`));
-	await inject(sandbox.submissionPort, all, 2);
-	const verdict = /postfix\/smtp\[\d+\]: \w+: to=<u@(\S+)>.* (dsn=.*)$/;
-	if (!(await sandbox.waitFor(async () => (await sandbox.logLines(verdict)).length === all.length))) {
-		throw new Error(await sandbox.log());
-	}
-
-	return (await sandbox.logLines(verdict))
-		.map(line => {
-			const [, who = '', what = ''] = verdict.exec(line) ?? [];
-			return `${who} ${what}`;
-		})
-		.toSorted();
+	return (await deliveryResults(sandbox, all)).toSorted();
 }
 
 test.serial('smtp(8) sends and defers as with stock, for the same reasons', async t => {

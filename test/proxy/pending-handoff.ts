@@ -14,7 +14,7 @@ import {ClientSettingsParser} from '../../src/wire/client-settings.ts';
 import type {Role} from '../../src/wire/request.ts';
 import {recordedSettings} from '../helpers/client.ts';
 import {socketPair} from '../helpers/descriptors.ts';
-import {applicationFor, collectLog, defaultStart} from '../helpers/openssl.ts';
+import {clientContextFor, collectLog, defaultStart} from '../helpers/openssl.ts';
 import {printRequest} from '../helpers/wire.ts';
 
 const ENDPOINT = '[192.0.2.1]:25';
@@ -187,7 +187,7 @@ test('open makes a connection from the prepared parameters', t => {
 	t.is(pending.open(peer.fd), undefined, 'before prepare');
 	const parameters: ConnectionParameters = {
 		role: 'client',
-		context: applicationFor(t),
+		context: clientContextFor(t),
 		start: defaultStart,
 		sessions: {
 			digestLists: false,

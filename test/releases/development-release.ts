@@ -1,29 +1,29 @@
 /*
- * Postfix 3.12, which is in development: what its requests have and those of older
- * releases have not. No Debian has it. So our program is told that it is installed,
- * and gets requests as they were recorded of it; what is expected was seen of
- * 3.12-20260821. Where that is installed, the same goes to its tlsproxy(8).
+ * New features in requests of Postfix 3.12, which is in development and not in Debian. The
+ * program runs with its mail_version, and gets recorded requests; expected results are those
+ * of 3.12-20260821. If that release is installed, its tlsproxy(8) gets the same requests.
  */
+
 import test, {type ExecutionContext} from 'ava';
 import {mailVersion} from '../../postfix/lib/instance.ts';
 import type {Seconds} from '../../src/base/units.ts';
 import {releaseFeatures} from '../../src/conf/release.ts';
+import {CaseServers, type ClientRoleCase, runCase} from '../helpers/client-role-cases.ts';
 import {Daemon, statusOf} from '../helpers/daemon.ts';
-import {type Case, Peers, put} from '../helpers/differential.ts';
 import {makeLab} from '../helpers/lab.ts';
-import {type ServerCase, visitService} from '../helpers/server-differential.ts';
+import {type ServerRoleCase, visitService} from '../helpers/server-role-cases.ts';
 import {printRequest} from '../helpers/wire.ts';
 
-const own = releaseFeatures(mailVersion());
-const isInstalled = own.format === '3.12';
-const release = isInstalled ? own.release : '3.12-20260821';
-/* Groups as requests have them that were recorded with a newer OpenSSL. */
+const installed = releaseFeatures(mailVersion());
+const isInstalled = installed.format === '3.12';
+const release = isInstalled ? installed.release : '3.12-20260821';
+/* The groups of requests that were recorded with a newer OpenSSL. */
 const groups = {tls_eecdh_auto_curves: 'X25519 prime256v1', tls_ffdhe_auto_groups: ''};
 
 const cleanup: Array<() => unknown> = [];
 const lab = makeLab();
 lab.write('sni', `one.example.org ${lab.path('ed.pem')}\n`);
-const peers = new Peers({teardown: run => cleanup.push(run)}, lab);
+const peers = new CaseServers({teardown: run => cleanup.push(run)}, lab);
 
 const services: Readonly<Record<string, Readonly<Record<string, string>>>> = {
 	trusting: {tls_trust_server_ccerts: 'yes'},
@@ -46,8 +46,8 @@ const main = {
 const daemons: Daemon[] = [];
 
 test.before(async () => {
-	const told = {main: {...main, mail_version: release}, copies: services};
-	daemons.push(await Daemon.start('ours', told, release));
+	const options = {main: {...main, mail_version: release}, copies: services};
+	daemons.push(await Daemon.start('ours', options, release));
 	if (isInstalled) {
 		daemons.push(await Daemon.start('stock', {main, copies: services}));
 	}
@@ -58,7 +58,7 @@ test.after.always(async () => {
 	lab[Symbol.dispose]();
 });
 
-/* What is seen of ours. It has to be the same with stock, if there is one. */
+/* Results with this program, and with stock if it is installed. They must be equal. */
 async function same<T>(t: ExecutionContext, see: (daemon: Daemon) => Promise<T>): Promise<T> {
 	const [ours, ...others] = await daemons.reduce(
 		async (before, daemon) => [...(await before), await see(daemon)],
@@ -75,11 +75,11 @@ async function same<T>(t: ExecutionContext, see: (daemon: Daemon) => Promise<T>)
 	return ours;
 }
 
-async function visitOf(t: ExecutionContext, item: ServerCase, service = 'tlsproxy') {
+async function visitOf(t: ExecutionContext, item: ServerRoleCase, service = 'tlsproxy') {
 	const full = {...item, settings: services[service] ?? {}};
 	return await same(t, async daemon => {
 		const visited = await visitService(t, daemon, lab, full, service);
-		/* What a process says when it starts, or makes a context for many. */
+		/* Lines about the start of a process, or about a shared SSL_CTX. */
 		const first = visited.lines.findIndex(line => line.startsWith('CONNECT '));
 		const lines = visited.lines
 			.slice(first)
@@ -88,13 +88,13 @@ async function visitOf(t: ExecutionContext, item: ServerCase, service = 'tlsprox
 	});
 }
 
-/* Stock would write a file. */
+/* Stock would write a trace file. */
 const noTrace = /^warning: smtpd?_tls_loglevel: ignoring "trace" log level: /;
 
 const established = (lines: readonly string[]) =>
 	lines.filter(line => line.includes(' TLS connection established '));
 
-/* Certificates of clients. */
+/* Client certificates. */
 
 const CERTIFICATE = 1;
 const TRUSTED = 4;
@@ -117,27 +117,27 @@ for (const [name, service, status] of [
 	});
 }
 
-/* Log levels. */
+/* Log levels of one connection. */
 
 const steps = (lines: readonly string[]) => lines.filter(line => line.startsWith('SSL_accept:')).length;
 
-for (const [level, said] of [
+for (const [level, count] of [
 	['0', 0],
 	['1', 1],
 	['trace', 0],
 	['trace,summary', 1],
 	['nonsense', 0],
 ] as const) {
-	test.serial(`at log level ${level} a connection from a client has ${said} lines of its own`, async t => {
+	test.serial(`at log level ${level} a connection from a client logs ${count} lines`, async t => {
 		const start = {log_param: 'smtpd_tls_loglevel', log_level: level};
 		const {lines} = await visitOf(t, {id: level, client: '', start});
-		t.is(established(lines).length, said);
-		const complaint = 'warning: unknown smtpd_tls_loglevel value "nonsense" in "nonsense"';
-		t.is(lines.includes(complaint), level === 'nonsense');
+		t.is(established(lines).length, count);
+		const warning = 'warning: unknown smtpd_tls_loglevel value "nonsense" in "nonsense"';
+		t.is(lines.includes(warning), level === 'nonsense');
 	});
 
-	test.serial(`at log level ${level} a connection to a server has ${said} lines of its own`, async t => {
-		const item: Case = {
+	test.serial(`at log level ${level} a connection to a server logs ${count} lines`, async t => {
+		const item: ClientRoleCase = {
 			id: `level-${level}`,
 			level: 'may',
 			server: 'good',
@@ -145,16 +145,16 @@ for (const [level, said] of [
 			start: {log_param: 'smtp_tls_loglevel', log_level: level, trace_size_limit: 0},
 		};
 		const {lines} = await same(t, async daemon => {
-			const outcome = await put(t, daemon, peers, lab, item);
+			const outcome = await runCase(t, daemon, peers, lab, item);
 			return {...outcome, lines: outcome.lines.filter(line => !noTrace.test(line))};
 		});
-		t.is(established(lines).length, said);
-		const complaint = 'warning: unknown smtp_tls_loglevel value "nonsense" in "nonsense"';
-		t.is(lines.includes(complaint), level === 'nonsense');
+		t.is(established(lines).length, count);
+		const warning = 'warning: unknown smtp_tls_loglevel value "nonsense" in "nonsense"';
+		t.is(lines.includes(warning), level === 'nonsense');
 	});
 }
 
-test.serial('one connection tells each step, and the next of the same context does not', async t => {
+test.serial('one connection logs every step, and the next with the same SSL_CTX does not', async t => {
 	const see = async (level: string) => {
 		const start = {log_param: 'smtpd_tls_loglevel', log_level: level};
 		return (await visitOf(t, {id: `steps-${level}`, client: '-tls1_3', start})).lines;
@@ -166,19 +166,19 @@ test.serial('one connection tells each step, and the next of the same context do
 
 /* Server names. */
 
-test.serial('a name that has no chain is the name all the same', async t => {
+test.serial('a server name without a chain is reported', async t => {
 	const {lines} = await visitOf(t, {id: 'other', client: '-servername other.example.net'});
 	t.true(lines.includes('TLS SNI other.example.net from [PEER] not matched, using default chain'));
 	t.true(established(lines)[0]?.includes(' from [PEER] to other.example.net: '));
 });
 
-test.serial('a name that has a chain gets it', async t => {
+test.serial('a server name with a chain selects it', async t => {
 	const {report, lines} = await visitOf(t, {id: 'one', client: '-tls1_3 -servername one.example.org'});
 	t.is(report?.srvr_signature, 'ED25519');
 	t.true(established(lines)[0]?.includes(' from [PEER] to one.example.org: '));
 });
 
-test.serial('a name that is none is no name', async t => {
+test.serial('an invalid server name is ignored', async t => {
 	const {lines} = await visitOf(t, {id: 'none', client: '-servername -bad-.example.org'});
 	t.true(lines.includes('warning: TLS SNI from [PEER] is invalid: -bad-.example.org'));
 	t.true(established(lines)[0]?.includes(' from [PEER]: '));
@@ -219,7 +219,7 @@ for (const [service, client, server] of [
 	['bare', 1, 0],
 ] as const) {
 	for (const [role, status] of Object.entries({client, server})) {
-		test.serial(`asked whether it has a ${role} role, ${service} says ${status}`, async t => {
+		test.serial(`a probe for the ${role} role of ${service} gets status ${status}`, async t => {
 			const seen = await same(
 				t,
 				async daemon => await probed(t, daemon, role as 'client' | 'server', service),
@@ -235,7 +235,7 @@ for (const [service, client, server] of [
 }
 
 for (const service of ['off', 'bare']) {
-	test.serial(`asked to be a server, ${service} refuses`, async t => {
+	test.serial(`${service} refuses a request for the server role`, async t => {
 		const {status, lines} = await visitOf(t, {id: service, client: ''}, service);
 		t.is(status, 0);
 		t.deepEqual(

@@ -1,10 +1,10 @@
 /*
- * Failures that smtp(8) asks for because of a policy (3.10): the peer must not be
- * trusted, whatever it has to show, and the log says for what reason.
+ * Failures that smtp(8) requests because of an external policy (3.10): the peer must not be
+ * trusted with any certificate, and the log has the reason.
  */
 import test from 'ava';
-import {Daemon, type Which} from '../helpers/daemon.ts';
-import {type Case, Peers, put} from '../helpers/differential.ts';
+import {CaseServers, type ClientRoleCase, runCase} from '../helpers/client-role-cases.ts';
+import {Daemon, type Program} from '../helpers/daemon.ts';
 import {makeLab} from '../helpers/lab.ts';
 import {minorRelease} from '../helpers/release.ts';
 
@@ -12,9 +12,9 @@ const known = minorRelease() >= 10;
 
 const cleanup: Array<() => unknown> = [];
 const lab = makeLab();
-const peers = new Peers({teardown: run => cleanup.push(run)}, lab);
+const peers = new CaseServers({teardown: run => cleanup.push(run)}, lab);
 
-async function start(which: Which, main: Readonly<Record<string, string>> = {}): Promise<Daemon> {
+async function start(which: Program, main: Readonly<Record<string, string>> = {}): Promise<Daemon> {
 	return await Daemon.start(which, {
 		main: {max_use: '100000', smtp_tls_CAfile: lab.path('root.cert'), ...main},
 	});
@@ -41,7 +41,7 @@ test.after.always(async () => {
 
 const CERTIFICATE = 1;
 const good = '3 1 1 sha256(spki good)';
-const policies: readonly Case[] = [
+const policies: readonly ClientRoleCase[] = [
 	{id: 'encrypt', level: 'encrypt', server: 'good'},
 	{id: 'verify', level: 'verify', match: ['hostname'], server: 'good'},
 	{id: 'secure', level: 'secure', match: ['hostname'], server: 'good'},
@@ -56,12 +56,12 @@ for (const policy of policies) {
 		'validation-failure',
 	]) {
 		test.serial(`${policy.id}, ${type}${known ? '' : ', which is not sent'}: as with stock`, async t => {
-			/* Releases that have no such thing do not send it. */
+			/* Older releases do not send it. */
 			const item = {...policy, start: {forced_failure_type: type}};
-			const expected = await put(t, stock, peers, lab, item);
-			t.deepEqual(await put(t, ours, peers, lab, item), expected);
-			const told = expected.lines.some(line => line.endsWith(`: external policy failure (${type})`));
-			t.is(told, known && policy.id !== 'encrypt');
+			const expected = await runCase(t, stock, peers, lab, item);
+			t.deepEqual(await runCase(t, ours, peers, lab, item), expected);
+			const logged = expected.lines.some(line => line.endsWith(`: external policy failure (${type})`));
+			t.is(logged, known && policy.id !== 'encrypt');
 			if (known) {
 				t.is(expected.report?.peer_status, CERTIFICATE);
 			}
@@ -70,21 +70,21 @@ for (const policy of policies) {
 }
 
 /*
- * That a failure was asked for is not in the name of a session. Stock resumes such a
- * session for the next delivery, which has to be deferred then.
+ * The cache key of a session does not contain the requested failure. Stock resumes such a
+ * session for the next delivery, which is then deferred.
  */
-test.serial('a failure that is asked for once is not remembered', async t => {
-	const item: Case = {
+test.serial('a requested failure does not affect the next connection', async t => {
+	const item: ClientRoleCase = {
 		id: 'once',
 		level: 'verify',
 		match: ['hostname'],
 		server: 'good',
 		init: {log_level: 'summary,cache'},
 	};
-	const forced: Case = {...item, start: {forced_failure_type: 'sts-policy-invalid'}};
+	const forced: ClientRoleCase = {...item, start: {forced_failure_type: 'sts-policy-invalid'}};
 	const statuses: unknown[] = [];
 	for (const one of [forced, item, forced, item]) {
-		statuses.push((await put(t, keeping, peers, lab, one)).report?.peer_status);
+		statuses.push((await runCase(t, keeping, peers, lab, one)).report?.peer_status);
 	}
 
 	const first = known ? CERTIFICATE : statuses[1];

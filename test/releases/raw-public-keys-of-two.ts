@@ -1,21 +1,21 @@
 /*
- * Raw public keys when the server is one of Postfix's too: our client and our server,
- * and each with stock's, come to what stock's come to with each other.
+ * Raw public keys between two Postfix services: all combinations of this program and stock must
+ * have the same results.
  */
 import test from 'ava';
 import {OpenSSL_version_num} from '../../src/ffi/openssl/libcrypto.ts';
-import {Daemon, type Which} from '../helpers/daemon.ts';
-import type {Case} from '../helpers/differential.ts';
+import type {ClientRoleCase} from '../helpers/client-role-cases.ts';
+import {connectServices} from '../helpers/connected-services.ts';
+import {Daemon, type Program} from '../helpers/daemon.ts';
 import {makeLab} from '../helpers/lab.ts';
-import {meet} from '../helpers/meeting.ts';
 import {minorRelease} from '../helpers/release.ts';
-import {visit, visitService} from '../helpers/server-differential.ts';
+import {runServerCase, visitService} from '../helpers/server-role-cases.ts';
 
 const hasRawKeys = minorRelease() >= 9 && OpenSSL_version_num() >= 0x30_20_00_00;
 
 const lab = makeLab();
 
-/* What a server does with the keys of clients; its own it offers to whoever takes them. */
+/* The use of client keys by a server. Every server offers its raw public key. */
 const services: Readonly<Record<string, Readonly<Record<string, string>>>> = hasRawKeys
 	? {
 			asks: {smtpd_tls_ask_ccert: 'yes', smtpd_tls_enable_rpk: 'yes'},
@@ -28,7 +28,7 @@ const services: Readonly<Record<string, Readonly<Record<string, string>>>> = has
 		}
 	: {};
 
-async function start(which: Which): Promise<Daemon> {
+async function start(which: Program): Promise<Daemon> {
 	return await Daemon.start(which, {
 		main: {
 			max_use: '100000',
@@ -51,7 +51,7 @@ interface Pair {
 let ours: Pair;
 let stock: Pair;
 test.before(async () => {
-	/* A log of its own for each, so that no story is mixed with the other. */
+	/* Each service has a separate log. */
 	ours = {client: await start('ours'), server: await start('ours')};
 	stock = {client: await start('stock'), server: await start('stock')};
 });
@@ -66,9 +66,9 @@ const TRUSTED = 4;
 const MATCHED = 8 + 16;
 const RAW = 32;
 
-interface Meeting extends Omit<Case, 'server'> {
+interface Meeting extends Omit<ClientRoleCase, 'server'> {
 	readonly service?: string;
-	/** peer_status, as the client and as the server sees it. */
+	/** peer_status of the client and of the server. */
 	readonly statuses: readonly [client: number, server: number];
 }
 
@@ -157,14 +157,14 @@ const meetings: readonly Meeting[] = [
 if (hasRawKeys) {
 	for (const {statuses, service = 'tlsproxy', ...item} of meetings) {
 		test.serial(`${item.id}: ours and ours, ours and stock's, stock's and ours`, async t => {
-			/* The second time the session may be resumed. */
+			/* The second connection may resume the session. */
 			for (const time of ['first', 'second']) {
 				const met = async (client: Daemon, server: Daemon, who: string) =>
-					await meet(t, client, server, lab, {
+					await connectServices(t, client, server, lab, {
 						...item,
 						service,
 						settings: services[service] ?? {},
-						/* A session with one server is none with the other. */
+						/* The servers do not share sessions. */
 						start: {...item.start, serverid: `smtp&${item.id.replaceAll(' ', '_')}&${who}`},
 					});
 				const expected = await met(stock.client, stock.server, '0');
@@ -188,8 +188,8 @@ if (hasRawKeys) {
 		'a client that takes none': '',
 	})) {
 		test.serial(`${id}: as with stock`, async t => {
-			const visits = await visit(t, stock.server, lab, {id, client});
-			t.deepEqual(await visit(t, ours.server, lab, {id, client}), visits);
+			const visits = await runServerCase(t, stock.server, lab, {id, client});
+			t.deepEqual(await runServerCase(t, ours.server, lab, {id, client}), visits);
 		});
 	}
 
@@ -212,10 +212,10 @@ if (hasRawKeys) {
 		}
 	}
 } else {
-	test.serial('without raw public keys a client that may take them gets a certificate', async t => {
+	test.serial('without raw public keys a client that accepts them gets a certificate', async t => {
 		const item = {id: 'plain', level: 'may', service: 'tlsproxy', ...willing} as const;
-		const expected = await meet(t, stock.client, stock.server, lab, item);
-		t.deepEqual(await meet(t, ours.client, ours.server, lab, item), expected);
+		const expected = await connectServices(t, stock.client, stock.server, lab, item);
+		t.deepEqual(await connectServices(t, ours.client, ours.server, lab, item), expected);
 		const status = expected.client.report?.peer_status ?? 0;
 		t.is(status & (RAW | CERTIFICATE | TRUSTED), CERTIFICATE | TRUSTED);
 	});

@@ -1,16 +1,16 @@
 /*
- * Raw public keys instead of certificates, RFC 7250: as with stock, where both
- * Postfix (3.9) and OpenSSL (3.2) have them.
+ * Raw public keys instead of certificates, RFC 7250, as with stock. They need Postfix 3.9 and
+ * OpenSSL 3.2.
  */
 import test from 'ava';
 import {OpenSSL_version_num} from '../../src/ffi/openssl/libcrypto.ts';
-import {Both} from '../helpers/both.ts';
-import {type Case, put} from '../helpers/differential.ts';
+import {BothPrograms} from '../helpers/both-programs.ts';
+import {type ClientRoleCase, runCase} from '../helpers/client-role-cases.ts';
 import {minorRelease} from '../helpers/release.ts';
 
 const hasRawKeys = minorRelease() >= 9 && OpenSSL_version_num() >= 0x30_20_00_00;
 
-const both = new Both();
+const both = new BothPrograms();
 const {lab, peers} = both;
 test.before(async () => await both.start({smtp_tls_CAfile: lab.path('root.cert')}));
 test.after.always(async () => await both[Symbol.asyncDispose]());
@@ -22,7 +22,7 @@ const raw = {
 	init: {log_level: 'summary,untrusted,peercert,certmatch'},
 } as const;
 const identity = {cert_file: 'client.cert', key_file: 'client.key'};
-const cases: ReadonlyArray<Case & {readonly status: number}> = [
+const cases: ReadonlyArray<ClientRoleCase & {readonly status: number}> = [
 	{...raw, id: 'R-01', level: 'may', server: 'good', status: RPK},
 	{...raw, id: 'R-02', level: 'may', server: 'good', start: {enable_rpk: 0}, status: 5},
 	{...raw, id: 'R-03', level: 'encrypt', server: 'good', status: RPK},
@@ -161,18 +161,18 @@ const cases: ReadonlyArray<Case & {readonly status: number}> = [
 if (hasRawKeys) {
 	for (const {status, ...item} of cases) {
 		test.serial(`${item.id}: ${item.level}, server ${item.server}`, async t => {
-			const expected = await put(t, both.stock, peers, lab, item);
-			t.deepEqual(await put(t, both.ours, peers, lab, item), expected);
+			const expected = await runCase(t, both.stock, peers, lab, item);
+			t.deepEqual(await runCase(t, both.ours, peers, lab, item), expected);
 			t.is(expected.report?.peer_status, status);
 		});
 	}
 } else {
-	test.serial('without raw public keys nothing is said of them in a hello', async t => {
-		const item: Case = {id: 'plain', level: 'may', server: 'good', start: {enable_rpk: 1}};
+	test.serial('without raw public keys the ClientHello does not contain their extension', async t => {
+		const item: ClientRoleCase = {id: 'plain', level: 'may', server: 'good', start: {enable_rpk: 1}};
 		const CLIENT_CERT_TYPE = '19 ';
 		const SERVER_CERT_TYPE = '20 ';
-		const expected = await put(t, both.stock, peers, lab, item);
-		t.deepEqual(await put(t, both.ours, peers, lab, item), expected);
+		const expected = await runCase(t, both.stock, peers, lab, item);
+		t.deepEqual(await runCase(t, both.ours, peers, lab, item), expected);
 		t.false(
 			expected.hello?.extensions.some(
 				text => text.startsWith(CLIENT_CERT_TYPE) || text.startsWith(SERVER_CERT_TYPE),

@@ -1,8 +1,7 @@
 /*
- * Reports on failed handshakes, RFC 8460: what the collector gets of ours it has to
- * get of stock. Postfix has them since 3.10, where it is built with libtlsrpt. The
- * library has to do with the system calls that our workers may make, in a jail as
- * Debian's master.cf has it, and outside.
+ * Reports on failed handshakes, RFC 8460: the collector must receive the same datagrams as from
+ * stock. Postfix supports them since 3.10, if built with libtlsrpt. The library must work with
+ * the permitted system calls of a worker, inside and outside of a chroot jail.
  */
 import {chmodSync, mkdtempSync, readFileSync, readlinkSync, rmSync, writeFileSync} from 'node:fs';
 import {tmpdir} from 'node:os';
@@ -14,14 +13,14 @@ import {readConfiguration} from '../../src/conf/postconf.ts';
 import {buffer, readStream} from '../../src/event/stream.ts';
 import {SOCK_DGRAM} from '../../src/ffi/libc/libc.ts';
 import type {ClientStart} from '../../src/wire/client-settings.ts';
+import {CaseServers, type ClientRoleCase, runCase} from '../helpers/client-role-cases.ts';
 import {Daemon} from '../helpers/daemon.ts';
-import {type Case, Peers, put} from '../helpers/differential.ts';
 import {makeLab} from '../helpers/lab.ts';
 import {namedSocket} from '../helpers/master.ts';
-import {tcpPeer} from '../helpers/peer.ts';
 import {minorRelease} from '../helpers/release.ts';
+import {tcpPeer} from '../helpers/remote-servers.ts';
 
-/* The machine's own instance need not have a configuration. */
+/* The default instance may have no configuration. */
 const empty = mkdtempSync(join(tmpdir(), 'main-cf-'));
 writeFileSync(join(empty, 'main.cf'), '');
 const configuration = await readConfiguration({
@@ -35,7 +34,7 @@ const hasReports = minorRelease() >= 10 && linkedLibtlsrpt(configuration) !== un
 
 const cleanup: Array<() => unknown> = [];
 const lab = makeLab();
-const peers = new Peers({teardown: run => cleanup.push(run)}, lab);
+const peers = new CaseServers({teardown: run => cleanup.push(run)}, lab);
 type Where = 'ours' | 'jailed' | 'stock';
 const daemons = new Map<Where, Daemon>();
 test.before(async () => {
@@ -52,7 +51,7 @@ test.after.always(async () => {
 
 const SOCKET = 'collector';
 
-/** The request for reports; the policy is set, nothing was reported. */
+/** The TLSRPT settings of a request with a policy. */
 function wanted(other: Partial<NonNullable<ClientStart['tlsrpt']>> = {}): NonNullable<ClientStart['tlsrpt']> {
 	return {
 		rpt_socket_name: SOCKET,
@@ -72,7 +71,7 @@ function wanted(other: Partial<NonNullable<ClientStart['tlsrpt']>> = {}): NonNul
 	};
 }
 
-/** What a collector gets while something is done. */
+/** The datagrams that a collector receives while a function runs. */
 async function collected<T>(t: ExecutionContext, daemon: Daemon, run: () => Promise<T>) {
 	const path = join(daemon.sandbox.queueDirectory, SOCKET);
 	rmSync(path, {force: true});
@@ -91,7 +90,7 @@ async function collected<T>(t: ExecutionContext, daemon: Daemon, run: () => Prom
 const verify = {level: 'verify', match: ['hostname']} as const;
 const good = '3 1 1 sha256(spki good)';
 const cases: ReadonlyArray<
-	Omit<Case, 'start'> & {readonly code?: number; readonly start?: Partial<ClientStart>}
+	Omit<ClientRoleCase, 'start'> & {readonly code?: number; readonly start?: Partial<ClientStart>}
 > = [
 	{
 		id: 'all records unusable, dane',
@@ -202,7 +201,7 @@ if (hasReports) {
 			const full = {...item, start: {tlsrpt: wanted(), ...start}};
 			const seen = async (where: Where) => {
 				const daemon = daemonOf(where);
-				return await collected(t, daemon, async () => await put(t, daemon, peers, lab, full));
+				return await collected(t, daemon, async () => await runCase(t, daemon, peers, lab, full));
 			};
 			const expected = await seen('stock');
 			t.deepEqual(await seen('ours'), expected);
@@ -214,7 +213,7 @@ if (hasReports) {
 		});
 	}
 
-	test.serial('the peer leaves in the handshake: a report of 205', async t => {
+	test.serial('the peer disconnects during the handshake: a report of 205', async t => {
 		const reports = async (daemon: Daemon) => {
 			const port = await tcpPeer(t, client => client.destroy());
 			const {outcome, reports: found} = await collected(t, daemon, async () => {
@@ -230,22 +229,25 @@ if (hasReports) {
 		t.true(expected.found[0]?.includes('"f": "tls-handshake-failure"'), expected.found[0]);
 	});
 
-	test.serial('all of that by processes whose system calls are filtered, inside and outside of a jail', t => {
-		const SECCOMP_MODE_FILTER = 2;
-		for (const where of ['ours', 'jailed'] as const) {
-			const {pid, sandbox} = daemonOf(where);
-			const status = readFileSync(`/proc/${pid}/status`, 'utf8');
-			t.is(Number(/^Seccomp:\s+(\d)$/m.exec(status)?.[1]), SECCOMP_MODE_FILTER);
-			t.is(readlinkSync(`/proc/${pid}/root`), where === 'jailed' ? sandbox.queueDirectory : '/');
-		}
-	});
+	test.serial(
+		'the reports are from workers with a system call filter, inside and outside of a chroot jail',
+		t => {
+			const SECCOMP_MODE_FILTER = 2;
+			for (const where of ['ours', 'jailed'] as const) {
+				const {pid, sandbox} = daemonOf(where);
+				const status = readFileSync(`/proc/${pid}/status`, 'utf8');
+				t.is(Number(/^Seccomp:\s+(\d)$/m.exec(status)?.[1]), SECCOMP_MODE_FILTER);
+				t.is(readlinkSync(`/proc/${pid}/root`), where === 'jailed' ? sandbox.queueDirectory : '/');
+			}
+		},
+	);
 } else {
-	test.serial('without libtlsrpt a request has no word for reports, and is served', async t => {
+	test.serial('without libtlsrpt a request has no TLSRPT settings, and is served', async t => {
 		for (const where of ['ours', 'jailed', 'stock'] as const) {
 			const daemon = daemonOf(where);
 			const [, settings] = daemon.messages('[127.0.0.1]:25');
 			t.false(Buffer.from(settings).includes('tlsrpt'));
-			const {status} = await put(t, daemon, peers, lab, {id: 'plain', ...verify, server: 'good'});
+			const {status} = await runCase(t, daemon, peers, lab, {id: 'plain', ...verify, server: 'good'});
 			t.is(status, 1);
 		}
 	});

@@ -1,6 +1,6 @@
 /*
- * Told of another release than the one that its clients belong to, the program must
- * not answer what they could misread: it says loudly what is wrong, and closes.
+ * If mail_version is not that of its clients, the program must not send an answer that they
+ * could misread: it logs the reason, and closes the connection.
  */
 import {join} from 'node:path';
 import test, {type ExecutionContext} from 'ava';
@@ -9,19 +9,19 @@ import {releaseFeatures} from '../../src/conf/release.ts';
 import {LocalClient, recordedSettings} from '../helpers/client.ts';
 import {Daemon, statusOf} from '../helpers/daemon.ts';
 import {connectTo} from '../helpers/openssl.ts';
-import {tcpPeer} from '../helpers/peer.ts';
 import {minorRelease} from '../helpers/release.ts';
+import {tcpPeer} from '../helpers/remote-servers.ts';
 import {printClientSettings} from '../helpers/wire.ts';
 
-const own = releaseFeatures(mailVersion());
+const installed = releaseFeatures(mailVersion());
 
-/* Defaults that are empty in newer releases, which older ones do not start with. */
+/* Parameters that are empty in newer releases, while older ones require a value. */
 const notEmpty = {tls_export_cipherlist: 'DEFAULT', tls_low_cipherlist: 'DEFAULT'};
 
-/* What older releases have and the installed one has not, or the other way round. */
+/* Parameters that differ between the installed release and older ones. */
 const older = {tlsproxy_client_level: 'may', tlsproxy_client_policy: 'static:x'};
 
-/** What comes back of a request from a client of the installed release, and what the log says. */
+/** The answer to a request of the installed release, and the log lines. */
 async function answerOf(t: ExecutionContext, forced: string) {
 	const main = {mail_version: forced, ...notEmpty};
 	await using daemon = await Daemon.start('ours', {
@@ -31,7 +31,7 @@ async function answerOf(t: ExecutionContext, forced: string) {
 	const client = await LocalClient.connect(join(daemon.sandbox.queueDirectory, 'private', 'other'));
 	t.teardown(() => client[Symbol.dispose]());
 	const [request, settings] = daemon.messages('[127.0.0.1]:25');
-	/* A client that is to be greeted waits; one that is not does not read a greeting. */
+	/* A client waits for the greeting if its release has one. */
 	const greeted = releaseFeatures(forced).greeting && (await client.list()) !== undefined;
 	await client.send(request);
 	await client.send(settings);
@@ -42,7 +42,7 @@ async function answerOf(t: ExecutionContext, forced: string) {
 	return {greeted, answer: String(answer), lines: await daemon.lines()};
 }
 
-/* Releases of every format but our own. */
+/* Releases of all other formats. */
 for (const other of [
 	'3.4.29',
 	'3.5.25',
@@ -55,15 +55,17 @@ for (const other of [
 	'3.11.7',
 	'3.12-20260821',
 ]) {
-	/* Where one of both would wait for the other to speak first, time limits end it. */
+	/* If each side waits for the other to send first, time limits end the connection. */
 	const differs =
-		releaseFeatures(other).format !== own.format && releaseFeatures(other).greeting === own.greeting;
+		releaseFeatures(other).format !== installed.format &&
+		releaseFeatures(other).greeting === installed.greeting;
 	const sameRequest =
-		['3.4', '3.6'].includes(own.format) && ['3.4', '3.6'].includes(releaseFeatures(other).format);
+		['3.4', '3.6'].includes(installed.format) && ['3.4', '3.6'].includes(releaseFeatures(other).format);
 	const sameLate =
-		['3.5.20', '3.6.10'].includes(own.format) && ['3.5.20', '3.6.10'].includes(releaseFeatures(other).format);
+		['3.5.20', '3.6.10'].includes(installed.format) &&
+		['3.5.20', '3.6.10'].includes(releaseFeatures(other).format);
 	if (differs && !sameRequest && !sameLate) {
-		test(`clients of Postfix ${own.release} get no answer of a program that was told ${other}`, async t => {
+		test(`clients of Postfix ${installed.release} get no answer from a program with mail_version ${other}`, async t => {
 			const {answer, lines} = await answerOf(t, other);
 			t.is(answer, '');
 			t.true(
@@ -79,30 +81,30 @@ for (const other of [
 }
 
 /*
- * Where one of both would wait for the other to speak first, or speaks when it should
- * wait, neither must wait for long: smtp(8) has no time limit for the greeting.
+ * If one side expects a greeting, and the other does not, neither must wait for long: smtp(8)
+ * has no time limit for the greeting.
  */
 for (const other of ['3.4.29', '3.5.25', '3.7.11', '3.11.7']) {
-	if (releaseFeatures(other).greeting === own.greeting) {
+	if (releaseFeatures(other).greeting === installed.greeting) {
 		continue;
 	}
 
-	test(`clients of Postfix ${own.release} soon hear the end of a program that was told ${other}`, async t => {
+	test(`clients of Postfix ${installed.release} are soon disconnected by a program with mail_version ${other}`, async t => {
 		await using daemon = await Daemon.start('ours', {
-			main: {mail_version: other, ...notEmpty, ...(own.greeting ? {compatibility_level: '2'} : {})},
-			copies: {other: own.greeting ? older : {}},
+			main: {mail_version: other, ...notEmpty, ...(installed.greeting ? {compatibility_level: '2'} : {})},
+			copies: {other: installed.greeting ? older : {}},
 		});
 		const client = await LocalClient.connect(join(daemon.sandbox.queueDirectory, 'private', 'other'));
 		t.teardown(() => client[Symbol.dispose]());
-		if (own.greeting) {
-			/* What stock's client does: it has nothing to say before it is greeted. */
+		if (installed.greeting) {
+			/* Like a stock client, it sends nothing before the greeting. */
 			t.is(await client.list(), undefined);
-			for (const words of [
+			for (const text of [
 				'warning: clients of Postfix 3.6 or later wait for a greeting',
 				`Postfix ${other}, which is the installed release according to mail_version`,
 			]) {
 				t.true(
-					await daemon.sandbox.waitFor(async () => (await daemon.lines()).some(line => line.includes(words))),
+					await daemon.sandbox.waitFor(async () => (await daemon.lines()).some(line => line.includes(text))),
 					(await daemon.lines()).join('\n'),
 				);
 			}
@@ -111,7 +113,7 @@ for (const other of ['3.4.29', '3.5.25', '3.7.11', '3.11.7']) {
 				await client.send(message);
 			}
 
-			/* It wants a status, and what it gets cannot be taken for one. */
+			/* It expects a status, and must not mistake the answer for one. */
 			t.deepEqual(await client.list(), [['protocol', 'tlsproxy_protocol']]);
 			client.socket.end();
 			const end = 'DISCONNECT [127.0.0.1]:25';
@@ -122,22 +124,22 @@ for (const other of ['3.4.29', '3.5.25', '3.7.11', '3.11.7']) {
 	});
 }
 
-/* A client that speaks first does not hear the greeting of the newest. */
-const newer = own.greeting ? ['3.13.0', '3.99.1', '4.0.0'] : [];
-for (const told of newer) {
-	test(`${told}, which nobody knows yet, is taken for the newest, with a warning; requests that do not fit end it`, async t => {
-		const {answer, lines} = await answerOf(t, told);
+/* A client that sends first does not read the greeting of the newest release. */
+const newer = installed.greeting ? ['3.13.0', '3.99.1', '4.0.0'] : [];
+for (const unknown of newer) {
+	test(`${unknown}, an unknown release, is treated as the newest one, with a warning; a process ends after requests that do not match`, async t => {
+		const {answer, lines} = await answerOf(t, unknown);
 		t.is(
-			lines.filter(line => line.startsWith(`warning: Postfix ${told} is newer than every release`)).length,
+			lines.filter(line => line.startsWith(`warning: Postfix ${unknown} is newer than every release`)).length,
 			1,
 		);
-		if (own.format === '3.12') {
+		if (installed.format === '3.12') {
 			t.not(answer, '');
 		} else {
 			t.is(answer, '');
 			t.true(
 				lines.some(line =>
-					line.startsWith(`fatal: Postfix ${told} does not use the protocol of Postfix 3.12`),
+					line.startsWith(`fatal: Postfix ${unknown} does not use the protocol of Postfix 3.12`),
 				),
 				lines.join('\n'),
 			);
@@ -145,10 +147,10 @@ for (const told of newer) {
 	});
 }
 
-if (own.greeting && own.format !== '3.12') {
-	test('where requests of a release that nobody knows have fitted, those that do not end alone', async t => {
-		const told = '3.13.0';
-		await using daemon = await Daemon.start('ours', {main: {mail_version: told}}, told);
+if (installed.greeting && installed.format !== '3.12') {
+	test('after matching requests of an unknown release, a request that does not match ends its session only', async t => {
+		const unknown = '3.13.0';
+		await using daemon = await Daemon.start('ours', {main: {mail_version: unknown}}, unknown);
 		const server = await tcpPeer(t, () => undefined);
 		const first = await daemon.greeted(t);
 		const [request, settings] = daemon.messages(`[127.0.0.1]:${server}`, {
@@ -157,16 +159,16 @@ if (own.greeting && own.format !== '3.12') {
 		await first.send(request);
 		await first.send(settings);
 		t.is(statusOf(await first.list()), 1);
-		/* Another, of the release that is installed. */
+		/* Another client, of the installed release. */
 		const second = await daemon.greeted(t);
 		await second.send(request);
-		await second.send(printClientSettings(recordedSettings(own), own));
+		await second.send(printClientSettings(recordedSettings(installed), installed));
 		t.is(String(await second.rest()), '');
-		const line = `warning: Postfix ${told} does not use the protocol of Postfix 3.12, the newest release`;
+		const line = `warning: Postfix ${unknown} does not use the protocol of Postfix 3.12, the newest release`;
 		t.true(
 			await daemon.sandbox.waitFor(async () => (await daemon.lines()).some(text => text.startsWith(line))),
 		);
-		/* The first goes on. */
+		/* The first session continues. */
 		const fd = connectTo(t, server);
 		first.pass(fd.value);
 		fd[Symbol.dispose]();

@@ -5,7 +5,7 @@ import type {Certificates} from '../../../postfix/lib/certificates.ts';
 import {freePort} from '../../../postfix/lib/sandbox.ts';
 import {Sink} from '../../../postfix/lib/sink.ts';
 import type {TlsVersion} from '../../../postfix/lib/sink-messages.ts';
-import {SINK_NAME} from '../../helpers/postfix.ts';
+import {SINK_NAME} from '../../helpers/sender-and-sink.ts';
 import {cpuSeconds} from './process.ts';
 import {startRelay} from './relay.ts';
 

@@ -9,7 +9,7 @@ import {setTimeout as sleep} from 'node:timers/promises';
 import {makeCertificates} from '../../../postfix/lib/certificates.ts';
 import type {ProcessEntry} from '../../../postfix/lib/processes.ts';
 import type {SandboxOptions} from '../../../postfix/lib/sandbox.ts';
-import {Daemon, type HandoffOptions, type Which} from '../../helpers/daemon.ts';
+import {Daemon, type HandoffOptions, type Program} from '../../helpers/daemon.ts';
 import {handshakes, type Load, type Target} from './driver.ts';
 import {Peer} from './peer.ts';
 import {cpuSeconds, processesOf} from './process.ts';
@@ -21,7 +21,7 @@ export type PeerKind = 'ecdsa' | 'rsa';
 const HOST = 'test.example';
 
 /** The two programs, in the order of tables. */
-export const programs: readonly Which[] = ['stock', 'ours'];
+export const programs: readonly Program[] = ['stock', 'ours'];
 
 /** Certificates of servers, and whom to trust for them. */
 export class Authority implements Disposable {
@@ -76,17 +76,17 @@ export interface ServiceOptions {
 
 /** One program that serves. Disposal ends it. */
 export class Service implements AsyncDisposable {
-	readonly which: Which;
+	readonly which: Program;
 	readonly daemon: Daemon;
 	readonly #caFile: string;
 
-	private constructor(which: Which, daemon: Daemon, caFile: string) {
+	private constructor(which: Program, daemon: Daemon, caFile: string) {
 		this.which = which;
 		this.daemon = daemon;
 		this.#caFile = caFile;
 	}
 
-	static async start(which: Which, authority: Authority, options: ServiceOptions = {}): Promise<Service> {
+	static async start(which: Program, authority: Authority, options: ServiceOptions = {}): Promise<Service> {
 		const resume = options.resume ?? false;
 		const sandbox: SandboxOptions = {
 			...(options.processLimit === undefined ? {} : {processLimit: options.processLimit}),

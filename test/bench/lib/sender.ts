@@ -11,7 +11,7 @@ import {execa} from 'execa';
 import {inject} from '../../../postfix/lib/inject.ts';
 import {commandEnvironment} from '../../../postfix/lib/instance.ts';
 import {Sandbox, STORED_FOR} from '../../../postfix/lib/sandbox.ts';
-import {messages} from '../../helpers/postfix.ts';
+import {messages} from '../../helpers/sender-and-sink.ts';
 
 /** How TLS is done. */
 export const ways = ['no reuse', 'stock', 'ours'] as const;

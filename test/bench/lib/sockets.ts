@@ -15,12 +15,9 @@ import {
 	setNonBlocking,
 	socket,
 } from '../../../src/ffi/libc/libc.ts';
+import {bind, listen} from '../../helpers/descriptors.ts';
 
 const libc = koffi.load('libc.so.6');
-const bind: (fd: Fd, address: Uint8Array, size: number) => number = libc.func(
-	'int bind(int fd, const void *addr, unsigned int addrlen)',
-);
-const listen: (fd: Fd, backlog: number) => number = libc.func('int listen(int fd, int backlog)');
 const getsockname: (fd: Fd, address: bigint, size: bigint) => number = libc.func(
 	'int getsockname(int fd, void *addr, void *addrlen)',
 );

@@ -18,8 +18,8 @@ import {SslRegistry} from '../../../src/tls/ssl-registry.ts';
 import type {ClientInit, ClientParams, ClientStart} from '../../../src/wire/client-settings.ts';
 import {socketPair} from '../../helpers/descriptors.ts';
 import {
-	applicationFor,
 	CertificateStore,
+	clientContextFor,
 	collectLog,
 	connectionTo,
 	defaultStart,
@@ -64,7 +64,7 @@ const negotiates = test.macro({
 	async exec(t, {start = {}, init = {}, params = {}}: Settings, protocol: string, cipher: string) {
 		const log = collectLog();
 		const {port} = await server(t, '-dcert', store.path('ec.cert'), '-dkey', store.path('ec.key'));
-		const connection = connectionTo(t, port, applicationFor(t, init, params), start);
+		const connection = connectionTo(t, port, clientContextFor(t, init, params), start);
 		t.is(await finish(() => connection.handshake()), DONE, log.join('\n'));
 		t.deepEqual(negotiated(connection), [protocol, cipher]);
 		t.deepEqual(log, []);
@@ -107,7 +107,7 @@ test.serial(
 
 test.serial('connections of one SSL_CTX can have different cipher lists and protocols', async t => {
 	const log = collectLog();
-	const context = applicationFor(t);
+	const context = clientContextFor(t);
 	const results: Array<readonly [string, string]> = [];
 	for (const start of [
 		{protocols: 'TLSv1.2'},
@@ -136,7 +136,7 @@ const rejects = test.macro<[start: Partial<ClientStart>, ...lines: readonly stri
 	exec(t, start, ...lines) {
 		const log = collectLog();
 		const [{fd}] = socketPair(t);
-		t.is(openClientConnection(applicationFor(t), {...defaultStart, ...start}, fd), undefined);
+		t.is(openClientConnection(clientContextFor(t), {...defaultStart, ...start}, fd), undefined);
 		const texts = log.map(text =>
 			text.replace(/^(warning: TLS library problem: error):[0-9A-F]{8}:[^:]*:[^:]*:([^:]*):.*$/, '$1: $2'),
 		);
@@ -180,7 +180,7 @@ test.serial('a protocol limit that OpenSSL rejects does not end the session', t 
 	const log = collectLog();
 	const [{fd}] = socketPair(t);
 	const connection = openClientConnection(
-		applicationFor(t),
+		clientContextFor(t),
 		{...defaultStart, protocols: '>=0999 <=0998'},
 		fd,
 	);
@@ -195,7 +195,7 @@ test.serial('a protocol limit that OpenSSL rejects does not end the session', t 
 test.serial('a list without a protocol fails in the handshake', async t => {
 	const log = collectLog();
 	const {port} = await server(t);
-	const connection = connectionTo(t, port, applicationFor(t), {protocols: 'TLSv1.2:!TLSv1.2'});
+	const connection = connectionTo(t, port, clientContextFor(t), {protocols: 'TLSv1.2:!TLSv1.2'});
 	t.is(await finish(() => connection.handshake()), FAILED);
 	t.regex(
 		log.join('\n'),
@@ -215,7 +215,7 @@ const sendsName = test.macro({
 			'-key2',
 			store.path('ec.key'),
 		);
-		const connection = connectionTo(t, peer.port, applicationFor(t), start);
+		const connection = connectionTo(t, peer.port, clientContextFor(t), start);
 		t.is(await finish(() => connection.handshake()), DONE);
 		await delay(50);
 		t.is(/Hostname in TLS extension: "([^"]*)"/.exec(peer.output())?.[1], expected);
@@ -234,7 +234,7 @@ test.serial(sendsName, {sni: 'other.example.net', tls_level: 1}, 'other.example.
 test.serial('the setup of a connection is logged at the verbose level', t => {
 	const log = collectLog();
 	const [{fd}] = socketPair(t);
-	const context = applicationFor(t, {log_level: 'verbose, ssl-debug'});
+	const context = clientContextFor(t, {log_level: 'verbose, ssl-debug'});
 	openClientConnection(context, {...defaultStart, sni: 'hostname', cipher_exclusions: 'RC4'}, fd)?.[
 		Symbol.dispose
 	]();

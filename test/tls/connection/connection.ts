@@ -10,8 +10,8 @@ import {openClientConnection} from '../../../src/tls/connection/client-connectio
 import {DONE} from '../../../src/tls/connection/connection.ts';
 import {openDescriptors, socketPair} from '../../helpers/descriptors.ts';
 import {
-	applicationFor,
 	CertificateStore,
+	clientContextFor,
 	collectLog,
 	connectionTo,
 	defaultStart,
@@ -45,7 +45,7 @@ for (const protocol of ['tls1_2', 'tls1_3'] as const) {
 	test.serial(`handshake, data in both directions and shutdown: ${protocol}`, async t => {
 		const log = collectLog();
 		const {port} = await server(t, '-rev', `-${protocol}`);
-		const connection = connectionTo(t, port, applicationFor(t));
+		const connection = connectionTo(t, port, clientContextFor(t));
 		t.is(await finish(() => connection.handshake()), DONE);
 		t.is(connection.handshake(), DONE, 'a further step after the handshake returns DONE');
 		/* TLS 1.3 tickets may have arrived or not. */
@@ -69,14 +69,14 @@ for (const protocol of ['tls1_2', 'tls1_3'] as const) {
 test.serial('write sends at most one record, of 16 kilobytes', async t => {
 	collectLog();
 	const {port} = await server(t);
-	const connection = connectionTo(t, port, applicationFor(t));
+	const connection = connectionTo(t, port, clientContextFor(t));
 	t.is(await finish(() => connection.handshake()), DONE);
 	t.is(connection.write(block.address, 65_536), 16_384);
 });
 
 test.serial('a disposed connection cannot be used', async t => {
 	const {port} = await server(t);
-	const connection = connectionTo(t, port, applicationFor(t));
+	const connection = connectionTo(t, port, clientContextFor(t));
 	connection[Symbol.dispose]();
 	connection[Symbol.dispose]();
 	t.throws(() => connection.handshake(), {instanceOf: Panic});
@@ -87,7 +87,7 @@ test.serial('disposal does not close the borrowed descriptor', t => {
 	collectLog();
 	const [local, remote] = socketPair(t);
 	const before = openDescriptors();
-	const connection = openClientConnection(applicationFor(t), defaultStart, local.fd);
+	const connection = openClientConnection(clientContextFor(t), defaultStart, local.fd);
 	connection?.[Symbol.dispose]();
 	t.is(openDescriptors(), before);
 	t.not(local.fd, remote.fd);
@@ -104,7 +104,7 @@ for (const [how, end] of [
 			socket.on('error', () => undefined);
 			socket.once('data', () => end(socket));
 		});
-		const connection = connectionTo(t, port, applicationFor(t));
+		const connection = connectionTo(t, port, clientContextFor(t));
 		t.is(await finish(() => connection.handshake()), END);
 		t.deepEqual(log, []);
 		t.deepEqual(drainErrors(), []);
@@ -117,7 +117,7 @@ test.serial('a peer that does not use TLS is a failure, and the error of OpenSSL
 		socket.on('error', () => undefined);
 		socket.end('220 this is no TLS\r\n');
 	});
-	const connection = connectionTo(t, port, applicationFor(t));
+	const connection = connectionTo(t, port, clientContextFor(t));
 	t.is(await finish(() => connection.handshake()), FAILED);
 	t.is(log.length, 1);
 	t.regex(
@@ -130,7 +130,7 @@ test.serial('an alert from the peer is a failure, and its number is logged', asy
 	const log = collectLog();
 	/* No common cipher: the server sends handshake_failure. */
 	const {port} = await server(t, '-tls1_2', '-cipher', 'ECDHE-RSA-CHACHA20-POLY1305');
-	const connection = connectionTo(t, port, applicationFor(t), {cipher_exclusions: 'CHACHA20'});
+	const connection = connectionTo(t, port, clientContextFor(t), {cipher_exclusions: 'CHACHA20'});
 	t.is(await finish(() => connection.handshake()), FAILED);
 	t.is(log.length, 1);
 	t.regex(
@@ -142,7 +142,7 @@ test.serial('an alert from the peer is a failure, and its number is logged', asy
 test.serial('with TLS 1.3 a server rejects a missing client certificate after the handshake', async t => {
 	const log = collectLog();
 	const {port} = await server(t, '-Verify', '1', '-tls1_3');
-	const connection = connectionTo(t, port, applicationFor(t));
+	const connection = connectionTo(t, port, clientContextFor(t));
 	t.is(await finish(() => connection.handshake()), DONE);
 	t.is(await finish(() => connection.read(block.address, 65_536)), FAILED);
 	t.regex(log.at(-1) ?? '', /^warning: TLS library problem: error:0A00045C:.*:SSL alert number 116:$/);
@@ -151,7 +151,7 @@ test.serial('with TLS 1.3 a server rejects a missing client certificate after th
 test.serial('a peer that disconnects without close_notify is not logged', async t => {
 	const log = collectLog();
 	const peer = await server(t, '-rev');
-	const connection = connectionTo(t, peer.port, applicationFor(t));
+	const connection = connectionTo(t, peer.port, clientContextFor(t));
 	t.is(await finish(() => connection.handshake()), DONE);
 	await delay(20);
 	await peer.stop();
@@ -162,7 +162,7 @@ test.serial('a peer that disconnects without close_notify is not logged', async 
 test.serial('close_notify of the peer ends the connection', async t => {
 	const log = collectLog();
 	const {port} = await server(t, '-rev');
-	const connection = connectionTo(t, port, applicationFor(t));
+	const connection = connectionTo(t, port, clientContextFor(t));
 	t.is(await finish(() => connection.handshake()), DONE);
 	/* s_server closes the connection when it receives this line. */
 	t.is(connection.write(Buffer.from('CLOSE\n'), 6), 6);

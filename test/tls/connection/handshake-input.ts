@@ -4,16 +4,16 @@ import {AGAIN, END, WANT_READ} from '../../../src/base/io-result.ts';
 import {allocate} from '../../../src/ffi/libc/libc.ts';
 import {type Connection, DONE} from '../../../src/tls/connection/connection.ts';
 import {
-	applicationFor,
 	CertificateStore,
+	clientContextFor,
 	collectLog,
 	connectedTo,
 	connectionTo,
 	ecdsa,
 	finish,
 } from '../../helpers/openssl.ts';
-import {tcpPeer} from '../../helpers/peer.ts';
 import {RawTls, TLS1_2_VERSION, TLS1_3_VERSION} from '../../helpers/raw-tls.ts';
+import {tcpPeer} from '../../helpers/remote-servers.ts';
 
 const store = new CertificateStore();
 test.after.always(() => store[Symbol.dispose]());
@@ -42,7 +42,7 @@ async function server(t: ExecutionContext, version: number, send: (tls: RawTls) 
 }
 
 async function connected(t: ExecutionContext, port: number): Promise<Connection> {
-	return await connectedTo(t, port, applicationFor(t));
+	return await connectedTo(t, port, clientContextFor(t));
 }
 
 /** The received text, up to a size. */
@@ -120,7 +120,7 @@ test.serial('a read processes one message without data and returns AGAIN', async
 test.serial('with a packet dump a read returns WANT_READ when there is nothing to read', async t => {
 	const log = collectLog();
 	const port = await server(t, TLS1_3_VERSION, tls => tls.write(Buffer.from('data')));
-	const connection = connectionTo(t, port, applicationFor(t, {log_level: '4'}), {log_level: '4'});
+	const connection = connectionTo(t, port, clientContextFor(t, {log_level: '4'}), {log_level: '4'});
 	t.is(await finish(() => connection.handshake()), DONE);
 	connection.endDump();
 	t.is(await text(connection, 4), 'data');
@@ -136,7 +136,7 @@ test.serial('a server that sends only messages that OpenSSL skips is read in ste
 	const port = await tcpPeer(t, socket => {
 		socket.write(Buffer.concat(Array.from({length: 16}, () => record)));
 	});
-	const connection = connectionTo(t, port, applicationFor(t));
+	const connection = connectionTo(t, port, clientContextFor(t));
 	t.is(connection.handshake(), WANT_READ);
 	await delay(200);
 	let steps = 0;
@@ -152,7 +152,7 @@ test.serial('a server that disconnects in the middle of its flight is not logged
 	const port = await tcpPeer(t, socket => {
 		socket.once('data', () => socket.end(Buffer.from([0x16, 3, 3, 0, 100, 2, 0])));
 	});
-	const connection = connectionTo(t, port, applicationFor(t));
+	const connection = connectionTo(t, port, clientContextFor(t));
 	t.is(await finish(() => connection.handshake()), END);
 	t.deepEqual(log, []);
 });

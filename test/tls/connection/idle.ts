@@ -5,7 +5,7 @@ import test, {type ExecutionContext} from 'ava';
 import koffi from 'koffi';
 import {AGAIN, WANT_READ} from '../../../src/base/io-result.ts';
 import {allocate} from '../../../src/ffi/libc/libc.ts';
-import {applicationFor, CertificateStore, collectLog, connectedTo, ecdsa} from '../../helpers/openssl.ts';
+import {CertificateStore, clientContextFor, collectLog, connectedTo, ecdsa} from '../../helpers/openssl.ts';
 
 const store = new CertificateStore();
 test.after.always(() => store[Symbol.dispose]());
@@ -45,7 +45,7 @@ const allocated: () => number = (() => {
 })();
 
 /** A connection whose peer sends no more messages. */
-async function idle(t: ExecutionContext, port: number, context: ReturnType<typeof applicationFor>) {
+async function idle(t: ExecutionContext, port: number, context: ReturnType<typeof clientContextFor>) {
 	const connection = await connectedTo(t, port, context);
 	connection.report();
 	let messages = 0;
@@ -61,7 +61,7 @@ async function idle(t: ExecutionContext, port: number, context: ReturnType<typeo
 test.serial('an idle connection has no record buffers after it has received tickets', async t => {
 	collectLog();
 	const port = await silentServer(t);
-	const context = applicationFor(t);
+	const context = clientContextFor(t);
 	for (let index = 0; index < 5; index++) {
 		await idle(t, port, context);
 	}

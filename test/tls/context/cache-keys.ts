@@ -12,8 +12,8 @@ import type {Resumption, SessionStore} from '../../../src/tls/resume/client-resu
 import {peerNames} from '../../../src/tls/verify/peer-names.ts';
 import type {ClientStart} from '../../../src/wire/client-settings.ts';
 import {
-	applicationFor,
 	CertificateStore,
+	clientContextFor,
 	collectLog,
 	connectedTo,
 	connectTo,
@@ -33,7 +33,7 @@ certificates.make('leaf', {
 for (const separator of [' ', '\n', '&', '\0', ',', ':']) {
 	test.serial(`ciphers: grade and exclusions with ${JSON.stringify(separator)}`, t => {
 		const log = collectLog();
-		const context = applicationFor(t);
+		const context = clientContextFor(t);
 		/* Lists are remembered for the settings of an application. */
 		const grades = {...defaultParams};
 		const ask = (cipher_grade: string, cipher_exclusions: string): string | undefined => {
@@ -58,7 +58,7 @@ for (const separator of [' ', '\n', '&', '\0', ',', ':']) {
 /** Under which names the sessions of a connection are kept. */
 async function resumptionOf(
 	t: ExecutionContext,
-	context: ReturnType<typeof applicationFor>,
+	context: ReturnType<typeof clientContextFor>,
 	start: Partial<ClientStart>,
 ): Promise<Resumption> {
 	const server = createServer().listen(0, '127.0.0.1');
@@ -94,7 +94,7 @@ async function resumptionOf(
 test.serial('sessions: server name and server id', async t => {
 	collectLog();
 	const sessions = {timeout: 100 as Seconds, scope: ''};
-	const contexts = [applicationFor(t, {}, {}, sessions), applicationFor(t, {}, {}, sessions)] as const;
+	const contexts = [clientContextFor(t, {}, {}, sessions), clientContextFor(t, {}, {}, sessions)] as const;
 	const starts: ReadonlyArray<Partial<ClientStart>> = [' ', '\n', '&', ''].flatMap(separator => [
 		{sni: 'a.example', serverid: `b.example${separator}c`},
 		{sni: 'a.example', serverid: `b.example${separator}${separator}c`},
@@ -114,7 +114,7 @@ test.serial('sessions: server name and server id', async t => {
 
 test.serial('verified chains: security level, names and certificates', async t => {
 	collectLog();
-	const context = applicationFor(t, {CAfile: certificates.path('root.cert')});
+	const context = clientContextFor(t, {CAfile: certificates.path('root.cert')});
 	const asked: string[] = [];
 	const {verifiedChains: cache} = context;
 	const find = cache.find.bind(cache);

@@ -8,9 +8,17 @@ import {derOfCertificate, type X509} from '../../../src/ffi/openssl/x509.ts';
 import {loadAuthorities, loadIdentity} from '../../../src/tls/context/certificates.ts';
 import {type IdentityFiles, namedFiles} from '../../../src/tls/context/named-files.ts';
 import {openDescriptors} from '../../helpers/descriptors.ts';
-import {CertificateStore, collectLog, ecdsa, ed25519, openssl, rsa} from '../../helpers/openssl.ts';
+import {
+	CertificateStore,
+	collectLog,
+	ecdsa,
+	ed25519,
+	noCredentialFiles,
+	openssl,
+	rsa,
+} from '../../helpers/openssl.ts';
 
-/* What only a test wants to know of a context. */
+/* Functions that only tests need. */
 const libssl = koffi.load('libssl.so.3', {deep: true});
 const libcrypto = koffi.load('libcrypto.so.3', {deep: true});
 const setCurrent: (ctx: SslCtx, command: number, which: number, no: null) => number = libssl.func(
@@ -29,7 +37,7 @@ function nameOf(x509: X509): string {
 	return /CN=([\w-]*)/.exec(new X509Certificate(derOfCertificate(x509) ?? '').subject)?.[1] ?? '';
 }
 
-/** The chains that a context holds: common names, leaf first. */
+/** The chains of a context: common names, leaf first. */
 function chains(ctx: SslCtx): readonly string[] {
 	const SET_CURRENT = 117;
 	const GET_CHAIN = 115;
@@ -62,7 +70,7 @@ store.make('ec2', {key: ecdsa, subject: '/CN=ec2', issuer: 'middle'});
 store.make('rsa', {key: rsa, subject: '/CN=rsa', issuer: 'middle'});
 store.make('ed', {key: ed25519, subject: '/CN=ed', issuer: 'middle'});
 
-/* Parts to put files together from. */
+/* Parts of files. */
 const part = (name: string): string => store.read(name);
 const [ecKey, ecCert] = [part('ec.key'), part('ec.cert')];
 const [ec2Key, ec2Cert] = [part('ec2.key'), part('ec2.cert')];
@@ -83,7 +91,7 @@ const encrypted = openssl(
 const encryptedPkcs8 = openssl('pkcs8', '-topk8', '-passout', 'pass:secret', '-in', store.path('ec.key'));
 const parameters = openssl('ecparam', '-name', 'prime256v1');
 
-/** One PEM object with bytes appended to its DER, or other DER altogether. */
+/** A PEM object with bytes appended to its DER, or with other DER. */
 function spoiled(pem: string, excess: Uint8Array): string {
 	const [, label = '', body = ''] = /-----BEGIN ([^-]*)-----\n([^-]*)-----END/.exec(pem) ?? [];
 	const der = Buffer.concat([Buffer.from(body, 'base64'), excess]);
@@ -92,26 +100,18 @@ function spoiled(pem: string, excess: Uint8Array): string {
 
 const junk = (label: string): string => `-----BEGIN ${label}-----\nanVuaw==\n-----END ${label}-----\n`;
 
-const nothing: IdentityFiles = {
-	chain_files: '',
-	cert_file: '',
-	key_file: '',
-	dcert_file: '',
-	dkey_file: '',
-	eccert_file: '',
-	eckey_file: '',
-};
+const nothing: IdentityFiles = noCredentialFiles;
 
 interface Outcome {
 	/** Chains of the context. */
 	readonly loaded: readonly string[];
-	/** Whether loading succeeded; when something was loaded and nothing is said, it did. */
+	/** Whether loading succeeds; by default, true. */
 	readonly result?: boolean;
-	/** What was logged; the library's own lines by their reason only. */
+	/** The log lines. Those of OpenSSL have only the reason. */
 	readonly lines?: readonly string[];
 }
 
-/** Loads an identity into a fresh context. The directory does not appear in the lines. */
+/** Loads an identity into a new context. The lines do not contain the directory. */
 function load(
 	t: ExecutionContext,
 	files: Partial<IdentityFiles>,
@@ -138,7 +138,7 @@ function load(
 	SSL_CTX_free(ctx);
 }
 
-/* Files of chain tests are named a, b, c in the order given. */
+/* The files of chain tests are named a, b, c in their order. */
 let number = 0;
 const chain = test.macro({
 	exec(t, contents: ReadonlyArray<string | undefined>, outcome: Outcome) {
@@ -163,7 +163,7 @@ const failed = 'warning: error loading private keys and certificates from: ALL: 
 
 test.serial('key, leaf, issuers', chain, [ecKey + ecCert + middle + root], {loaded: ['ec middle root']});
 test.serial('key and leaf', chain, [ecKey + ecCert], {loaded: ['ec']});
-test.serial('issuers are sent in the order given, whatever it is', chain, [ecKey + ecCert + root + middle], {
+test.serial('issuers are sent in the order of the file', chain, [ecKey + ecCert + root + middle], {
 	loaded: ['ec root middle'],
 });
 test.serial('text around the objects', chain, [`hello\n${ecKey}\nbetween\n${ecCert}\n# end\n`], {
@@ -181,18 +181,13 @@ test.serial(
 test.serial('two chains in two files', chain, [rsaKey + rsaCert, ecKey + ecCert + middle], {
 	loaded: ['rsa', 'ec middle'],
 });
-test.serial(
-	'a chain that is continued in the file of the next',
-	chain,
-	[ecKey + ecCert, middle + rsaKey + rsaCert],
-	{
-		loaded: ['rsa', 'ec middle'],
-	},
-);
+test.serial('a chain that continues in the next file', chain, [ecKey + ecCert, middle + rsaKey + rsaCert], {
+	loaded: ['rsa', 'ec middle'],
+});
 test.serial('a traditional RSA key', chain, [traditionalRsa + rsaCert], {loaded: ['rsa']});
 test.serial('a traditional EC key', chain, [traditionalEc + ecCert], {loaded: ['ec']});
 test.serial(
-	'a certificate by its old label',
+	'a certificate with an obsolete label',
 	chain,
 	[ecKey + ecCert.replaceAll(' CERTIFICATE', ' X509 CERTIFICATE')],
 	{
@@ -201,11 +196,11 @@ test.serial(
 );
 test.serial('an empty file among others', chain, ['', ecKey + ecCert, ''], {loaded: ['ec']});
 
-test.serial('objects of another kind are left out, with a warning', chain, [parameters + ecKey + ecCert], {
+test.serial('other PEM objects are skipped, with a warning', chain, [parameters + ecKey + ecCert], {
 	loaded: ['ec'],
 	lines: ['warning: loading a: ignoring PEM type: EC PARAMETERS'],
 });
-test.serial('an encrypted PKCS#8 key is no key', chain, [encryptedPkcs8 + ecCert], {
+test.serial('an encrypted PKCS#8 key is not a key', chain, [encryptedPkcs8 + ecCert], {
 	loaded: [],
 	result: false,
 	lines: [
@@ -219,7 +214,7 @@ test.serial('the certificate comes first', chain, [ecCert + ecKey], {
 	result: false,
 	lines: ['warning: error loading chain from a: key not first', failed],
 });
-test.serial('the certificate comes first, in a file of its own', chain, [ecCert, ecKey], {
+test.serial('the certificate comes first, in a separate file', chain, [ecCert, ecKey], {
 	loaded: [],
 	result: false,
 	lines: ['warning: error loading chain from a: key not first', failed],
@@ -308,12 +303,12 @@ test.serial(
 		],
 	},
 );
-test.serial('bytes behind a certificate', chain, [ecKey + spoiled(ecCert, Buffer.from('x'))], {
+test.serial('bytes after a certificate', chain, [ecKey + spoiled(ecCert, Buffer.from('x'))], {
 	loaded: [],
 	result: false,
 	lines: ['warning: error loading certificate (PEM object number 2) from a: excess data', failed],
 });
-test.serial('bytes behind a key', chain, [spoiled(ecKey, Buffer.from('x')) + ecCert], {
+test.serial('bytes after a key', chain, [spoiled(ecKey, Buffer.from('x')) + ecCert], {
 	loaded: [],
 	result: false,
 	lines: ['warning: error loading private key (PEM object number 1) from a: excess data', failed],
@@ -328,7 +323,7 @@ test.serial('an empty file', chain, [''], {
 	result: false,
 	lines: ['warning: No PEM data in ALL', failed],
 });
-test.serial('only objects of another kind', chain, [parameters], {
+test.serial('only other PEM objects', chain, [parameters], {
 	loaded: [],
 	result: false,
 	lines: ['warning: loading a: ignoring PEM type: EC PARAMETERS', 'warning: No PEM data in ALL', failed],
@@ -351,11 +346,11 @@ test.serial(
 		lines: ['warning: error opening chain file: b: No such file or directory'],
 	},
 );
-test.serial('the only file is not there', chain, [undefined], {
+test.serial('the only file is missing', chain, [undefined], {
 	loaded: [],
 	lines: ['warning: error opening chain file: a: No such file or directory'],
 });
-test.serial('a file that is not there behind a key', chain, [ecKey, undefined], {
+test.serial('a missing file after a key', chain, [ecKey, undefined], {
 	loaded: [],
 	lines: ['warning: error opening chain file: b: No such file or directory'],
 });
@@ -386,7 +381,7 @@ for (const [condition, content] of [
 	['is cut off', ecKey + ecCert + middle.slice(0, -40)],
 	['is no base64', `${ecKey + ecCert}-----BEGIN CERTIFICATE-----\n****\n-----END CERTIFICATE-----\n`],
 ] as const) {
-	test.serial(`chain_files: an object that ${condition} spoils the file`, t => {
+	test.serial(`chain_files: an object that ${condition} makes the file unusable`, t => {
 		const log = collectLog();
 		const path = store.write('broken', content);
 		const ctx = nonNull(SSL_CTX_new(TLS_client_method()), 'SSL_CTX_new');
@@ -409,7 +404,7 @@ test.serial('chain_files: a path through a file', t => {
 	);
 });
 
-test.serial('chain_files wins over the older parameters', t => {
+test.serial('chain_files takes precedence over the older parameters', t => {
 	load(
 		t,
 		{
@@ -421,7 +416,7 @@ test.serial('chain_files wins over the older parameters', t => {
 	);
 });
 
-test.serial('chain_files of nothing but separators is no file', t => {
+test.serial('chain_files with only separators names no file', t => {
 	load(t, {chain_files: ' , '}, {loaded: []});
 });
 
@@ -445,7 +440,7 @@ test.serial('loadIdentity loads three pairs', t => {
 	);
 });
 
-/* The labels are only labels: any kind of key loads through any of the three. */
+/* Any kind of key loads with any of the three pairs of parameters. */
 for (const [label, certificate, key] of [
 	['RSA', 'cert_file', 'key_file'],
 	['DSA', 'dcert_file', 'dkey_file'],
@@ -460,7 +455,7 @@ for (const [label, certificate, key] of [
 		load(t, pair('ec.cert', 'ec.key'), {loaded: ['ec']});
 	});
 
-	test.serial(`${certificate} that is not there`, t => {
+	test.serial(`missing ${certificate}`, t => {
 		load(t, pair('absent', 'ec.key'), {
 			loaded: [],
 			result: false,
@@ -473,7 +468,7 @@ for (const [label, certificate, key] of [
 		});
 	});
 
-	test.serial(`${key} that is not there`, t => {
+	test.serial(`missing ${key}`, t => {
 		load(t, pair('ec.cert', 'absent'), {
 			loaded: [],
 			result: false,
@@ -523,14 +518,14 @@ const mixedFailed = 'warning: error loading private keys and certificates from: 
 test.serial('key first', mixed, ecKey + ecCert + middle, {loaded: ['ec middle']});
 test.serial('key last', mixed, ecCert + middle + ecKey, {loaded: ['ec middle']});
 test.serial('key between', mixed, ecCert + ecKey + middle, {loaded: ['ec middle']});
-test.serial('objects of another kind are left out silently', mixed, parameters + ecCert + ecKey, {
+test.serial('other PEM objects are skipped without a warning', mixed, parameters + ecCert + ecKey, {
 	loaded: ['ec'],
 });
 test.serial('a second key is ignored', mixed, ecKey + ecCert + rsaKey, {
 	loaded: ['ec'],
 	lines: ['warning: ignoring 2nd key at index 3 in mixed after 1st at 1'],
 });
-test.serial('a second key is ignored, whatever is in it', mixed, ecCert + ecKey + junk('PRIVATE KEY'), {
+test.serial('a second key is ignored, whatever its contents', mixed, ecCert + ecKey + junk('PRIVATE KEY'), {
 	loaded: ['ec'],
 	lines: ['warning: ignoring 2nd key at index 3 in mixed after 1st at 2'],
 });
@@ -558,7 +553,7 @@ test.serial('nothing', mixed, '', {
 	result: false,
 	lines: ['warning: No PEM data in mixed', mixedFailed],
 });
-test.serial('it is not there', mixed, undefined, {
+test.serial('a missing file', mixed, undefined, {
 	loaded: [],
 	result: false,
 	lines: ['warning: error opening chain file: absent: No such file or directory'],
@@ -576,7 +571,7 @@ function pathOf(name: string | undefined): string {
 	return name === undefined ? '' : store.path(name);
 }
 
-/* Trusted certificates. That they are trusted is tested with a server: report.ts. */
+/* CA certificates. Their effect on verification is tested with a server: report.ts. */
 const trusts = test.macro<
 	[
 		file: string | undefined,
@@ -608,7 +603,7 @@ test.serial(trusts, undefined, undefined, false, true);
 test.serial(trusts, undefined, undefined, true, true);
 test.serial(trusts, 'root.cert', undefined, false, true);
 test.serial(trusts, 'root.cert', undefined, true, true);
-/* A path is read when it is needed, in the jail: it need not even be there. */
+/* CApath is read on demand, in the chroot jail: the directory need not exist. */
 test.serial(trusts, undefined, 'absent', false, true);
 test.serial(
 	trusts,

@@ -1,4 +1,5 @@
 import {renameSync} from 'node:fs';
+import {setTimeout as delay} from 'node:timers/promises';
 import test from 'ava';
 import {nonNull} from '../../../src/ffi/openssl/libcrypto.ts';
 import {
@@ -20,6 +21,7 @@ import {
 	defaultParams,
 	ecdsa,
 	finish,
+	noCredentialFiles,
 	postfix37,
 	rsa,
 	sServer,
@@ -32,17 +34,7 @@ store.make('server', {issuer: 'root'});
 store.make('rsa', {key: rsa, subject: '/CN=rsa.client'});
 store.make('ec', {key: ecdsa, subject: '/CN=ec.client'});
 
-const none: CredentialFileNames = {
-	chain_files: '',
-	cert_file: '',
-	key_file: '',
-	dcert_file: '',
-	dkey_file: '',
-	eccert_file: '',
-	eckey_file: '',
-	CAfile: '',
-	CApath: '',
-};
+const none = noCredentialFiles;
 const both: CredentialFileNames = {
 	...none,
 	cert_file: store.path('rsa.cert'),
@@ -52,7 +44,7 @@ const both: CredentialFileNames = {
 	CAfile: store.path('root.cert'),
 };
 
-test.serial('what was loaded serves after the files are gone, whatever the other settings are', async t => {
+test.serial('loaded files are used after they were removed, with any other settings', async t => {
 	const log = collectLog();
 	const credentialStore = new CredentialStore();
 	t.teardown(() => credentialStore[Symbol.dispose]());
@@ -74,15 +66,15 @@ test.serial('what was loaded serves after the files are gone, whatever the other
 			postfix37,
 		);
 		if (context === undefined) {
-			t.fail('no application');
+			t.fail('no context');
 			return;
 		}
 
 		t.teardown(() => context[Symbol.dispose]());
-		const words = ['-cert', store.path('server.cert'), '-key', store.path('server.key')];
+		const certificate = ['-cert', store.path('server.cert'), '-key', store.path('server.key')];
 		const peer = await sServer(
 			t,
-			...words,
+			...certificate,
 			'-verify',
 			'1',
 			'-tls1_3',
@@ -98,9 +90,7 @@ test.serial('what was loaded serves after the files are gone, whatever the other
 		});
 		t.is(await finish(() => connection.handshake()), DONE);
 		while (!/^Ciphersuite/m.test(peer.output())) {
-			await new Promise(resolve => {
-				setTimeout(resolve, 5);
-			});
+			await delay(5);
 		}
 
 		t.regex(peer.output(), new RegExp(`CN ?= ?${name}`));
@@ -217,7 +207,7 @@ test('no text that moves from one setting to another makes the same key', t => {
 	);
 });
 
-test.serial('has tells what was loaded from what was not', t => {
+test.serial('has is true for loaded files only', t => {
 	collectLog();
 	const credentialStore = new CredentialStore();
 	t.teardown(() => credentialStore[Symbol.dispose]());
@@ -227,9 +217,9 @@ test.serial('has tells what was loaded from what was not', t => {
 	t.true(credentialStore.has({...none, CAfile: both.CAfile}, false));
 	t.false(
 		credentialStore.has({...none, CAfile: both.CAfile}, true),
-		'with those of the system it is another set',
+		'with those of the system it is another key',
 	);
-	t.false(credentialStore.has(both, false), 'its identity is not there');
+	t.false(credentialStore.has(both, false), 'its identity is not loaded');
 });
 
 test.serial('files that were not loaded before are read', t => {

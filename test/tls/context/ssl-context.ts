@@ -8,8 +8,8 @@ import {DONE} from '../../../src/tls/connection/connection.ts';
 import {type ClientContext, createClientContext} from '../../../src/tls/context/client-context.ts';
 import {CredentialStore} from '../../../src/tls/context/credential-store.ts';
 import {
-	applicationFor,
 	CertificateStore,
+	clientContextFor,
 	collectLog,
 	connectionTo,
 	defaultInit,
@@ -23,25 +23,25 @@ const store = new CertificateStore();
 test.after.always(() => store[Symbol.dispose]());
 store.make('server', {});
 
-/** A cache as the roles have one. */
+/** A cache like that of the roles. */
 const contextCache = (limit: number) =>
 	new Lru<string, ClientContext>(limit, dropped => dropped[Symbol.dispose]());
 
 const released = {instanceOf: Panic, message: 'use of a released handle'};
 
-/** An application that only the test owns. */
+/** A context that the test owns. */
 function context(): ClientContext {
 	const made = createClientContext(defaultParams, defaultInit, new CredentialStore(), postfix37);
 	if (made === undefined) {
-		throw new Error('no application');
+		throw new Error('no context');
 	}
 
 	return made;
 }
 
-test.serial('clientApplication applies the properties of the request', t => {
+test.serial('createClientContext applies the settings of the request', t => {
 	const log = collectLog();
-	const made = applicationFor(t, {log_level: 'summary untrusted'}, {tls_ssl_options: 'NO_TICKET'});
+	const made = clientContextFor(t, {log_level: 'summary untrusted'}, {tls_ssl_options: 'NO_TICKET'});
 	t.is(made.logMask, 6);
 	t.is(made.params.tls_ssl_options, 'NO_TICKET');
 	t.is(made.init.log_level, 'summary untrusted');
@@ -54,15 +54,15 @@ test.serial('clientApplication applies the properties of the request', t => {
 	t.deepEqual(log, []);
 });
 
-test.serial('clientApplication says that it begins when the log is verbose', t => {
+test.serial('createClientContext logs its start at level verbose', t => {
 	const log = collectLog();
-	applicationFor(t, {log_level: 'verbose'});
+	clientContextFor(t, {log_level: 'verbose'});
 	t.deepEqual(log, ['initializing the client-side TLS engine']);
 });
 
-test.serial('clientApplication goes on without a log level that it does not know', t => {
+test.serial('createClientContext ignores an unknown log level, with a warning', t => {
 	const log = collectLog();
-	t.is(applicationFor(t, {log_level: 'bogus'}).logMask, 0);
+	t.is(clientContextFor(t, {log_level: 'bogus'}).logMask, 0);
 	t.deepEqual(log, ['warning: unknown smtp_tls_loglevel value "bogus" in "bogus"']);
 });
 
@@ -79,38 +79,38 @@ const refuses = test.macro<[init: Partial<typeof defaultInit>, ...lines: readonl
 		);
 	},
 	title(condition = '') {
-		return `clientApplication refuses ${condition}`;
+		return `createClientContext fails with ${condition}`;
 	},
 });
 
 test.serial(
-	'a digest that does not exist',
+	'an unknown digest',
 	refuses,
 	{mdalg: 'sha257'},
 	'warning: Digest algorithm "sha257" not found',
 	'warning: disabling TLS support',
 );
 test.serial(
-	'a certificate that is not there',
+	'a missing certificate',
 	refuses,
 	{cert_file: '/nonexistent', key_file: '/nonexistent/key'},
 	'warning: cannot get RSA certificate from file "/nonexistent": disabling TLS support',
 );
 test.serial(
-	'trusted certificates that are not there',
+	'missing CA certificates',
 	refuses,
 	{CAfile: '/nonexistent'},
 	'cannot load Certification Authority data, CAfile="/nonexistent": disabling TLS support',
 );
 
-test.serial('Application is unusable when it was disposed', t => {
+test.serial('a disposed context cannot be used', t => {
 	const made = context();
 	made[Symbol.dispose]();
 	made[Symbol.dispose]();
 	t.throws(() => made.ctx, released);
 });
 
-test.serial('hold keeps a disposed application until the last holder lets go, once', t => {
+test.serial('retain keeps a disposed context until the last release', t => {
 	const made = context();
 	const [first, second] = [made.retain(), made.retain()];
 	made[Symbol.dispose]();
@@ -121,28 +121,28 @@ test.serial('hold keeps a disposed application until the last holder lets go, on
 	t.throws(() => made.ctx, released);
 });
 
-test.serial('hold that has ended leaves the application alone', t => {
+test.serial('a released reference does not dispose the context', t => {
 	const made = context();
 	made.retain()[Symbol.dispose]();
 	t.notThrows(() => made.ctx);
 	made[Symbol.dispose]();
 });
 
-test.serial('hasCipherList makes the first list the own one of the context, and keeps to it', t => {
-	const made = applicationFor(t);
+test.serial('hasCipherList sets the first cipher list for the SSL_CTX, and no other', t => {
+	const made = clientContextFor(t);
 	t.true(made.hasCipherList('HIGH'));
 	t.true(made.hasCipherList('HIGH'));
 	t.false(made.hasCipherList('MEDIUM'));
 	t.true(made.hasCipherList('HIGH'));
 });
 
-test.serial('hasCipherList does not keep a list without a cipher', t => {
-	const made = applicationFor(t);
+test.serial('hasCipherList does not set a list without a cipher', t => {
+	const made = clientContextFor(t);
 	t.false(made.hasCipherList('bogus'));
 	t.true(made.hasCipherList('HIGH'));
 });
 
-test.serial('ApplicationCache finds what was added, by its key', t => {
+test.serial('a cache of contexts finds them by their keys', t => {
 	using cache = contextCache(3);
 	const [one, other] = [context(), context()];
 	t.is(cache.get('one'), undefined);
@@ -154,7 +154,7 @@ test.serial('ApplicationCache finds what was added, by its key', t => {
 	t.is(cache.size, 2);
 });
 
-test.serial('ApplicationCache never holds more than its limit, and disposes of what goes', t => {
+test.serial('a cache of contexts has a limit, and disposes dropped contexts', t => {
 	using cache = contextCache(3);
 	const all = Array.from({length: 10}, context);
 	for (const [index, made] of all.entries()) {
@@ -173,7 +173,7 @@ test.serial('ApplicationCache never holds more than its limit, and disposes of w
 	}
 });
 
-test.serial('ApplicationCache lets go of the one that was not used for the longest time', t => {
+test.serial('a cache of contexts drops the least recently used one', t => {
 	using cache = contextCache(3);
 	for (const key of ['a', 'b', 'c']) {
 		cache.set(key, context());
@@ -185,7 +185,7 @@ test.serial('ApplicationCache lets go of the one that was not used for the longe
 		['a', 'b', 'c', 'd'].map(key => cache.get(key) !== undefined),
 		[true, false, true, true],
 	);
-	/* The look-ups have made d the most recent, before it c, before that a. */
+	/* After the lookups, the order of use is a, c, d. */
 	cache.set('e', context());
 	t.deepEqual(
 		['a', 'c', 'd', 'e'].map(key => cache.get(key) !== undefined),
@@ -193,20 +193,23 @@ test.serial('ApplicationCache lets go of the one that was not used for the longe
 	);
 });
 
-test.serial('ApplicationCache disposes of what it replaces, and makes the new one the most recent', t => {
-	using cache = contextCache(2);
-	const [old, fresh] = [context(), context()];
-	cache.set('key', old);
-	cache.set('other', context());
-	cache.set('key', fresh);
-	t.throws(() => old.ctx, released);
-	t.is(cache.size, 2);
-	cache.set('third', context());
-	t.is(cache.get('key'), fresh);
-	t.is(cache.get('other'), undefined);
-});
+test.serial(
+	'a cache of contexts disposes a replaced context, and the new one is the most recently used',
+	t => {
+		using cache = contextCache(2);
+		const [old, fresh] = [context(), context()];
+		cache.set('key', old);
+		cache.set('other', context());
+		cache.set('key', fresh);
+		t.throws(() => old.ctx, released);
+		t.is(cache.size, 2);
+		cache.set('third', context());
+		t.is(cache.get('key'), fresh);
+		t.is(cache.get('other'), undefined);
+	},
+);
 
-test.serial('ApplicationCache disposes of everything with itself', t => {
+test.serial('a disposed cache of contexts disposes all of them', t => {
 	const all = [context(), context()];
 	const cache = contextCache(5);
 	for (const [index, made] of all.entries()) {
@@ -220,7 +223,7 @@ test.serial('ApplicationCache disposes of everything with itself', t => {
 	}
 });
 
-test.serial('a connection survives the eviction of its application', async t => {
+test.serial('a connection survives the eviction of its context', async t => {
 	collectLog();
 	const server = await sServer(
 		t,
@@ -240,12 +243,11 @@ test.serial('a connection survives the eviction of its application', async t => 
 	t.is(await finish(() => connection.write(Buffer.from('abc\n'), 4)), 4);
 });
 
-test.serial('an application that is held until its descriptor comes survives its eviction', t => {
+test.serial('a retained context survives its eviction', t => {
 	using cache = contextCache(1);
 	const made = context();
 	cache.set('first', made);
 	using _ = made.retain();
 	cache.set('second', context());
-	SSL_free(nonNull(SSL_new(made.ctx), 'SSL_new'));
-	t.pass();
+	t.notThrows(() => SSL_free(nonNull(SSL_new(made.ctx), 'SSL_new')));
 });

@@ -3,8 +3,8 @@ import test, {type ExecutionContext} from 'ava';
 import {DONE} from '../../../src/tls/connection/connection.ts';
 import type {ClientStart} from '../../../src/wire/client-settings.ts';
 import {
-	applicationFor,
 	CertificateStore,
+	clientContextFor,
 	collectLog,
 	connectionTo,
 	finish,
@@ -41,7 +41,7 @@ async function connect(t: ExecutionContext, certificate: string, start: Partial<
 		'-key',
 		store.path(`${certificate}.key`),
 	);
-	const context = applicationFor(t, {CAfile: store.path('root.cert'), log_level: LEVEL});
+	const context = clientContextFor(t, {CAfile: store.path('root.cert'), log_level: LEVEL});
 	const connection = connectionTo(t, port, context, start);
 	t.is(await finish(() => connection.handshake()), DONE, log.join('\n'));
 	return {report: connection.report(), log};

@@ -10,8 +10,8 @@ import type {ClientContext} from '../../../src/tls/context/client-context.ts';
 import {StoredSession} from '../../../src/tls/resume/stored-session.ts';
 import type {HandshakeReport} from '../../../src/wire/handshake-report.ts';
 import {
-	applicationFor,
 	CertificateStore,
+	clientContextFor,
 	collectLog,
 	connectTo,
 	defaultStart,
@@ -41,7 +41,7 @@ async function setUp(t: ExecutionContext, protocol: string): Promise<Fixture> {
 	collectLog();
 	const files = ['-cert', store.path('leaf.cert'), '-key', store.path('leaf.key'), '-cert_chain', chain];
 	const {port} = await sServer(t, '-rev', `-${protocol}`, ...files);
-	const context = applicationFor(
+	const context = clientContextFor(
 		t,
 		{CAfile: store.path('root.cert')},
 		{},

@@ -13,8 +13,8 @@ import {
 import {CertificateStore, collectLog, ecdsa, ed25519, rsa} from '../../helpers/openssl.ts';
 
 /*
- * A certificate with any name in it. openssl(1) would not make one with bad
- * names, so it is written here, byte by byte. Nobody verifies its signature.
+ * A certificate with arbitrary names. openssl(1) refuses to make one with malformed names, so
+ * it is encoded here. Its signature is not verified.
  */
 function der(tag: number, ...contents: readonly Uint8Array[]): Buffer {
 	const body = Buffer.concat(contents);
@@ -65,7 +65,7 @@ function certificateWith(issuer: readonly Attribute[], subject: readonly Attribu
 	return der(SEQUENCE, body, algorithm, der(0x03, Buffer.alloc(65)));
 }
 
-/** Runs with a certificate as C has it. */
+/** Runs a function with an X509 object. */
 function borrow(bytes: Uint8Array, run: (x509: X509) => void): void {
 	const x509 = nonNull(decodeCertificate(bytes)?.object ?? null, 'd2i_X509');
 	run(x509);
@@ -96,7 +96,7 @@ test.serial('no name at all', shows, [], '');
 test.serial('only an organization', shows, [[O, UTF8_STRING, utf8('Example')]], '');
 test.serial('an empty name', shows, [[CN, UTF8_STRING, utf8('')]], '');
 test.serial(
-	'the first of two names counts',
+	'the first of two names is used',
 	shows,
 	[
 		[O, UTF8_STRING, utf8('Example')],
@@ -106,7 +106,7 @@ test.serial(
 	'first',
 );
 test.serial(
-	'the first of two names counts, even if it cannot be shown',
+	'the first of two names is used, even if it is invalid',
 	shows,
 	[
 		[CN, UTF8_STRING, utf8('a\nb')],
@@ -117,7 +117,7 @@ test.serial(
 );
 test.serial('PrintableString', shows, [[CN, PRINTABLE_STRING, utf8('Example CA 1')]], 'Example CA 1');
 test.serial('IA5String', shows, [[CN, IA5_STRING, utf8('a@example.com')]], 'a@example.com');
-/* The result is binary: one character per byte of UTF-8. */
+/* The result has one character per byte of UTF-8. */
 test.serial('UTF-8', shows, [[CN, UTF8_STRING, utf8('Müller')]], 'M\u00C3\u00BCller');
 test.serial(
 	'TeletexString becomes UTF-8',
@@ -182,28 +182,28 @@ test.serial(
 	`warning: tls_text_name: ${who}: peer subject CN too long: 256`,
 );
 test.serial(
-	'255 bytes and NULs behind them',
+	'255 bytes and trailing NULs',
 	shows,
 	[[CN, UTF8_STRING, utf8(`${'x'.repeat(255)}\0\0`)]],
 	'x'.repeat(255),
 );
 test.serial(
-	'bytes count, not characters',
+	'the limit counts bytes, not characters',
 	shows,
 	[[CN, UTF8_STRING, utf8('ü'.repeat(128))]],
 	'',
 	`warning: tls_text_name: ${who}: peer subject CN too long: 256`,
 );
 test.serial(
-	'too long counts before what is in it',
+	'the length is checked before the contents',
 	shows,
 	[[CN, UTF8_STRING, utf8(`a\0${'\n'.repeat(300)}`)]],
 	'',
 	`warning: tls_text_name: ${who}: peer subject CN too long: 302`,
 );
-/* Strings that are malformed do not get that far: such a certificate is none to OpenSSL. */
+/* OpenSSL does not parse a certificate with malformed strings. */
 test.serial(
-	'what is no string at all',
+	'a value that is not a string',
 	shows,
 	[[CN, BIT_STRING, Buffer.from([0, 0x65])]],
 	'',
@@ -227,7 +227,7 @@ test.serial('a name', issues, [[CN, UTF8_STRING, utf8('Example CA')]], 'Example 
 test.serial('nothing', issues, [], '');
 test.serial('only an organization', issues, [[O, UTF8_STRING, utf8('Example Org')]], 'Example Org');
 test.serial(
-	'a name goes before an organization',
+	'a common name precedes an organization',
 	issues,
 	[
 		[O, UTF8_STRING, utf8('Example Org')],
@@ -236,7 +236,7 @@ test.serial(
 	'Example CA',
 );
 test.serial(
-	'an organization for a name that cannot be shown',
+	'an organization replaces an invalid common name',
 	issues,
 	[
 		[CN, UTF8_STRING, utf8('Example\0CA')],
@@ -246,7 +246,7 @@ test.serial(
 	`warning: tls_text_name: ${who}: NULL character in peer issuer CN`,
 );
 test.serial(
-	'neither of the two can be shown',
+	'both are invalid',
 	issues,
 	[
 		[CN, UTF8_STRING, utf8('x'.repeat(300))],
@@ -257,7 +257,7 @@ test.serial(
 	`warning: tls_text_name: ${who}: non-printable content in peer issuer Organization`,
 );
 
-/* What the last string of bits of a SubjectPublicKeyInfo has, without the count of unused bits. */
+/* The contents of the subjectPublicKey BIT STRING, without the count of unused bits. */
 function bitsOf(info: Buffer): Buffer {
 	const skip = (at: number): readonly [content: number, end: number] => {
 		const long = (info[at + 1] ?? 0) & 0x80 ? (info[at + 1] ?? 0) & 0x7f : 0;
@@ -290,7 +290,7 @@ for (const [kind, key] of Object.entries({rsa, ecdsa, ed25519})) {
 		});
 	}
 
-	test(`fingerprints are those that Node.js shows: ${kind}`, t => {
+	test(`fingerprints are equal to those of Node.js: ${kind}`, t => {
 		borrow(certificate.raw, x509 => {
 			const md = nonNull(EVP_get_digestbyname('sha256'), 'sha256');
 			t.is(certificateFingerprint(x509, md), certificate.fingerprint256);
