@@ -168,7 +168,7 @@ test('identifiers that doc/internals.md and CONTRIBUTING.md name exist in the so
 
 test('the binding in CONTRIBUTING.md is one of the sources', t => {
 	const [binding = ''] = groups(text['CONTRIBUTING.md'] ?? '', /^\t+(export const SSL_.*)$/m);
-	t.true(read('src/ffi/openssl/bio.ts').includes(binding));
+	t.true(read('src/ffi/openssl/ssl.ts').includes(binding));
 });
 
 test('the benchmarks in CONTRIBUTING.md are those of test/bench/run.ts', t => {
@@ -550,7 +550,7 @@ test('minimum versions in INSTALL.md are those of the program and of the package
 	t.true(install.includes('1.1.1 or 3.x'));
 	t.deepEqual(
 		matches(
-			groups(read('src/ffi/openssl/openssl.ts'), /const suffixes = \[(.*)\]/)[0] ?? '',
+			groups(read('src/ffi/openssl/binding.ts'), /const suffixes = \[(.*)\]/)[0] ?? '',
 			/'\.so\.([\d.]+)'/g,
 		),
 		['3', '1.1'],

@@ -1,6 +1,11 @@
+import {execFileSync} from 'node:child_process';
 import {globSync} from 'node:fs';
 import test from 'ava';
 import {execa} from 'execa';
+
+/* The library of openssl(1). */
+const [, major] = /^OpenSSL (\d+)/.exec(execFileSync('openssl', ['version'], {encoding: 'utf8'})) ?? [];
+const libssl = major === '1' ? 'libssl.so.1.1' : `libssl.so.${major}`;
 
 /** Runs a script in another process, because a process can load one OpenSSL only. Returns what it prints as JSON. */
 async function inProcess(...lines: readonly string[]): Promise<unknown> {
@@ -16,14 +21,14 @@ async function inProcess(...lines: readonly string[]): Promise<unknown> {
 }
 
 test('the library of this system exports all functions that every release should have', async t => {
-	t.deepEqual(await inProcess("console.log(JSON.stringify(ffi.loadOpenssl('libssl.so.3')));"), []);
+	t.deepEqual(await inProcess(`console.log(JSON.stringify(ffi.loadOpenssl('${libssl}')));`), []);
 });
 
 test('a function that the library does not export is reported by name, and a call of it panics', async t => {
 	t.deepEqual(
 		await inProcess(
 			"const absent = ffi.libssl.func('int SSL_no_such_function(void *ssl, int n)');",
-			"const missing = ffi.loadOpenssl('libssl.so.3');",
+			`const missing = ffi.loadOpenssl('${libssl}');`,
 			'let reason;',
 			'try { absent(null, 1); } catch (error) { reason = `${error.name}: ${error.message}`; }',
 			'console.log(JSON.stringify({missing, reason}));',
@@ -36,7 +41,7 @@ test('a function is found under its former name', async t => {
 	t.deepEqual(
 		await inProcess(
 			"const read = ffi.libssl.func('const char *SSL_new_name_of_alert(int value)', 'SSL_alert_type_string_long');",
-			"const missing = ffi.loadOpenssl('libssl.so.3');",
+			`const missing = ffi.loadOpenssl('${libssl}');`,
 			'console.log(JSON.stringify({missing, text: read(0x200)}));',
 		),
 		{missing: [], text: 'fatal'},
@@ -59,7 +64,7 @@ test('without loadOpenssl an installed release is loaded, and cannot be changed 
 		await inProcess(
 			'const number = ffi.OpenSSL_version_num();',
 			'let reason;',
-			"try { ffi.loadOpenssl('libssl.so.3'); } catch (error) { reason = error.name; }",
+			`try { ffi.loadOpenssl('${libssl}'); } catch (error) { reason = error.name; }`,
 			'console.log(JSON.stringify([number > 0x10100000, reason]));',
 		),
 		[true, 'Panic'],
@@ -79,11 +84,11 @@ test('the library is loaded in addition to the one inside of Node.js, and both w
 	t.deepEqual(
 		await inProcess(
 			"const {createHash} = await import('node:crypto');",
-			"ffi.loadOpenssl('libssl.so.3');",
+			`ffi.loadOpenssl('${libssl}');`,
 			'const ctx = ffi.SSL_CTX_new(ffi.TLS_client_method());',
 			'ffi.SSL_CTX_free(ctx);',
 			"const digest = ffi.sha256(Buffer.from('x')).equals(createHash('sha256').update('x').digest());",
-			"const loaded = process.report.getReport().sharedObjects.some(path => path.includes('libssl.so.3'));",
+			`const loaded = process.report.getReport().sharedObjects.some(path => path.includes('${libssl}'));`,
 			'console.log(JSON.stringify([ctx !== null, digest, loaded, process.versions.openssl !== undefined]));',
 		),
 		[true, true, true, true],
