@@ -80,6 +80,8 @@ export async function configure(
 		processName: PROCESS_NAME,
 		parameters: postconfOutput?.parameters,
 	});
+	/* Like stock, before any value that may depend on it. */
+	configuration.checkCompatibilityLevel();
 	const utf8 = loadMidna(configuration);
 	configuration.check();
 	await openConfiguredLog({

@@ -109,7 +109,7 @@ export class Configuration {
 	 * @throws {ConfigurationError} for the first bad value.
 	 */
 	check(): void {
-		this.#checkLevel();
+		this.checkCompatibilityLevel();
 		facilityNumber(this.string('syslog_facility'), this.configDirectory);
 		for (const name of parameterNames) {
 			if (this.has(name)) {
@@ -137,8 +137,13 @@ export class Configuration {
 		}
 	}
 
-	/* Before Postfix 3.6, the level is one number. */
-	#checkLevel(): void {
+	/**
+	 * Checks compatibility_level, which defaults of other parameters refer to. Before Postfix 3.6, the level
+	 * is one number.
+	 *
+	 * @throws {ConfigurationError} when it is malformed.
+	 */
+	checkCompatibilityLevel(): void {
 		const level = this.string('compatibility_level');
 		if (this.features.compatibilityVersions) {
 			parseLevel(level);
