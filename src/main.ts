@@ -55,9 +55,11 @@
 /*	session. The same happens without a reload when a certificate,
 /*	key, chain or CA file changes that a process has read as root: the
 /*	new files are checked first, and if they cannot be loaded or do
-/*	not match, one error is logged, and the process continues with
-/*	the files that it has loaded. Replace a certificate and its key
-/*	within one second, as certbot(1) does.
+/*	not match, each process logs an error, and continues with the
+/*	files that it has loaded. A process that starts later reads the
+/*	files as they are then. Replace a certificate and its key within
+/*	one second, as certbot(1) does. CApath directories are not
+/*	watched: they are searched during each handshake.
 /*
 /*	"postfix stop", or SIGTERM, terminates all processes and their
 /*	sessions. When the service is removed from master.cf, open

@@ -4,7 +4,7 @@
 /* SUMMARY
 /*	composition: starts the process, enters the jail, serves
 /* DESCRIPTION
-/*	This module imports all rooms. Before the jail, as root, it reads
+/*	This module imports from all folders. Before the jail, as root, it reads
 /*	the configuration, opens the log, and makes the SSL_CTX of each
 /*	role from the parameters of this service, because private keys
 /*	cannot be read later. In the jail no configuration, library or

@@ -354,7 +354,6 @@ const unfinished: readonly string[] = [
 	'test/daemon',
 	'test/event',
 	'test/helpers',
-	'test/layers.ts',
 	'test/postfix',
 	'test/proxy',
 	'test/releases',

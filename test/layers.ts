@@ -5,18 +5,18 @@ import test from 'ava';
 const root = new URL('../src/', import.meta.url).pathname;
 const tests = new URL('.', import.meta.url).pathname;
 
-interface Room {
-	/** Rooms it may import from, besides itself and base. */
+interface Folder {
+	/** Folders that it may import from, in addition to itself and base. */
 	readonly imports: readonly string[];
-	/** Rooms from which it may import types only: they are erased, and nothing is called. */
+	/** Folders from which it may import types only: they are erased, and nothing is called. */
 	readonly types?: readonly string[];
 }
 
 /*
- * From the bottom to the top: a room imports only from rooms that stand before it. A file
- * at the top of src/ is a room of its own, and a folder inside a folder is one, too.
+ * From the bottom to the top: a folder imports only from folders that precede it. A file at
+ * the top of src/ and a folder inside a folder are separate entries.
  */
-const rooms: Readonly<Record<string, Room>> = {
+const folders: Readonly<Record<string, Folder>> = {
 	base: {imports: []},
 	'ffi/libc': {imports: []},
 	'ffi/openssl': {imports: ['ffi/libc']},
@@ -90,8 +90,8 @@ const rooms: Readonly<Record<string, Room>> = {
 	main: {imports: ['boot', 'conf', 'ffi/libc', 'log', 'master', 'tlsproxy']},
 };
 
-/* Tests of a whole room. */
-const roomTests: readonly string[] = [
+/* Tests of a whole folder. */
+const folderTests: readonly string[] = [
 	'event/late-deadline.ts',
 	'tls/connection/idle.ts',
 	'tls/context/cache-keys.ts',
@@ -101,8 +101,8 @@ const roomTests: readonly string[] = [
 /* Largest number of files in one folder. */
 const FOLDER_LIMIT = 14;
 
-/** The room of a module, relative to src/: its folder, or its name at the top. */
-function roomOf(path: string): string {
+/** The entry of a module, relative to src/: its folder, or its name at the top. */
+function folderOf(path: string): string {
 	const folder = dirname(path);
 	return folder === '.' ? path.replace(/\.ts$/, '') : folder;
 }
@@ -122,22 +122,22 @@ function importsOf(path: string, source: string): readonly Import[] {
 	}));
 }
 
-/** The imports of a module that its room does not permit. */
+/** The imports of a module that its folder does not permit. */
 function forbiddenImports(path: string, source: string): readonly string[] {
-	const room = roomOf(path);
-	const permitted = rooms[room];
+	const folder = folderOf(path);
+	const permitted = folders[folder];
 	if (permitted === undefined) {
-		return [`${path} is in no known room`];
+		return [`${path} is in no known folder`];
 	}
 
 	const {imports, types = []} = permitted;
 	return importsOf(path, source).flatMap(({target, onlyTypes}) => {
-		const other = roomOf(target);
+		const other = folderOf(target);
 		if (target.startsWith('..')) {
 			return [`${path} imports ${target} from outside`];
 		}
 
-		if (other === room || other === 'base' || imports.includes(other)) {
+		if (other === folder || other === 'base' || imports.includes(other)) {
 			return [];
 		}
 
@@ -153,35 +153,38 @@ const modules = globSync('**/*.ts', {cwd: root}).toSorted();
 const sources = new Map(modules.map(path => [path, readFileSync(join(root, path), 'utf8')]));
 
 for (const [path, source] of sources) {
-	test(`${path} imports only from its own room and the rooms below it`, t => {
+	test(`${path} imports only from its folder and from folders that the table permits`, t => {
 		t.deepEqual(forbiddenImports(path, source), []);
 	});
 }
 
-test('the table has the rooms of the tree, and each imports only from rooms before it', t => {
-	t.deepEqual(Object.keys(rooms).toSorted(), [...new Set(modules.map(roomOf))].toSorted());
-	const names = Object.keys(rooms);
-	for (const [room, {imports, types = []}] of Object.entries(rooms)) {
+test('the table has the folders of the tree, and each imports only from folders before it', t => {
+	t.deepEqual(Object.keys(folders).toSorted(), [...new Set(modules.map(folderOf))].toSorted());
+	const names = Object.keys(folders);
+	for (const [folder, {imports, types = []}] of Object.entries(folders)) {
 		for (const other of [...imports, ...types]) {
-			t.true(names.indexOf(other) >= 0 && names.indexOf(other) < names.indexOf(room), `${room} -> ${other}`);
+			t.true(
+				names.indexOf(other) >= 0 && names.indexOf(other) < names.indexOf(folder),
+				`${folder} -> ${other}`,
+			);
 		}
 	}
 });
 
 test('each import that the table permits exists', t => {
-	for (const [room, {imports, types = []}] of Object.entries(rooms)) {
+	for (const [folder, {imports, types = []}] of Object.entries(folders)) {
 		const found = new Set(
 			[...sources]
-				.filter(([path]) => roomOf(path) === room)
-				.flatMap(([path, source]) => importsOf(path, source).map(({target}) => roomOf(target))),
+				.filter(([path]) => folderOf(path) === folder)
+				.flatMap(([path, source]) => importsOf(path, source).map(({target}) => folderOf(target))),
 		);
 		for (const other of [...imports, ...types]) {
-			t.true(found.has(other), `${room} -> ${other}`);
+			t.true(found.has(other), `${folder} -> ${other}`);
 		}
 	}
 });
 
-/** A chain of imports that leads back to a module, if there is one. */
+/** A cycle of imports; undefined if the graph has no cycle. */
 function cycleIn(graph: ReadonlyMap<string, readonly string[]>): readonly string[] | undefined {
 	const done = new Set<string>();
 	const visit = (path: string, way: readonly string[]): readonly string[] | undefined => {
@@ -256,29 +259,29 @@ test('two files stand at the top of src/, and no folder is crowded', t => {
 });
 
 test('no base name stands in more than two folders', t => {
-	const folders = new Map<string, string[]>();
+	const places = new Map<string, string[]>();
 	for (const path of modules) {
-		folders.set(basename(path), [...(folders.get(basename(path)) ?? []), dirname(path)]);
+		places.set(basename(path), [...(places.get(basename(path)) ?? []), dirname(path)]);
 	}
 
 	t.deepEqual(
-		[...folders].filter(([, names]) => names.length > 2),
+		[...places].filter(([, names]) => names.length > 2),
 		[],
 	);
 });
 
-function isInRoom(path: string): boolean {
+function isInSourceFolder(path: string): boolean {
 	return dirname(path) !== '.' && existsSync(join(root, dirname(path)));
 }
 
 test('tests of modules stand where their modules do', t => {
 	const ofModules = globSync('*/**/*.ts', {cwd: tests})
-		.filter(path => !basename(path).startsWith('_') && isInRoom(path))
+		.filter(path => !basename(path).startsWith('_') && isInSourceFolder(path))
 		.toSorted();
 	t.true(ofModules.length >= 50);
 	t.deepEqual(
 		ofModules.filter(path => !modules.includes(path)),
-		[...roomTests],
+		[...folderTests],
 	);
 });
 
@@ -356,4 +359,4 @@ test(
 	"import {x} from '../test/helpers/x.ts';",
 	'tlsproxy.ts imports ../test/helpers/x.ts from outside',
 );
-test(rejects, 'helpers/a.ts', '', 'helpers/a.ts is in no known room');
+test(rejects, 'helpers/a.ts', '', 'helpers/a.ts is in no known folder');

@@ -61,8 +61,9 @@ export function isIn(release: Release, {since, until}: Parameter): boolean {
 }
 
 /*
- * An unknown release is assumed to have the parameters of the newest known one. If it
- * does not, postconf(1) does not print them.
+ * since and until are compared with mail_version, also if release(3) does not know that
+ * release. A release that lacks a parameter of this table is handled by has(): postconf(1)
+ * does not print the parameter.
  */
 const parameters = {
 	/* The generic library. Source: postfix src/global/mail_params.c. */

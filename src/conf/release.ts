@@ -24,7 +24,7 @@
 /*	messages(3), which formats have which field
 /*--*/
 
-import {ConfigurationError} from '../base/errors.ts';
+import {ConfigurationError, Panic} from '../base/errors.ts';
 
 /** A Postfix release, `major.minor`. */
 export type Release = `${number}.${number}`;
@@ -52,6 +52,11 @@ export const formats = [
 
 /** A format of the attribute protocol. */
 export type Format = (typeof formats)[number];
+
+/** Whether a format is a certain one, or a newer one. */
+function isSince(format: Format, first: Format): boolean {
+	return formats.indexOf(format) >= formats.indexOf(first);
+}
 
 type DefaultGroups = readonly [curves: string, finiteFields: string];
 
@@ -168,7 +173,17 @@ const OLD_GROUPS = ['X25519 X448 prime256v1 secp521r1 secp384r1', FINITE_FIELDS]
 const GROUPS = ['X25519 X448 prime256v1 secp384r1 secp521r1', FINITE_FIELDS] as const;
 const GROUPS_BY_KEYWORD = ['?X25519MLKEM768:DEFAULT', ''] as const;
 
-const NEWEST = 12;
+/* Minor number of the newest known release. */
+const NEWEST = Math.max(...Object.keys(formatsByRelease).map(Number));
+
+function formatOf(minor: number, patch: number): Format {
+	const format = formatsByRelease[minor]?.find(([first]) => patch >= first)?.[1];
+	if (format === undefined) {
+		throw new Panic(`Postfix 3.${minor} has no format`);
+	}
+
+	return format;
+}
 
 /**
  * The features of a release.
@@ -184,18 +199,19 @@ export function releaseFeatures(mailVersion: string): ReleaseFeatures {
 	}
 
 	const known = major === 3 && minorNumber <= NEWEST;
-	const [minor, patch] = known ? [minorNumber, patchNumber] : [NEWEST, 0];
-	const format = formatsByRelease[minor]?.find(([first]) => !known || patch >= first)?.[1] ?? '3.12';
+	/* An unknown release includes all patches of the newest known one. */
+	const [minor, patch] = known ? [minorNumber, patchNumber] : [NEWEST, Infinity];
+	const format = formatOf(minor, patch);
 	const defaultGroups = minor < 10 ? OLD_GROUPS : GROUPS;
 	return {
 		release: mailVersion,
 		known,
 
 		format,
-		greeting: format !== '3.4' && format !== '3.5.20',
-		digestLists: format === '3.4' || format === '3.5.20',
+		greeting: isSince(format, '3.6'),
+		digestLists: !isSince(format, '3.6'),
 		quietRefusal: minor > 10 || patch >= (firstQuietPatch[minor] ?? Infinity),
-		serverSettings: format === '3.12',
+		serverSettings: isSince(format, '3.12'),
 
 		legacyVerification: minor < 6,
 		protocolLimits: minor >= 6,

@@ -1,6 +1,7 @@
 import test from 'ava';
 import {ConfigurationError} from '../../src/base/errors.ts';
-import {type ReleaseFeatures, releaseFeatures} from '../../src/conf/release.ts';
+import {formats, type ReleaseFeatures, releaseFeatures} from '../../src/conf/release.ts';
+import {newestMinor} from '../helpers/release.ts';
 
 const since = test.macro({
 	exec(
@@ -46,15 +47,32 @@ test(since, 'firstTicketOnly', true, [11, 0]);
 test(since, 'openedTicketsOnly', true, [11, 0]);
 test(since, 'lateServerNameLookup', true, [12, 0]);
 test(since, 'logLevelPerConnection', true, [12, 0]);
+test(since, 'serviceSessions', true, [11, 7]);
 
-test('a release that is newer than all known ones has the features of the newest known one', t => {
-	for (const version of ['3.13.0', '3.99-20300101', '4.0']) {
+test(since, 'greeting', true, [6, 0]);
+test(since, 'digestLists', false, [6, 0]);
+test(since, 'serverSettings', true, [12, 0]);
+
+test('a release that is newer than all known ones has the features of the newest known one, with all patches', t => {
+	for (const version of [`3.${newestMinor + 1}.0`, `3.${newestMinor + 1}-20300101`, '3.99-RC1', '4.0']) {
 		t.deepEqual(
 			{...releaseFeatures(version), release: '', known: true},
-			{...releaseFeatures('3.12.0'), release: ''},
+			{...releaseFeatures(`3.${newestMinor}.999`), release: ''},
 		);
 		t.false(releaseFeatures(version).known);
 	}
+});
+
+test('each known release has a format, the newest one the newest format, and each format is used', t => {
+	const used = new Set<string>();
+	for (let minor = 4; minor <= newestMinor; minor++) {
+		for (let patch = 0; patch <= 30; patch++) {
+			used.add(releaseFeatures(`3.${minor}.${patch}`).format);
+		}
+	}
+
+	t.deepEqual([...used].toSorted(), formats.toSorted());
+	t.deepEqual([releaseFeatures(`3.${newestMinor}.999`).format], formats.slice(-1));
 });
 
 test('a snapshot and a release candidate have the features of patch level 0', t => {

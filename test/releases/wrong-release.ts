@@ -5,11 +5,11 @@
 import {join} from 'node:path';
 import test, {type ExecutionContext} from 'ava';
 import {mailVersion} from '../../postfix/lib/instance.ts';
-import {releaseFeatures} from '../../src/conf/release.ts';
+import {formats, releaseFeatures} from '../../src/conf/release.ts';
 import {LocalClient, recordedSettings} from '../helpers/client.ts';
 import {Daemon, statusOf} from '../helpers/daemon.ts';
 import {connectTo} from '../helpers/openssl.ts';
-import {minorRelease} from '../helpers/release.ts';
+import {minorRelease, newestMinor} from '../helpers/release.ts';
 import {tcpPeer} from '../helpers/remote-servers.ts';
 import {printClientSettings} from '../helpers/wire.ts';
 
@@ -124,8 +124,11 @@ for (const other of ['3.4.29', '3.5.25', '3.7.11', '3.11.7']) {
 	});
 }
 
+const newestFormat = formats.at(-1) ?? '';
+const unknownRelease = `3.${newestMinor + 1}.0`;
+
 /* A client that sends first does not read the greeting of the newest release. */
-const newer = installed.greeting ? ['3.13.0', '3.99.1', '4.0.0'] : [];
+const newer = installed.greeting ? [unknownRelease, '3.99.1', '4.0.0'] : [];
 for (const unknown of newer) {
 	test(`${unknown}, an unknown release, is treated as the newest one, with a warning; a process ends after requests that do not match`, async t => {
 		const {answer, lines} = await answerOf(t, unknown);
@@ -133,13 +136,13 @@ for (const unknown of newer) {
 			lines.filter(line => line.startsWith(`warning: Postfix ${unknown} is newer than every release`)).length,
 			1,
 		);
-		if (installed.format === '3.12') {
+		if (installed.format === newestFormat) {
 			t.not(answer, '');
 		} else {
 			t.is(answer, '');
 			t.true(
 				lines.some(line =>
-					line.startsWith(`fatal: Postfix ${unknown} does not use the protocol of Postfix 3.12`),
+					line.startsWith(`fatal: Postfix ${unknown} does not use the protocol of Postfix ${newestFormat}`),
 				),
 				lines.join('\n'),
 			);
@@ -147,9 +150,9 @@ for (const unknown of newer) {
 	});
 }
 
-if (installed.greeting && installed.format !== '3.12') {
+if (installed.greeting && installed.format !== newestFormat) {
 	test('after matching requests of an unknown release, a request that does not match ends its session only', async t => {
-		const unknown = '3.13.0';
+		const unknown = unknownRelease;
 		await using daemon = await Daemon.start('ours', {main: {mail_version: unknown}}, unknown);
 		const server = await tcpPeer(t, () => undefined);
 		const first = await daemon.greeted(t);
@@ -164,7 +167,7 @@ if (installed.greeting && installed.format !== '3.12') {
 		await second.send(request);
 		await second.send(printClientSettings(recordedSettings(installed), installed));
 		t.is(String(await second.rest()), '');
-		const line = `warning: Postfix ${unknown} does not use the protocol of Postfix 3.12, the newest release`;
+		const line = `warning: Postfix ${unknown} does not use the protocol of Postfix ${newestFormat}, the newest release`;
 		t.true(
 			await daemon.sandbox.waitFor(async () => (await daemon.lines()).some(text => text.startsWith(line))),
 		);
