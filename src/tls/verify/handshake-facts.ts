@@ -2,11 +2,12 @@
 /* NAME
 /*	handshake-facts 3
 /* SUMMARY
-/*	what reports are made from
+/*	the values that handshake reports are built from
 /* DESCRIPTION
-/*	Plain values that a connection collects up to the end of its
-/*	handshake, one type per role. They are released with the report: a
-/*	request has kilobytes, and a session may last for hours.
+/*	A connection collects these values until the end of its handshake.
+/*	There is one type per role. The connection drops them when it has
+/*	built the report: a request takes kilobytes, and a session may last
+/*	for hours.
 /* SEE ALSO
 /*	client-report(3), server-report(3), legacy-verification(3)
 /*--*/
@@ -17,7 +18,7 @@ import type {ClientStart} from '../../wire/client-settings.ts';
 import type {Fingerprinting} from './peer-names.ts';
 import type {VerifyState} from './verify-callback.ts';
 
-/** What the reports of both roles need. */
+/** The facts that the reports of both roles need. */
 interface CommonFacts {
 	/** Borrowed from the connection. */
 	readonly ssl: Ssl;
@@ -38,7 +39,7 @@ export interface ClientHandshakeFacts extends CommonFacts {
 
 /** A handshake with a client. */
 export interface ServerHandshakeFacts extends CommonFacts {
-	/** What happened to the tickets of this connection; up to date when the handshake is complete. */
+	/** Whether session tickets were issued and decrypted; up to date when the handshake is complete. */
 	readonly tickets: {readonly issued: boolean; readonly opened: boolean};
 	/** The server name for which a certificate was found; empty without one. */
 	readonly sni: {readonly name: string} | undefined;

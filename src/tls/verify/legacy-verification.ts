@@ -2,15 +2,16 @@
 /* NAME
 /*	legacy-verification 3
 /* SUMMARY
-/*	how Postfix 3.4 and 3.5 verify a server
+/*	server verification of Postfix 3.4 and 3.5
 /* DESCRIPTION
-/*	These releases compare names and digests themselves, after the
-/*	handshake. OpenSSL verifies the chain only: with the authorities of
-/*	the service, or with the trust anchors of the request.
+/*	These releases compare names and digests after the handshake.
+/*	OpenSSL verifies only the chain, against the authorities of the
+/*	service or the trust anchors of the request.
 /*
-/*	Trust anchors are given to OpenSSL as TLSA records, which does what
-/*	those releases do with code of their own: follow the chain up to
-/*	one of them, and trust nothing else.
+/*	This module passes trust anchors to OpenSSL as TLSA records. The
+/*	result is the same as in those releases, which search the chain
+/*	themselves: it must contain one of the trust anchors, and no other
+/*	authority is trusted.
 /* SEE ALSO
 /*	policy(3), for later releases;
 /*	postfix 3.5 src/tls/tls_client.c, src/tls/tls_dane.c
@@ -33,22 +34,25 @@ import {asciiName, namePattern} from './server-name.ts';
 
 type DigestList = NonNullable<NonNullable<ClientStart['dane']>['ta']>[number];
 
-/* Numbers of TLSA records. Source: RFC 7218. */
+/* Certificate usage and matching types of TLSA records. Source: RFC 7218. */
 const DANE_TA = 2;
 const matchingTypes: ReadonlyMap<string, number> = new Map([
 	['sha256', 1],
 	['sha512', 2],
 ]);
 
-/** Whether why a chain is not trusted is to be told: not where only the certificate itself counts. */
+/**
+ * Whether the log must contain the reason why a chain is not trusted. Not if only digests of the certificate
+ * or its key are compared.
+ */
 export function explainsDistrust({tls_level: level, dane}: ClientStart): boolean {
 	return level >= TLS_LEV_HALF_DANE && (!isDaneLevel(level) || (dane?.ta ?? []).length > 0);
 }
 
 /**
- * Tells OpenSSL which trust anchors there are, if any.
+ * Passes the trust anchors of a request to OpenSSL.
  *
- * @returns undefined when that failed; the reason has been logged.
+ * @returns undefined on failure; the reason has been logged.
  */
 export function applyLegacyPolicy(ssl: Ssl, start: ClientStart, name: string): AppliedPolicy | undefined {
 	const anchors = start.dane?.ta ?? [];
@@ -68,7 +72,7 @@ export function applyLegacyPolicy(ssl: Ssl, start: ClientStart, name: string): A
 		...(start.dane?.certs ?? []).map(({cert}) => ({selector: 0, mtype: 0, data: cert})),
 		...(start.dane?.pkeys ?? []).map(({pkey}) => ({selector: 1, mtype: 0, data: pkey})),
 	];
-	/* Without a usable one nothing is trusted: that is what an anchor that is nowhere in the chain means, too. */
+	/* Without a usable trust anchor no chain is trusted, as with an anchor that is not in the chain. */
 	const results = records.map(record => addTlsa(ssl, {usage: DANE_TA, ...record}));
 	if (results.some(result => result < 0)) {
 		printErrors();
@@ -91,17 +95,17 @@ function bytesOf(text: string): Uint8Array {
 	return Buffer.from(text.replaceAll(':', ''), 'hex');
 }
 
-/** What was found about a certificate. */
+/** The result of verification. */
 export interface LegacyVerdict {
 	readonly trusted: boolean;
 	readonly matched: boolean;
-	/** The certificate has names for DNS, and they were looked at. */
+	/** The certificate has DNS names, and they were compared. */
 	readonly hasDnsNames: boolean;
-	/** What the certificate is called; undefined: by its common name. */
+	/** The DNS name to report; undefined: report the common name. */
 	readonly name: string | undefined;
 }
 
-/** Looks at the certificate of a complete handshake. Source: verify_extract_print(), verify_extract_name(). */
+/** Verifies the certificate of a complete handshake. Source: verify_extract_print(), verify_extract_name(). */
 export function legacyVerdict(
 	facts: ClientHandshakeFacts,
 	certificate: X509,
@@ -112,21 +116,21 @@ export function legacyVerdict(
 	const byDigest = matchesDigest(facts, certificate);
 	const trusted = byDigest || (!verifyState.mustFail && SSL_get_verify_result(ssl) === X509_V_OK);
 	const mustMatchName = !byDigest && trusted && level >= TLS_LEV_HALF_DANE;
-	const tellAll = (verifyState.logMask & TLS_LOG_CERTMATCH) !== 0;
-	if (!mustMatchName && !tellAll) {
+	const logsAll = (verifyState.logMask & TLS_LOG_CERTMATCH) !== 0;
+	if (!mustMatchName && !logsAll) {
 		return {trusted, matched: byDigest, hasDnsNames: false, name: undefined};
 	}
 
-	const found = compareNames(facts, certificate, commonName, tellAll);
+	const names = compareNames(facts, certificate, commonName, logsAll);
 	return {
 		trusted,
-		matched: byDigest || (mustMatchName && found.matched),
-		hasDnsNames: found.hasDnsNames,
-		name: found.name,
+		matched: byDigest || (mustMatchName && names.matched),
+		hasDnsNames: names.hasDnsNames,
+		name: names.name,
 	};
 }
 
-/* Whether the certificate itself, or its key, is one that the client knows. Source: tls_dane_match(). */
+/* Whether a digest in the request matches the certificate or its key. Source: tls_dane_match(). */
 function matchesDigest(
 	{fingerprinting, verifyState, start}: ClientHandshakeFacts,
 	certificate: X509,
@@ -147,10 +151,10 @@ function matchesDigest(
 			],
 			['certificate', certs, certificateFingerprint(certificate, digest), 'digest '],
 		] as const;
-		for (const [what, known, fingerprint, word] of kinds) {
-			if (known.some(text => text.toUpperCase() === fingerprint)) {
+		for (const [kind, digests, fingerprint, label] of kinds) {
+			if (digests.some(text => text.toUpperCase() === fingerprint)) {
 				if ((verifyState.logMask & (TLS_LOG_VERBOSE | TLS_LOG_CERTMATCH)) !== 0) {
-					info(`${verifyState.namaddr}: depth=0 matched end entity ${what} ${mdalg} ${word}${fingerprint}`);
+					info(`${verifyState.namaddr}: depth=0 matched end entity ${kind} ${mdalg} ${label}${fingerprint}`);
 				}
 
 				return true;
@@ -161,7 +165,7 @@ function matchesDigest(
 	return false;
 }
 
-/* By which anchor the chain is trusted. */
+/* Logs the trust anchor that the chain ends at. */
 function logAnchor({verifyState, ssl}: ClientHandshakeFacts): void {
 	if (
 		(verifyState.logMask & (TLS_LOG_VERBOSE | TLS_LOG_CERTMATCH)) === 0 ||
@@ -177,32 +181,32 @@ function logAnchor({verifyState, ssl}: ClientHandshakeFacts): void {
 
 	const algorithm = [...matchingTypes].find(([, mtype]) => mtype === match.mtype)?.[0];
 	if (algorithm !== undefined) {
-		const [what, word] = match.selector === 1 ? ['public-key', 'digest='] : ['certificate', 'digest '];
+		const [kind, label] = match.selector === 1 ? ['public-key', 'digest='] : ['certificate', 'digest '];
 		const hex = hexText(match.data, ':');
 		info(
-			`${verifyState.namaddr}: depth=${match.depth} matched trust anchor ${what} ${algorithm} ${word}${hex}`,
+			`${verifyState.namaddr}: depth=${match.depth} matched trust anchor ${kind} ${algorithm} ${label}${hex}`,
 		);
 	}
 
-	const what = match.selector === 1 ? 'chain is trust-anchor signed' : 'trust-anchor certificate';
-	info(`${verifyState.namaddr}: depth=${Math.max(match.depth - 1, 0)} ${what}`);
+	const position = match.selector === 1 ? 'chain is trust-anchor signed' : 'trust-anchor certificate';
+	info(`${verifyState.namaddr}: depth=${Math.max(match.depth - 1, 0)} ${position}`);
 }
 
 function compareNames(
 	facts: ClientHandshakeFacts,
 	certificate: X509,
 	commonName: string,
-	tellAll: boolean,
+	logsAll: boolean,
 ): {readonly matched: boolean; readonly hasDnsNames: boolean; readonly name: string | undefined} {
-	const {verifyState, start, wildcardMatchesMultipleLabels: anyDepth} = facts;
-	const verbose = tellAll || (verifyState.logMask & TLS_LOG_VERBOSE) !== 0;
+	const {verifyState, start, wildcardMatchesMultipleLabels} = facts;
+	const verbose = logsAll || (verifyState.logMask & TLS_LOG_VERBOSE) !== 0;
 	const dnsNames = dnsNamesOf(certificate);
 	let name: string | undefined;
 	let matched = false;
 	for (const raw of dnsNames) {
-		const dnsName = usable(raw, verifyState.namaddr);
+		const dnsName = printableName(raw, verifyState.namaddr);
 		if (dnsName !== undefined && dnsName !== '') {
-			const matches = matchesName(dnsName, start, anyDepth);
+			const matches = matchesName(dnsName, start, wildcardMatchesMultipleLabels);
 			if ((matches && !matched) || name === '') {
 				name = undefined;
 			}
@@ -214,7 +218,7 @@ function compareNames(
 		}
 
 		name ??= dnsName ?? '';
-		if (matched && !tellAll) {
+		if (matched && !logsAll) {
 			break;
 		}
 	}
@@ -227,7 +231,7 @@ function compareNames(
 		return {matched, hasDnsNames: true, name};
 	}
 
-	matched = commonName !== '' && matchesName(commonName, start, anyDepth);
+	matched = commonName !== '' && matchesName(commonName, start, wildcardMatchesMultipleLabels);
 	if (verbose) {
 		info(`${start.namaddr} ${matched ? 'Matched ' : ''}CommonName ${commonName}`);
 	}
@@ -235,10 +239,10 @@ function compareNames(
 	return {matched, hasDnsNames: false, name: undefined};
 }
 
-/* Names for DNS, with what is odd about them. */
+/* The DNS names as they are in the certificate, with any NUL bytes and control characters. */
 function dnsNamesOf(certificate: X509): readonly string[] {
 	const der = derOfCertificate(certificate);
-	/* Loading it takes long, and only old releases of Postfix need it. */
+	/* Loaded when needed: it takes long, and only Postfix 3.4 and 3.5 need it. */
 	const {X509Certificate} = process.getBuiltinModule('node:crypto');
 	const text = der === undefined ? '' : (new X509Certificate(der).subjectAltName ?? '');
 	return [...text.matchAll(/(?:^|, )DNS:("(?:[^"\\]|\\.)*"|[^,]*)/g)].map(([, name = '']) =>
@@ -246,8 +250,8 @@ function dnsNamesOf(certificate: X509): readonly string[] {
 	);
 }
 
-/* Undefined for a name that is no text. Source: tls_dns_name(). */
-function usable(raw: string, namaddr: string): string | undefined {
+/* Undefined if a name contains other characters than printable ASCII. Source: tls_dns_name(). */
+function printableName(raw: string, namaddr: string): string | undefined {
 	const name = raw.replace(/\0+$/, '');
 	if (name.includes('\0')) {
 		warning(`tls_dns_name: ${namaddr}: internal NUL in subjectAltName`);
@@ -255,8 +259,8 @@ function usable(raw: string, namaddr: string): string | undefined {
 	}
 
 	if (!/^[ -~]*$/.test(name)) {
-		const shown = name.replaceAll(/[^ -~]/g, '?').slice(0, 100);
-		warning(`tls_dns_name: ${namaddr}: non-printable characters in subjectAltName: ${shown}`);
+		const printable = name.replaceAll(/[^ -~]/g, '?').slice(0, 100);
+		warning(`tls_dns_name: ${namaddr}: non-printable characters in subjectAltName: ${printable}`);
 		return undefined;
 	}
 
@@ -267,13 +271,13 @@ function usable(raw: string, namaddr: string): string | undefined {
 function matchesName(
 	certificateName: string,
 	start: Pick<ClientStart, 'host' | 'matchargv' | 'nexthop'>,
-	anyDepth: boolean,
+	multipleLabels: boolean,
 ): boolean {
 	if (start.matchargv.length === 0 || !isAscii(certificateName)) {
 		return false;
 	}
 
-	/* Postfix converts the next-hop even if no pattern refers to it: what cannot be converted is logged. */
+	/* Postfix converts the next-hop even if no pattern refers to it, and logs a failure. */
 	asciiName(start.nexthop);
 	const name = certificateName.toLowerCase();
 	return start.matchargv.some(element => {
@@ -285,12 +289,12 @@ function matchesName(
 		const domain = pattern.name.toLowerCase();
 		return pattern.subdomains
 			? name.endsWith(`.${domain}`) && name.length > domain.length + 1
-			: covers(name, domain, anyDepth);
+			: matchesDomain(name, domain, multipleLabels);
 	});
 }
 
-/* The same name, or a star for one label in front, or for several. */
-function covers(name: string, domain: string, anyDepth: boolean): boolean {
+/* Whether a name equals a domain, or is a wildcard for its first label, or for several. */
+function matchesDomain(name: string, domain: string, multipleLabels: boolean): boolean {
 	if (name === domain) {
 		return true;
 	}
@@ -301,5 +305,5 @@ function covers(name: string, domain: string, anyDepth: boolean): boolean {
 	}
 
 	const parent = domain.slice(dot);
-	return anyDepth ? parent.endsWith(name.slice(1)) : parent === name.slice(1);
+	return multipleLabels ? parent.endsWith(name.slice(1)) : parent === name.slice(1);
 }

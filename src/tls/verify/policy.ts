@@ -2,16 +2,16 @@
 /* NAME
 /*	policy 3
 /* SUMMARY
-/*	security levels: what a peer has to prove
+/*	configure OpenSSL for a TLS security level
 /* DESCRIPTION
-/*	OpenSSL verifies, here it is told what to verify: names at the
-/*	levels verify and secure, TLSA records at the DANE levels, and
-/*	synthetic TLSA records for fingerprints and trust-anchor files.
+/*	OpenSSL verifies the server; this module configures the checks of
+/*	the security level: names at the levels verify and secure, TLSA
+/*	records at the DANE levels, and synthetic TLSA records for
+/*	fingerprints and trust-anchor files.
 /*
-/*	The handshake is never refused because of the outcome: smtp(8)
-/*	decides from the report. Where a policy cannot be applied the
-/*	connection is marked must-fail, and the report will not say that
-/*	the peer matches whatever it presents.
+/*	A failed check does not end the handshake: smtp(8) decides from
+/*	the report. If a policy cannot be applied, the connection is marked
+/*	must-fail: no certificate matches.
 /* SEE ALSO
 /*	postfix src/tls/tls_dane.c, src/tls/tls_client.c
 /*--*/
@@ -53,10 +53,10 @@ const TLS_LEV_DANE_ONLY = 6;
 const TLS_LEV_VERIFY = 7;
 const TLS_LEV_SECURE = 8;
 
-/* As postconf(5) has them. */
+/* In the order of their numbers. Source: postconf(5). */
 const levelNames = 'none may encrypt fingerprint half-dane dane dane-only verify secure'.split(' ');
 
-/** Whether the level rests on TLSA records from DNS. */
+/** Whether the level depends on TLSA records from DNS. */
 export function isDaneLevel(level: number): boolean {
 	return level === TLS_LEV_HALF_DANE || level === TLS_LEV_DANE || level === TLS_LEV_DANE_ONLY;
 }
@@ -66,33 +66,37 @@ export function mustMatch(level: number): boolean {
 	return level > TLS_LEV_ENCRYPT;
 }
 
-/** What became of a policy. */
+/** The result of {@link applyPolicy}. */
 export interface AppliedPolicy {
 	/** The level in effect: without a usable TLSA record, dane becomes encrypt. */
 	readonly level: number;
-	/** Nothing the peer presents may count as a match. */
+	/** The policy cannot be applied: no certificate or key of the peer matches. */
 	readonly mustFail: boolean;
-	/** Which names a certificate may have, when nothing else counts but the context; undefined with TLSA records. */
+	/**
+	 * The names that a certificate may have, if the result of verification depends only on them and on the
+	 * SSL_CTX. Undefined with TLSA records.
+	 */
 	readonly names: readonly string[] | undefined;
 }
 
 /**
- * Why a request cannot be served at its level, if that is so.
+ * The reason why a request cannot be served at its level; undefined if it can.
  *
- * The C program dies of requests without a DANE block at the levels of DNS. A block without records is
- * another matter: then an authority has to vouch for the name. But to have one vouch for a peer that is
- * known by its fingerprint alone, and has no name to be checked, would let every peer pass.
+ * Note: stock crashes when a request at a DANE level has no DANE block. A DANE block without records is
+ * valid: the chain must then end at a trusted authority, and the name is checked. This is not possible at the
+ * level fingerprint, which checks no name: every server with a certificate from any trusted authority would
+ * pass.
  */
 export function policyError(
 	start: ClientStart,
-	{legacyVerification: ownVerification}: ReleaseFeatures,
+	{legacyVerification}: ReleaseFeatures,
 ): string | undefined {
 	const {tls_level: level} = start;
 	if (level < 0 || level > TLS_LEV_SECURE) {
 		return `unknown TLS security level ${level}`;
 	}
 
-	if (!ownVerification && level === TLS_LEV_FPRINT && recordsOf(start).length === 0) {
+	if (!legacyVerification && level === TLS_LEV_FPRINT && recordsOf(start).length === 0) {
 		return 'no fingerprints at TLS security level fingerprint';
 	}
 
@@ -106,7 +110,7 @@ export function prepareDane(
 	ctx: SslCtx,
 	digests: string,
 	fingerprintDigest: EvpMd,
-	{legacyVerification: ownVerification}: ReleaseFeatures,
+	{legacyVerification}: ReleaseFeatures,
 ): boolean {
 	if (SSL_CTX_dane_enable(ctx) <= 0) {
 		warning('OpenSSL DANE initialization failed: disabling TLS support');
@@ -114,14 +118,15 @@ export function prepareDane(
 		return false;
 	}
 
-	/* Most preferred first; a number that is not listed is off. */
+	/* Most preferred first. A matching type that is not listed is disabled. */
 	const listed = new Map<number, {readonly md: EvpMd | null; readonly order: number}>();
-	const words = splitList(digests);
-	for (const [position, word] of words.entries()) {
-		const parsed = parseDigest(word, listed);
+	const elements = splitList(digests);
+	for (const [position, element] of elements.entries()) {
+		const parsed = parseDigest(element, listed);
 		if (parsed !== undefined) {
-			/* Clients that make lists of digests have chosen among them already. */
-			listed.set(parsed.mtype, {md: parsed.md, order: ownVerification ? 1 : words.length - position});
+			/* Clients of releases with legacy verification select the digest themselves. */
+			const order = legacyVerification ? 1 : elements.length - position;
+			listed.set(parsed.mtype, {md: parsed.md, order});
 		}
 	}
 
@@ -130,7 +135,7 @@ export function prepareDane(
 		setDigest(ctx, md, mtype, order);
 	}
 
-	setDigest(ctx, fingerprintDigest, FINGERPRINT_MTYPE, words.length + 1);
+	setDigest(ctx, fingerprintDigest, FINGERPRINT_MTYPE, elements.length + 1);
 	return true;
 }
 
@@ -143,10 +148,10 @@ const standardDigests: ReadonlyMap<string, number> = new Map([
 ]);
 
 function parseDigest(
-	word: string,
+	element: string,
 	listed: ReadonlyMap<number, unknown>,
 ): {readonly mtype: number; readonly md: EvpMd | null} | undefined {
-	const [name = '', number] = word.split('=', 2);
+	const [name = '', number] = element.split('=', 2);
 	const mtype = number === undefined ? standardDigests.get(name.toLowerCase()) : Number(number);
 	if (mtype === undefined) {
 		warning(`tls_dane_digests: digest algorithm ${name} needs an explicit number`);
@@ -177,55 +182,55 @@ function setDigest(ctx: SslCtx, md: EvpMd | null, mtype: number, order: number):
 	}
 }
 
-/** What OpenSSL checks, apart from TLSA records. */
+/** The checks that {@link enableChecks} enabled. */
 export interface EnabledChecks {
 	/** DANE is enabled. */
 	readonly dane: boolean;
 	/** Reference identities that OpenSSL accepted. */
 	readonly names: readonly string[];
-	/** Names have to be checked, and there are none. */
+	/** Names must be checked, but OpenSSL accepted none. */
 	readonly mustFail: boolean;
 }
 
 /**
  * Enables DANE and the name checks of a level.
  *
- * Postfix crashes on a level that checks names when the match list is empty, as `match=:` in a policy
- * table makes it. The client sees the connection end before the handshake, and defers the mail; the same
- * is done here without the crash.
+ * Note: stock crashes if the level checks names and the match list is empty (`match=:` in a policy table).
+ * The client sees the connection end before the handshake and defers the mail. This function has the same
+ * effect on the client.
  *
  * @param name - of the peer, for the log.
- * @returns undefined when that failed; the reason has been logged, and the session must not start.
+ * @returns undefined on failure: the reason has been logged, and the session must not start.
  * Source: tls_auth_enable(), postfix src/tls/tls_client.c.
  */
 export function enableChecks(ssl: Ssl, start: ClientStart, name: string): EnabledChecks | undefined {
-	const authority = authorityOf(start.tls_level, recordsOf(start).length > 0);
+	const level = checksOf(start.tls_level, recordsOf(start).length > 0);
 
 	/*
-	 * DANE first, names second: SSL_dane_enable() takes the names off the
-	 * connection. In the other order a certificate of the right authority passes
-	 * for every host.
+	 * DANE first, names second: SSL_dane_enable() removes the names from the
+	 * connection. In the other order, a certificate from the right authority
+	 * would match every host.
 	 */
-	if (authority.dane !== undefined && !enableDane(ssl, authority, name)) {
+	if (level.dane !== undefined && !enableDane(ssl, level.dane, name)) {
 		return undefined;
 	}
 
-	if (authority.names && start.matchargv.length === 0) {
+	if (level.names && start.matchargv.length === 0) {
 		warning(
 			`${name}: no match names at TLS security level ${levelNames[start.tls_level] ?? start.tls_level}`,
 		);
 		return undefined;
 	}
 
-	const names = authority.names ? addNames(ssl, start, name) : [];
-	return {dane: authority.dane !== undefined, names, mustFail: authority.names && names.length === 0};
+	const names = level.names ? addNames(ssl, start, name) : [];
+	return {dane: level.dane !== undefined, names, mustFail: level.names && names.length === 0};
 }
 
 /**
- * Applies what is left of a policy once its checks are enabled: raw public keys and TLSA records.
+ * Completes a policy after {@link enableChecks}: raw public keys and TLSA records.
  *
  * @param name - of the peer, for the log.
- * @param reporter - is told when no record is usable.
+ * @param reporter - receives a failure if no record is usable.
  * Source: tls_client_start(), postfix src/tls/tls_client.c.
  */
 export function applyPolicy(
@@ -251,15 +256,15 @@ export function applyPolicy(
 		return {level, mustFail: true, names: undefined};
 	}
 
-	/* Only a record of a server's own key can do without a certificate. */
+	/* A raw public key can match only records for the key of the server itself. */
 	if (rawPublicKeys && usable.every(({usage, selector}) => usage === DANE_EE && selector === SPKI)) {
 		acceptServerKey(ssl);
 	}
 
-	return usable.length > 0 ? {level, mustFail, names: undefined} : unusable(level, name, reporter);
+	return usable.length > 0 ? {level, mustFail, names: undefined} : withoutUsableRecords(level, name, reporter);
 }
 
-/* Clients send the list from its end: the log has the records in the client's own order. */
+/* Clients send the list in reverse. The log lines of stock have the original order. */
 function recordsOf(start: ClientStart): readonly TlsaRecord[] {
 	return (start.dane?.tlsa ?? [])
 		.map(({usage, selector, mtype, data}) => ({
@@ -271,17 +276,19 @@ function recordsOf(start: ClientStart): readonly TlsaRecord[] {
 		.toReversed();
 }
 
-/* What a level checks: with DANE and under which word in messages, and names. */
-interface Authority {
-	readonly dane:
-		| 'DANE-based certificate validation'
-		| 'fingerprint certificate validation'
-		| 'trust anchors'
-		| undefined;
+/* The checks for which DANE is enabled. The first two are also text of log messages. */
+type DaneCheck =
+	| 'DANE-based certificate validation'
+	| 'fingerprint certificate validation'
+	| 'trust anchors';
+
+interface LevelChecks {
+	readonly dane: DaneCheck | undefined;
+	/** Whether names are checked. */
 	readonly names: boolean;
 }
 
-function authorityOf(level: number, hasRecords: boolean): Authority {
+function checksOf(level: number, hasRecords: boolean): LevelChecks {
 	switch (level) {
 		case TLS_LEV_HALF_DANE:
 		case TLS_LEV_DANE:
@@ -297,23 +304,23 @@ function authorityOf(level: number, hasRecords: boolean): Authority {
 	}
 }
 
-function enableDane(ssl: Ssl, {dane}: Authority, name: string): boolean {
+function enableDane(ssl: Ssl, check: DaneCheck, name: string): boolean {
 	if (SSL_dane_enable(ssl, null) <= 0) {
-		const what = dane === 'trust anchors' ? 'configuring local trust anchors' : `enabling ${dane}`;
-		warning(`${name}: error ${what}`);
+		const action = check === 'trust anchors' ? 'configuring local trust anchors' : `enabling ${check}`;
+		warning(`${name}: error ${action}`);
 		printErrors();
 		return false;
 	}
 
-	/* A key that DNS or a fingerprint vouches for needs no name; one that an authority signed does. */
-	if (dane !== 'trust anchors') {
+	/* A key that matches a DANE-EE record or a fingerprint is trusted without a name check. */
+	if (check !== 'trust anchors') {
 		SSL_dane_set_flags(ssl, DANE_FLAG_NO_DANE_EE_NAMECHECKS);
 	}
 
 	return true;
 }
 
-/* The records that are usable; undefined when loading has to stop. */
+/* The records that are usable; undefined if OpenSSL reports an error that is not about one record. */
 function addRecords(
 	ssl: Ssl,
 	records: readonly TlsaRecord[],
@@ -336,7 +343,7 @@ function addRecords(
 	return usable;
 }
 
-/** A record for the log: long data are cut in the middle. Source: tlsa_carp(), postfix src/tls/tls_dane.c. */
+/** A record for the log. Long data are abbreviated in the middle. Source: tlsa_carp(), postfix src/tls/tls_dane.c. */
 export function recordText({usage, selector, mtype, data}: TlsaRecord): string {
 	const MAX_DUMP = 64;
 	const text =
@@ -346,13 +353,13 @@ export function recordText({usage, selector, mtype, data}: TlsaRecord): string {
 	return `${usage} ${selector} ${mtype} ${data.length === 0 ? '...' : text}`;
 }
 
-function unusable(level: number, name: string, reporter: FailureReporter | undefined): AppliedPolicy {
+function withoutUsableRecords(level: number, name: string, reporter: FailureReporter | undefined): AppliedPolicy {
 	switch (level) {
 		case TLS_LEV_HALF_DANE:
 		case TLS_LEV_DANE:
 			reporter?.report('tlsa_invalid', 'all-TLSA-records-unusable');
 			warning(`${name}: all TLSA records unusable, fallback to unauthenticated TLS`);
-			/* Nothing has to match at that level. */
+			/* The level encrypt checks nothing, so nothing has to fail. */
 			return {level: TLS_LEV_ENCRYPT, mustFail: false, names: undefined};
 		case TLS_LEV_DANE_ONLY:
 			reporter?.report('tlsa_invalid', 'all-TLSA-records-unusable');
@@ -370,7 +377,7 @@ function unusable(level: number, name: string, reporter: FailureReporter | undef
 	return {level, mustFail: true, names: undefined};
 }
 
-/* Reference identities, as far as OpenSSL takes them. Without any nobody could match. */
+/* Adds the match names, and returns those that OpenSSL accepted. With none, no certificate may match. */
 function addNames(ssl: Ssl, start: ClientStart, name: string): readonly string[] {
 	SSL_set_hostflags(ssl, X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS);
 	const added: string[] = [];

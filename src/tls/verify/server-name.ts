@@ -2,12 +2,12 @@
 /* NAME
 /*	server-name 3
 /* SUMMARY
-/*	names that a request has for a server
+/*	the SNI name and the match names of a request
 /* DESCRIPTION
-/*	The name that is sent to the server, and the patterns that its
-/*	certificate has to match. Both are ASCII on the wire and in
-/*	certificates: other names are converted, see midna-domain(3). A
-/*	name that cannot be converted is used as it is.
+/*	The SNI name is sent to the server; match names are compared with
+/*	its certificate. Both are ASCII on the wire and in certificates:
+/*	other names are converted, see midna-domain(3). A name that cannot
+/*	be converted is used as it is.
 /*
 /*	Names have one character per byte.
 /* SEE ALSO
@@ -21,7 +21,7 @@ import type {ClientStart} from '../../wire/client-settings.ts';
 import {TLS_LOG_DEBUG} from '../log-mask.ts';
 import {domainToAscii, hasEai, isAscii} from '../midna-domain.ts';
 
-/** The ASCII form of a name, or the name itself if it has none. */
+/** The ASCII form of a name, or the name itself if it cannot be converted. */
 export function asciiName(name: string): string {
 	if (isAscii(name)) {
 		return name;
@@ -36,27 +36,27 @@ export function asciiName(name: string): string {
 	return ascii;
 }
 
-/** What a name in a certificate has to be. */
+/** A pattern for names in a certificate. */
 export interface NamePattern {
 	/** Without the leading dot. */
 	readonly name: string;
-	/** Only names of subdomains match. */
+	/** Whether the pattern matches names of subdomains, instead of the name itself. */
 	readonly subdomains: boolean;
 }
 
-/* U+3002, U+FF0E and U+FF61 in UTF-8, in front of something. Source: RFC 3490, section 3.1. */
+/* U+3002, U+FF0E and U+FF61 in UTF-8, if other characters follow. Source: RFC 3490, section 3.1. */
 const OTHER_FULL_STOP = /^(?:\u00E3\u0080\u0082|\u00EF\u00BC\u008E|\u00EF\u00BD\u00A1)(?=.)/s;
 
 /**
  * Resolves one element of a match list.
  *
- * @returns undefined for a lone dot, which later releases ignore.
+ * @returns undefined for a single dot, which releases without legacy verification ignore.
  * Source: add_namechecks(), and match_servername() of Postfix 3.5, postfix src/tls/tls_client.c.
  */
 export function namePattern(
 	element: string,
 	{host, nexthop}: Pick<ClientStart, 'host' | 'nexthop'>,
-	{legacyVerification: ownVerification}: Pick<ReleaseFeatures, 'legacyVerification'>,
+	{legacyVerification}: Pick<ReleaseFeatures, 'legacyVerification'>,
 ): NamePattern | undefined {
 	switch (element.toLowerCase()) {
 		case 'nexthop':
@@ -64,9 +64,9 @@ export function namePattern(
 		case 'dot-nexthop':
 			return {name: asciiName(nexthop), subdomains: true};
 		case 'hostname':
-			return {name: ownVerification ? host : asciiName(host), subdomains: false};
+			return {name: legacyVerification ? host : asciiName(host), subdomains: false};
 		case '.':
-			return ownVerification ? {name: '.', subdomains: false} : undefined;
+			return legacyVerification ? {name: '.', subdomains: false} : undefined;
 		default:
 	}
 
@@ -78,34 +78,34 @@ export function namePattern(
 	return {name: asciiName(name), subdomains: name !== element};
 }
 
-/** Bytes of a server name. Source: TLSEXT_MAXLEN_host_name, openssl/tls1.h. */
-const SNI_LIMIT = 255;
+/** Maximum length of an SNI name in bytes. Source: TLSEXT_MAXLEN_host_name, openssl/tls1.h. */
+const SNI_LENGTH_LIMIT = 255;
 
 /**
- * The name that a server is asked for; undefined for none.
+ * The SNI name of a request; undefined if no name is to be sent.
  *
- * @param dane - whether the level rests on DNS, which names the server.
+ * @param dane - whether the level is a DANE level, where the name comes from the TLSA lookup.
  * Source: tls_auth_enable(), postfix src/tls/tls_client.c.
  */
 export function serverName(
-	{legacyVerification: ownVerification}: ReleaseFeatures,
+	{legacyVerification}: ReleaseFeatures,
 	start: ClientStart,
 	dane: boolean,
 ): string | undefined {
 	const configured = configuredName(start);
-	/* Postfix converts the name first, and then does not use it. */
-	const name = configured === undefined || ownVerification ? configured : asciiName(configured);
+	/* Postfix converts the configured name even if it does not use it, and logs a failure. */
+	const name = configured === undefined || legacyVerification ? configured : asciiName(configured);
 	return dane ? (start.dane?.domain ?? '') : name;
 }
 
 /**
- * Sets the name that a server is asked for.
+ * Sets the SNI name of a connection.
  *
- * @returns the name that is sent, empty for none; undefined when it cannot be sent: the reason has been logged.
+ * @returns the name; empty if no name is sent; undefined on failure, and the reason has been logged.
  * Source: tls_auth_enable(), and tls_client_start() of Postfix 3.5, postfix src/tls/tls_client.c.
  */
 export function setServerName(
-	{legacyVerification: ownVerification}: ReleaseFeatures,
+	{legacyVerification}: ReleaseFeatures,
 	ssl: Ssl,
 	name: string | undefined,
 	{namaddr, logMask}: {readonly namaddr: string; readonly logMask: number},
@@ -114,8 +114,8 @@ export function setServerName(
 		return '';
 	}
 
-	if (name.length > SNI_LIMIT) {
-		if (ownVerification) {
+	if (name.length > SNI_LENGTH_LIMIT) {
+		if (legacyVerification) {
 			return '';
 		}
 

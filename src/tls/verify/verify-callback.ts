@@ -60,9 +60,9 @@ export interface VerifyState {
 	readonly verifyDepth: number;
 	/** The policy could not be applied: no certificate may count as a match. */
 	readonly mustFail: boolean;
-	/** The failure that smtp(8) requests; empty: none. */
+	/** The failure that smtp(8) requests; empty: no failure. */
 	readonly forcedFailure: string;
-	/** Receives failures; undefined when no reports are wanted. */
+	/** Receives failures; undefined if TLSRPT is not used. */
 	readonly reporter: FailureReporter | undefined;
 	readonly features: ReleaseFeatures;
 	/** Where to look up the chain; undefined: always verify it. */
@@ -73,7 +73,7 @@ export interface VerifyState {
 	error: {readonly code: number; readonly depth: number; readonly issuer: string} | undefined;
 }
 
-/** What the outcome depends on, in addition to the chain and the date. */
+/** The inputs of verification other than the chain and the date. */
 interface ChainCacheQuery {
 	/** The cache of the SSL_CTX. */
 	readonly cache: VerifiedChainCache;
@@ -111,8 +111,8 @@ export function registerVerifyState(ssl: Ssl, verifyState: VerifyState): Disposa
 export const verifyCallback: VerifyCallback = registerVerifyCallback(recordError);
 
 /**
- * For SSL_CTX_set_cert_verify_callback(): accepts a client certificate whose extended key usage is that of
- * servers only. Public authorities no longer issue others. Registered for the lifetime of the process.
+ * For SSL_CTX_set_cert_verify_callback(): accepts a client certificate whose extended key usage allows
+ * only servers. Public authorities no longer issue others. Registered for the lifetime of the process.
  *
  * Source: trust_server_ccerts(), postfix src/tls/tls_server.c.
  */
@@ -147,7 +147,7 @@ export const cachedVerify: ChainCallback = registerChainCallback(ctx => {
 	}
 
 	const result = X509_verify_cert(ctx);
-	/* recordError() lets OpenSSL continue after an error, so the result alone does not tell. */
+	/* recordError() lets OpenSSL continue after an error: the result can be 1 although there was one. */
 	if (result === 1 && X509_STORE_CTX_get_error(ctx) === X509_V_OK && verifyState.error === undefined) {
 		const expires = now + remainingValidity(ctx) * 1000;
 		cache.store(key, {peername: matchedName(ctx) ?? undefined}, now, expires);
@@ -194,13 +194,13 @@ function recordError(ok: number, ctx: X509StoreCtx): number {
 		X509_STORE_CTX_set_error(ctx, X509_V_ERR_CERT_CHAIN_TOO_LONG);
 	}
 
-	const good = tooLong ? 0 : ok;
-	if (good === 0) {
+	const verified = tooLong ? 0 : ok;
+	if (verified === 0) {
 		recordNearest(verifyState, ctx, depth, certificate);
 	}
 
 	if ((verifyState.logMask & TLS_LOG_VERBOSE) !== 0) {
-		info(`${verifyState.namaddr}: ${progress(verifyState.features, ctx, depth, good, certificate)}`);
+		info(`${verifyState.namaddr}: ${progress(verifyState.features, ctx, depth, verified, certificate)}`);
 	}
 
 	return 1;
@@ -234,7 +234,7 @@ function recordNearest(
 	verifyState.error = {code, depth, issuer: issuer === null ? '<unknown>' : oneline(issuer)};
 }
 
-/* Trust-anchor files are TLSA records for OpenSSL, but the log must not speak of DANE. */
+/* Trust-anchor files are TLSA records for OpenSSL, but the log must not mention DANE. */
 function loggedCode(
 	{features}: VerifyState,
 	ctx: X509StoreCtx,
