@@ -7,11 +7,11 @@
 /*	Lists, white space and bytes as Postfix understands them, and the
 /*	text of errors and binary data.
 /*
-/*	Postfix has three notions of white space, and none of them is that
-/*	of JavaScript, which includes characters above 127. A name in
-/*	UTF-8 that is held one byte per character contains such
-/*	characters: the letter "a" with a grave accent ends with the byte
-/*	of a no-break space.
+/*	Postfix has three definitions of white space. JavaScript has
+/*	another one, which includes characters above 127. A name in UTF-8
+/*	that is stored with one character per byte contains such
+/*	characters: the second byte of the letter "a" with a grave accent
+/*	is a no-break space.
 /* SEE ALSO
 /*	postfix src/util/sys_defs.h, CHARS_COMMA_SP, CHARS_SPACE, ISSPACE
 /*--*/
@@ -23,14 +23,14 @@
  * Source: CHARS_COMMA_SP, postfix src/util/sys_defs.h.
  */
 export function splitList(text: string, separators = ''): readonly string[] {
-	return text.split(new RegExp(`[ \\t\\r\\n,${separators}]+`)).filter(word => word !== '');
+	return text.split(new RegExp(`[ \\t\\r\\n,${separators}]+`)).filter(element => element !== '');
 }
 
 /** Text with each run of white space replaced by one blank. Source: pcf_print_line(), postfix src/postconf/postconf_print.c. */
 export function foldSpace(text: string): string {
 	return text
 		.split(/[ \t\r\n]+/)
-		.filter(word => word !== '')
+		.filter(element => element !== '')
 		.join(' ');
 }
 
@@ -44,7 +44,7 @@ export function toBytes(text: string): string {
 	return Buffer.from(text).toString('latin1');
 }
 
-/** The opposite of toBytes(). What is not valid UTF-8 is lost. */
+/** The opposite of toBytes(). Bytes that are not valid UTF-8 become U+FFFD. */
 export function fromBytes(text: string): string {
 	return Buffer.from(text, 'latin1').toString();
 }

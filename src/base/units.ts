@@ -5,7 +5,7 @@
 /*	branded numbers
 /* DESCRIPTION
 /*	Descriptors, seconds and milliseconds are all numbers. Branded
-/*	types let the compiler tell them apart. A number is cast to its
+/*	types let the compiler distinguish them. A number is cast to its
 /*	brand where it enters the program.
 /*--*/
 

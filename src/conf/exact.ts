@@ -2,7 +2,7 @@
 /* NAME
 /*	exact 3
 /* SUMMARY
-/*	the white space that postconf(1) does not print
+/*	read white space that postconf(1) does not print
 /* DESCRIPTION
 /*	postconf(1) replaces each run of white space in a value by one
 /*	blank. Postfix daemons use the value as it is in the file: lines
@@ -11,11 +11,11 @@
 /*	inside a value remain. A path with two blanks names another file
 /*	than a path with one.
 /*
-/*	This module reads main.cf and master.cf for that white space, and
-/*	for nothing else. A value from a file replaces a value that
-/*	postconf(1) printed only if it is the same after folding. So a
-/*	file that has changed in the meantime, or syntax that is unknown
-/*	here, leaves what postconf(1) printed.
+/*	This module reads main.cf and master.cf only for that white space.
+/*	A value from a file replaces a value that postconf(1) printed only
+/*	if both are equal after each run of white space is replaced by one
+/*	blank. If a file has changed in the meantime, or has syntax that
+/*	this module does not know, the printed value remains.
 /* DIAGNOSTICS
 /*	None: without a readable file, nothing is replaced.
 /* SEE ALSO
@@ -31,7 +31,7 @@ import {foldSpace, trimSpace} from '../base/text.ts';
 export type Values = ReadonlyMap<string, string>;
 
 /**
- * Puts white space back into values that postconf(1) printed.
+ * Restores the white space in values that postconf(1) printed.
  *
  * @param printed - output of postconf(1), or of `postconf -P`.
  * @param written - the same settings as they are in the file.
@@ -61,10 +61,10 @@ export function readMainCf(directory: string): Values {
 export function readMasterCf(directory: string): Values {
 	const settings = new Map<string, string>();
 	for (const line of logicalLines(textOf(`${directory}/master.cf`))) {
-		const [name = '', type = '', , , , , , , ...words] = tokens(line).map(unbraced);
-		for (const [index, word] of words.entries()) {
-			if (word.startsWith('-o')) {
-				add(settings, `${name}/${type}/`, word === '-o' ? (words[index + 1] ?? '') : word.slice(2));
+		const [name = '', type = '', , , , , , , ...options] = fieldsOf(line).map(unbraced);
+		for (const [index, option] of options.entries()) {
+			if (option.startsWith('-o')) {
+				add(settings, `${name}/${type}/`, option === '-o' ? (options[index + 1] ?? '') : option.slice(2));
 			}
 		}
 	}
@@ -88,8 +88,8 @@ function textOf(file: string): string {
 }
 
 /*
- * A line that begins with white space continues the one before it; comments and
- * empty lines in between do not end it. Source: readllines(), postfix src/util/readlline.c.
+ * A line that begins with white space continues the previous line; comments and
+ * empty lines in between do not end that line. Source: readllines(), postfix src/util/readlline.c.
  */
 function logicalLines(text: string): readonly string[] {
 	const lines: string[] = [];
@@ -109,24 +109,24 @@ function logicalLines(text: string): readonly string[] {
 	return lines;
 }
 
-/* Words of a line; white space in braces does not end a word. Source: mystrtokq(), postfix src/util/mystrtok.c. */
-function tokens(line: string): readonly string[] {
-	const words: string[] = [];
-	let word = '';
+/* The fields of a line; white space in braces does not end a field. Source: mystrtokq(), postfix src/util/mystrtok.c. */
+function fieldsOf(line: string): readonly string[] {
+	const fields: string[] = [];
+	let field = '';
 	let depth = 0;
 	for (const character of `${line}\n`) {
 		depth += character === '{' ? 1 : character === '}' ? -1 : 0;
 		if (depth > 0 || !/[ \t\r\n]/.test(character)) {
-			word += character;
-		} else if (word !== '') {
-			words.push(word);
-			word = '';
+			field += character;
+		} else if (field !== '') {
+			fields.push(field);
+			field = '';
 		}
 	}
 
-	return words;
+	return fields;
 }
 
-function unbraced(word: string): string {
-	return word.startsWith('{') && word.endsWith('}') ? trimSpace(word.slice(1, -1)) : word;
+function unbraced(field: string): string {
+	return field.startsWith('{') && field.endsWith('}') ? trimSpace(field.slice(1, -1)) : field;
 }

@@ -32,7 +32,7 @@
 import {ConfigurationError} from '../base/errors.ts';
 import {compareLevels, parseLevel} from './compatibility-level.ts';
 
-/** Returns the unexpanded value of a parameter, or `undefined` if there is none. */
+/** Returns the unexpanded value of a parameter, or `undefined` for an unknown parameter. */
 export type Lookup = (name: string) => string | undefined;
 
 /** A function that values can call. It returns undefined for a bad argument. */
@@ -212,10 +212,12 @@ function compare(
 		fail(`bad operator suffix at: "...${name}>>>${suffix}"`);
 	}
 
-	const behind = at + matched.length;
-	const brace = skipBlanks(expression, behind);
+	const operatorEnd = at + matched.length;
+	const brace = skipBlanks(expression, operatorEnd);
 	if (expression[brace] !== '{') {
-		fail(`"{expression}" expected at: "...{${left}} ${name}>>>${expression.slice(behind, behind + 20)}"`);
+		fail(
+			`"{expression}" expected at: "...{${left}} ${name}>>>${expression.slice(operatorEnd, operatorEnd + 20)}"`,
+		);
 	}
 
 	const [right, next] = payloadAt(expression, brace);

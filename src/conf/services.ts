@@ -2,12 +2,12 @@
 /* NAME
 /*	services 3
 /* SUMMARY
-/*	the clients of tlsproxy(8) in master.cf
+/*	find the clients of tlsproxy(8) in master.cf
 /* DESCRIPTION
 /*	Finds the services in master.cf that run smtp(8) or lmtp(8), and
-/*	the configuration of each: that of main.cf, replaced by settings
-/*	of the service. So the files that their requests will name are
-/*	known before the process enters its jail, when this must be done.
+/*	the configuration of each: main.cf with the -o options of the
+/*	service. The result lists the files that requests will name while
+/*	they can still be opened, before the process enters the jail.
 /* DIAGNOSTICS
 /*	ConfigurationError: postconf(1) cannot be run, fails, or exceeds
 /*	its time limit.
@@ -32,7 +32,7 @@ export interface MailClient {
 /**
  * Reads master.cf with postconf(1).
  *
- * @param configDirectory - its directory; by default, that of postconf(1).
+ * @param configDirectory - the configuration directory; by default, that of postconf(1).
  * @param postconf - pathname of postconf(1); by default, it is searched for.
  */
 export async function readMasterFile(
@@ -56,8 +56,8 @@ export function mailClients(
 	{services, settings}: MasterFile,
 	configuration: Configuration,
 ): readonly MailClient[] {
-	const written = readMasterCf(configuration.configDirectory);
-	const values = withExactSpace(valuesIn(settings), written);
+	const fromFile = readMasterCf(configuration.configDirectory);
+	const values = withExactSpace(valuesIn(settings), fromFile);
 	return services.flatMap(line => {
 		const [name = '', type = '', , , , , , command = ''] = line.split(/\s+/);
 		const program = command.replace(/^.*\//, '');

@@ -108,7 +108,7 @@ const URGENT_LIMIT = 0.25;
 
 /**
  * How long a process with other work leaves connections to other processes, in milliseconds. It cannot see
- * whether there are any, whether they are busier, or whether master(8) may start more of them.
+ * whether other processes exist or are idle, or whether master(8) may start more of them.
  */
 const ACCEPT_DELAY = 20;
 

@@ -2,21 +2,21 @@
 /* NAME
 /*	icu 3
 /* SUMMARY
-/*	bindings of libicuuc: conversion of domain names
+/*	bindings of libicuuc that convert domain names
 /* DESCRIPTION
 /*	UTS #46 conversion between the UTF-8 form and the ASCII form of a
-/*	domain name, with the library that Postfix is linked with. Releases
-/*	of ICU know different releases of Unicode, and so convert
-/*	different names.
+/*	domain name, with the library that Postfix is linked with. Each
+/*	release of ICU implements one release of Unicode, so other releases
+/*	convert some names in another way.
 /*
 /*	The names of the functions end in the major release, which is also
 /*	the suffix of the library: uidna_openUTS46_72 in libicuuc.so.72. A
 /*	library that was built without renaming has the plain names.
 /*
 /*	Node.js contains another ICU and exports its symbols. The library
-/*	is loaded with RTLD_DEEPBIND so that it uses its own. The data are
-/*	in a shared library that libicuuc depends on: once it is loaded,
-/*	no file is opened.
+/*	is loaded with RTLD_DEEPBIND; otherwise it would call functions of
+/*	Node.js. Its data are in a shared library that libicuuc depends on:
+/*	after it is loaded, no file is opened.
 /* SEE ALSO
 /*	dlopen(3), unicode/uidna.h
 /*	https://unicode.org/reports/tr46/
@@ -49,7 +49,7 @@ export interface Uts46 {
 
 /** The outcome of a conversion. */
 export interface Converted {
-	/** The name, one character per byte; valid without errors only. */
+	/** The name, one character per byte; valid only without errors. */
 	readonly text: string;
 	/** Bits of UIDNAInfo. */
 	readonly errors: number;
@@ -126,13 +126,13 @@ const output = allocate(CAPACITY);
 const outputText = Buffer.from(output.bytes.buffer, output.bytes.byteOffset, output.bytes.length);
 const error = allocate(4);
 
-/* UIDNAInfo: its size, two bytes of flags, the errors, and space for later. */
+/* UIDNAInfo: its size, two bytes of flags, the errors, and reserved bytes. Source: unicode/uidna.h. */
 const INFO_SIZE = 16;
 const ERRORS_OFFSET = 4;
 const info = allocate(INFO_SIZE);
 info.view.setInt16(0, INFO_SIZE, true);
 
-/* If there was an error before, the library does nothing. */
+/* After an error of uidna_openUTS46(), the library does nothing and returns the error again. */
 function convert(call: Call, {idna, code}: Uts46, name: Uint8Array): Converted {
 	error.view.setInt32(0, code, true);
 	info.view.setUint32(ERRORS_OFFSET, 0, true);

@@ -96,7 +96,7 @@ function openFile(path: string): Writer | string {
 }
 
 function fileWriter(fd: Fd): Writer {
-	/* What a full disk has not accepted of the last record. */
+	/* The part of the last record that a full disk has not accepted. */
 	let rest: Uint8Array = new Uint8Array();
 	const append = (bytes: Uint8Array): Uint8Array =>
 		bytes.subarray(Math.max(write(fd, bytes, bytes.length), 0));

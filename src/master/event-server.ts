@@ -11,8 +11,8 @@
 /*	The process is taken while it is busy or cannot accept. When all
 /*	processes are taken and a connection waits, master(8) starts
 /*	another process, up to the process limit. A taken process still
-/*	accepts, but leaves connections to other processes for a while: it
-/*	cannot see whether there are any.
+/*	accepts, but with a delay, because it cannot see whether another
+/*	process is idle and could accept.
 /*
 /*	End-of-file on the status channel means that master(8) has ended,
 /*	or has been reloaded. The process then drains: it stops accepting,
@@ -21,7 +21,7 @@
 /*	exits.
 /*
 /*	The process also drains when the supervisor has ended. When the
-/*	supervisor was told to terminate, the process exits at once with
+/*	supervisor has received SIGTERM, the process exits at once with
 /*	all its sessions, unless the status channel has reached
 /*	end-of-file, too: then the service was removed, and the process
 /*	drains.

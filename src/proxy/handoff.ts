@@ -8,9 +8,9 @@
 /*	and the settings, if the role has any. The client then waits for
 /*	the status: bytes after the last list are a protocol error.
 /*
-/*	A client that is still sending when its time limit expires loses
-/*	its own session only. The C program blocks in the middle of a list,
-/*	and its watchdog ends the process.
+/*	If a client is still sending when its time limit expires, only that
+/*	session ends. Stock tlsproxy(8) blocks in the middle of a list, and
+/*	its watchdog ends the process.
 /* DIAGNOSTICS
 /*	PeerError: the input is not a request of this Postfix release, or
 /*	exceeds a size limit. The message contains the attribute.
@@ -52,7 +52,7 @@ export type CompleteHandoff = {readonly request: Request} & (
 /** The attributes of a request that identify it in the log. */
 export type HandoffIdentity = Pick<Request, 'remoteEndpoint' | 'serverId'>;
 
-/** What receiving depends on. All of it is shared by the hand-offs of a process. */
+/** The context in which hand-offs are received. All hand-offs of a process share it. */
 export interface HandoffContext {
 	/** Of the Postfix release that the clients belong to. */
 	readonly features: ReleaseFeatures;

@@ -10,7 +10,7 @@
 /*	The handshake has one limit for all of its steps. With stock the
 /*	limit is restarted with each step, so that a handshake with a peer
 /*	that sends byte by byte can last for a day. But smtp(8)
-/*	waits for the outcome only as long as its request says, and
+/*	waits for the outcome only for the timeout in its request, and
 /*	postscreen(8) waits as long for the first command.
 /* SEE ALSO
 /*	postfix src/tlsproxy/tlsproxy.c; postconf(5),

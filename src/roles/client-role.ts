@@ -2,15 +2,16 @@
 /* NAME
 /*	client-role 3
 /* SUMMARY
-/*	with what requests of the client role are served
+/*	selects the SSL_CTX for a client-role request
 /* DESCRIPTION
-/*	Before the jail: loads what clients of this service may name in
-/*	their requests, and makes the application for those whose settings
-/*	are those of tlsproxy_client_*. Afterwards: finds or makes the
-/*	application for each request.
+/*	Before the process enters the jail, load() reads the files that
+/*	clients of this service may name in their requests, and creates the
+/*	SSL_CTX for the settings of tlsproxy_client_*. Afterwards prepare()
+/*	finds or creates the SSL_CTX for each request.
 /*
-/*	The settings of the request are applied. Stock compares them with
-/*	its own, warns, and serves with those of its own that it likes.
+/*	The settings of the request are applied. Stock tlsproxy(8) only
+/*	compares them with the tlsproxy_client_* settings, logs a warning
+/*	if they differ, and then uses some of the latter.
 /* SEE ALSO
 /*	postfix src/tlsproxy/tlsproxy.c, tlsp_client_init()
 /*--*/
@@ -41,7 +42,7 @@ import type {ClientRoleSessions} from './client-role-sessions.ts';
 import type {CredentialFiles} from './credential-files.ts';
 import {clientInit, clientParams, credentialFileNames} from './main-cf-settings.ts';
 
-/** Number of cached contexts: more than a site has policies. One that was dropped is made again when needed. */
+/** Number of cached contexts: more than a site has policies. A dropped context is created again when needed. */
 const CONTEXT_LIMIT = 100;
 
 /** The client role of one process. */
@@ -49,36 +50,36 @@ export class ClientRole {
 	readonly #configuration: Configuration;
 	readonly #features: ReleaseFeatures;
 	readonly #sessions: ClientRoleSessions;
-	readonly #enabled: boolean;
+	readonly #isEnabled: boolean;
 	readonly #contexts = new Lru<string, ClientContext>(CONTEXT_LIMIT, context => context[Symbol.dispose]());
 	readonly #credentialStore: CredentialStore;
 	readonly #keys = new WeakMap<ClientInit, {readonly params: ClientParams; readonly key: string}>();
 
 	/**
-	 * @param keyring - where files are loaded to; borrowed.
-	 * @param sessions - borrowed: who knows whether sessions are kept.
+	 * @param credentialStore - receives the loaded files; borrowed.
+	 * @param sessions - stores sessions for resumption; borrowed.
 	 */
 	constructor(configuration: Configuration, credentialStore: CredentialStore, sessions: ClientRoleSessions) {
 		this.#configuration = configuration;
 		this.#features = configuration.features;
 		this.#credentialStore = credentialStore;
 		this.#sessions = sessions;
-		this.#enabled = isEnabled(configuration);
+		this.#isEnabled = isEnabled(configuration);
 	}
 
 	/**
-	 * Loads what has to be loaded as root. To be called once, before the jail.
+	 * Loads the files that only root can read. Called once, before the process enters the jail.
 	 *
-	 * @param reading - of master.cf: it takes postconf(1) a while, which others have used meanwhile.
-	 * @param watch - gets what is going to be read, just before.
+	 * @param reading - the content of master.cf. postconf(1) runs while other parts of the program start.
+	 * @param watch - called with the files before they are opened.
 	 */
 	async load(
 		reading: Promise<MasterFile>,
 		watch: (credentialFiles: readonly CredentialFiles[]) => void,
 	): Promise<void> {
-		/* Before anything else is asked of OpenSSL, its configuration has to be applied. */
+		/* OpenSSL must read its configuration before any other call. */
 		const params = clientParams(this.#configuration);
-		if (!this.#enabled || !startLibrary(params.config_file ?? 'default', params.config_name ?? '')) {
+		if (!this.#isEnabled || !startLibrary(params.config_file ?? 'default', params.config_name ?? '')) {
 			return;
 		}
 
@@ -92,8 +93,8 @@ export class ClientRole {
 			const problem = this.#credentialStore.problemWith(files, appendDefault, prefix);
 			if (problem !== undefined && owner !== undefined) {
 				const effect = loaded
-					? 'no certificate was loaded, and its connections are made without'
-					: 'its certificates cannot be used, and this service refuses its requests';
+					? 'no certificate was loaded; its connections have no client certificate'
+					: 'its certificates cannot be used; this service refuses its requests';
 				log.warning(`${owner}: ${effect}: ${problem}`);
 			}
 		}
@@ -101,7 +102,7 @@ export class ClientRole {
 		const init = clientInit(this.#configuration);
 		if (
 			!this.#credentialStore.load(init, params.tls_append_default_CA !== 0) ||
-			this.#make({params, init}) === undefined
+			this.#createContext({params, init}) === undefined
 		) {
 			log.warning('TLS client initialization failed');
 		}
@@ -109,24 +110,24 @@ export class ClientRole {
 
 	/** Whether requests are served at all. */
 	get enabled(): boolean {
-		return this.#enabled;
+		return this.#isEnabled;
 	}
 
-	/** What the connection of a request is made with; undefined when it cannot be served, and the log says why. */
+	/** The parameters of the connection for a request; undefined if it cannot be served, and the reason has been logged. */
 	prepare(settings: ClientSettings): ConnectionParameters | undefined {
-		const context = this.#applicationFor(settings);
+		const context = this.#contextFor(settings);
 		return context && {role: 'client', context, start: settings.start, sessions: this.#sessions};
 	}
 
-	#applicationFor(settings: ClientSettings): ClientContext | undefined {
-		if (!this.#enabled) {
+	#contextFor(settings: ClientSettings): ClientContext | undefined {
+		if (!this.#isEnabled) {
 			log.warning('TLS client role is disabled by configuration');
 			return undefined;
 		}
 
-		const complaint = policyError(settings.start, this.#features);
-		if (complaint !== undefined) {
-			log.warning(`${settings.start.namaddr}: ${complaint}`);
+		const error = policyError(settings.start, this.#features);
+		if (error !== undefined) {
+			log.warning(`${settings.start.namaddr}: ${error}`);
 			return undefined;
 		}
 
@@ -141,25 +142,25 @@ export class ClientRole {
 		if (this.#credentialStore.has(init, appendDefault)) {
 			const problem = this.#credentialStore.problemWith(init, appendDefault, prefix);
 			if (problem !== undefined) {
-				log.warning(`not loaded when this process started: ${problem}`);
+				log.warning(`files that could not be loaded when this process started: ${problem}`);
 			}
 		} else {
-			/* Administrators search for the first line of stock's warning. */
+			/* The first line of stock's warning: administrators search for it. */
 			log.warning('request from tlsproxy client with unexpected settings');
 			log.warning(`files are opened without privileges: ${namedSettings(init, prefix)}`);
 			log.warning(
-				'to avoid this, let smtp_tls_* parameters in main.cf or master.cf name them, or run another tlsproxy service with tlsproxy_client_* settings that match the client, and name it in tlsproxy_service_name',
+				'to avoid this, configure the files with smtp_tls_* parameters in main.cf or master.cf, or run another tlsproxy service with tlsproxy_client_* settings that match the client and set its tlsproxy_service_name to that service',
 			);
 		}
 
-		return this.#make(settings);
+		return this.#createContext(settings);
 	}
 
-	/* Of objects that come again, as those of most requests do, it is made once. */
+	/* Most requests share their settings objects with earlier requests: the key is computed once per object. */
 	#keyOf({params, init}: CommonSettings): string {
-		const known = this.#keys.get(init);
-		if (known !== undefined && known.params === params) {
-			return known.key;
+		const cached = this.#keys.get(init);
+		if (cached?.params === params) {
+			return cached.key;
 		}
 
 		const key = clientSettingsKey({params, init}, this.#features);
@@ -167,27 +168,30 @@ export class ClientRole {
 		return key;
 	}
 
-	#make(settings: CommonSettings): ClientContext | undefined {
+	#createContext(settings: CommonSettings): ClientContext | undefined {
 		const {params, init} = settings;
 		const timeout = this.#sessions.timeoutOf(init.cache_type);
-		const own = scopeOf({params: clientParams(this.#configuration), init: clientInit(this.#configuration)});
+		const configured = scopeOf({
+			params: clientParams(this.#configuration),
+			init: clientInit(this.#configuration),
+		});
 		const scope = scopeOf(settings);
-		const made = createClientContext(
+		const context = createClientContext(
 			params,
 			init,
 			this.#credentialStore,
 			this.#features,
-			timeout === undefined ? undefined : {timeout, scope: scope === own ? '' : scope},
+			timeout === undefined ? undefined : {timeout, scope: scope === configured ? '' : scope},
 		);
-		if (made !== undefined) {
-			this.#contexts.set(this.#keyOf(settings), made);
+		if (context !== undefined) {
+			this.#contexts.set(this.#keyOf(settings), context);
 		}
 
-		return made;
+		return context;
 	}
 }
 
-/** What the client role loads as root: for each client that may ask, and for the settings of this service. */
+/** The files that the client role loads as root: those of each mail client, and those of tlsproxy_client_*. */
 export function clientCredentialFiles(
 	configuration: Configuration,
 	master: MasterFile,
@@ -197,26 +201,26 @@ export function clientCredentialFiles(
 	}
 
 	const appendDefault = clientParams(configuration).tls_append_default_CA !== 0;
-	const clients = mailClients(master, configuration).map(({service, program, configuration: theirs}) => ({
+	const clients = mailClients(master, configuration).map(({service, program, configuration: settings}) => ({
 		owner: service,
 		program,
-		files: credentialFileNames(theirs, `${program}_tls`),
+		files: credentialFileNames(settings, `${program}_tls`),
 		appendDefault,
 	}));
 	return [...clients, {owner: undefined, files: clientInit(configuration), appendDefault}];
 }
 
 /*
- * Who we are for servers, and whom we trust: what a session must not be taken from
- * one to the other. Sessions of a request with the settings of this service are
- * shared with stock's, which has no others.
+ * The identity and the trusted authorities of a request. A session must not be resumed
+ * by a request with another scope. Requests with the settings of tlsproxy_client_* have
+ * an empty scope and share their sessions with stock tlsproxy(8), which knows no other.
  */
 function scopeOf({params, init}: CommonSettings): string {
 	return cacheKey(
 		identityKey(init),
 		authorityKey(init, params.tls_append_default_CA !== 0),
 		String(init.verifydepth),
-		/* OpenSSL finds a digest by its name in any case. */
+		/* OpenSSL ignores the case of digest names. */
 		init.mdalg.toLowerCase(),
 		cacheKey(...splitList(params.tls_dane_digests)),
 	);

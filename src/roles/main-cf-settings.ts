@@ -18,7 +18,7 @@ import type {ServerParams} from '../tls/context/server-context.ts';
 import type {ClientInit, ClientParams} from '../wire/client-settings.ts';
 import type {ServerInit} from '../wire/server-settings.ts';
 
-/** What the server role requires from remote SMTP clients. */
+/** The requirements of the server role for remote SMTP clients. */
 export interface ServerRequirements {
 	/** TLS is mandatory. */
 	readonly mandatory: boolean;

@@ -31,7 +31,7 @@ import {AttributeFramer, type AttributeList} from '../wire/attribute-list.ts';
 import {isGreeting} from './message.ts';
 import {connectFailed} from './warnings.ts';
 
-/** A request. `complete` is called exactly once, without a reply if there is none; it must not throw. */
+/** A request. `complete` is called exactly once, on failure without a reply; it must not throw. */
 export interface TlsmgrRequest {
 	readonly bytes: Uint8Array;
 	readonly complete: (reply: AttributeList | undefined) => void;

@@ -6,8 +6,8 @@
 /* DESCRIPTION
 /*	A message is defined once, as a table of fields in wire order. The
 /*	parser, the printer and the TypeScript type are derived from the
-/*	table. The columns since, until and except say which formats have
-/*	a field.
+/*	table. The columns since, until and except select the formats that
+/*	have a field.
 /*
 /*	Objects inside of an object are not delimited on the wire. A list
 /*	of strings is a count and that many values, a repeated object is a

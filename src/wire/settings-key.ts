@@ -2,14 +2,14 @@
 /* NAME
 /*	settings-key 3
 /* SUMMARY
-/*	the identity of the settings that select an SSL_CTX
+/*	a key for the settings that select an SSL_CTX
 /* DESCRIPTION
 /*	Two requests share an SSL_CTX if their settings have the same key.
-/*	A setting that is a list counts as its elements: how they are
-/*	separated makes no difference to Postfix, and the defaults of some
-/*	lists end with a blank that postconf(1) does not print. An empty
-/*	setting differs from a list without elements, which is a setting
-/*	of its own. All other settings count as text.
+/*	Lists are compared by their elements: Postfix ignores how they are
+/*	separated, and the defaults of some lists end with a blank that
+/*	postconf(1) does not print. An empty list setting differs from one
+/*	that contains only separators. All other settings are compared as
+/*	text.
 /*--*/
 
 import {cacheKey} from '../base/cache-key.ts';

@@ -200,7 +200,7 @@ test.serial(
 	{
 		status: 0,
 		names:
-			/^warning: not loaded when this process started: smtp_tls_cert_file = client\.cert; smtp_tls_key_file = clientec\.key$/,
+			/^warning: files that could not be loaded when this process started: smtp_tls_cert_file = client\.cert; smtp_tls_key_file = clientec\.key$/,
 	},
 );
 test.serial(
@@ -210,7 +210,7 @@ test.serial(
 	{CAfile: 'absent'},
 	{
 		status: 0,
-		names: /^warning: not loaded when this process started: smtp_tls_CAfile = absent$/,
+		names: /^warning: files that could not be loaded when this process started: smtp_tls_CAfile = absent$/,
 	},
 );
 
@@ -222,14 +222,14 @@ async function logOf(both: BothPrograms): Promise<string> {
 test.serial('what services in main.cf lack is logged when the process starts', async t => {
 	t.regex(
 		await logOf(brokenChain),
-		/^warning: smtp\/unix: no certificate was loaded, and its connections are made without: smtp_tls_chain_files = absent\.key, client\.cert$/m,
+		/^warning: smtp\/unix: no certificate was loaded; its connections have no client certificate: smtp_tls_chain_files = absent\.key, client\.cert$/m,
 	);
 	t.regex(
 		await logOf(brokenPair),
-		/^warning: smtp\/unix: its certificates cannot be used, and this service refuses its requests: smtp_tls_cert_file = client\.cert; smtp_tls_key_file = clientec\.key$/m,
+		/^warning: smtp\/unix: its certificates cannot be used; this service refuses its requests: smtp_tls_cert_file = client\.cert; smtp_tls_key_file = clientec\.key$/m,
 	);
 	t.regex(
 		await logOf(absentAuthority),
-		/^warning: smtp\/unix: its certificates cannot be used, and this service refuses its requests: smtp_tls_CAfile = absent$/m,
+		/^warning: smtp\/unix: its certificates cannot be used; this service refuses its requests: smtp_tls_CAfile = absent$/m,
 	);
 });

@@ -169,7 +169,7 @@ export function comparableLines(lines: readonly string[]): LogLines {
  * depend on its time.
  */
 const ignored =
-	/^warning: (request from tlsproxy client with unexpected settings|\(server\) '|not loaded when this process started|files are opened without privileges|to avoid this|TLS server role is disabled)/;
+	/^warning: (request from tlsproxy client with unexpected settings|\(server\) '|files that could not be loaded when this process started|files are opened without privileges|to avoid this|TLS server role is disabled)/;
 
 /* Contents and number of dumps are random; only their presence is compared. */
 const dumped = /^[\da-f]{4} ([\da-f]{2} |- <)|^(read from|write to) [\dA-F]{8,} \[/;

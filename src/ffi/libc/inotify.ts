@@ -54,7 +54,7 @@ const LENGTH = 12;
 const BUFFER_SIZE = 4096;
 const buffer = allocate(BUFFER_SIZE);
 
-/** Reads pending events; empty if there are none, or on failure. */
+/** Reads pending events; empty without an event and on failure. */
 export function readEvents(fd: Fd): readonly DirectoryEvent[] {
 	const size = read(fd, buffer.address, BUFFER_SIZE);
 	const events: DirectoryEvent[] = [];

@@ -72,7 +72,7 @@ export function registerNewSessionCallback(run: (ssl: Ssl, session: SslSession) 
 	});
 }
 
-/** Registers a callback that finds the session with an id. It returns null if there is none. OpenSSL takes ownership. */
+/** Registers a callback that finds the session with an id. It returns null if the session is unknown. OpenSSL takes ownership. */
 export function registerGetSessionCallback(
 	run: (ssl: Ssl, id: Uint8Array) => SslSession | null,
 ): GetSessionCallback {

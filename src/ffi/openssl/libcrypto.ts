@@ -191,7 +191,7 @@ const EC_curve_nid2nist: () => ((nid: number) => string | null) | undefined = li
 	'const char *EC_curve_nid2nist(int nid)',
 );
 
-/** Name of the group of an elliptic-curve key; empty if it has none. With OpenSSL 1.1.1, NIST's name if there is one. */
+/** Name of the group of an elliptic-curve key; empty if it has no name. With OpenSSL 1.1.1, the NIST name if NIST has named the group. */
 export function groupNameOf(key: EvpPkey): string {
 	const getGroupName = EVP_PKEY_get_group_name();
 	if (getGroupName !== undefined) {

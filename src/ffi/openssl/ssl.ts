@@ -111,7 +111,7 @@ const SSL_use_cert_and_key: (
 );
 
 /**
- * Uses the certificates, keys and chains of a context for a connection, instead of those of its own context.
+ * Copies the certificates, keys and chains of an SSL_CTX to a connection, which replace those of its SSL_CTX.
  *
  * @returns false if OpenSSL rejects one of them.
  */
@@ -141,7 +141,7 @@ const SSL_get_servername: (ssl: Ssl, type: number) => Address | null = libssl.fu
 	'void *SSL_get_servername(const void *ssl, int type)',
 );
 
-/** The server name in the ClientHello, one character per byte; empty if there is none. */
+/** The server name in the ClientHello, one character per byte; empty without a server name. */
 export function serverNameOf(ssl: Ssl): string {
 	const name = SSL_get_servername(ssl, TLSEXT_NAMETYPE_host_name);
 	return name === null ? '' : Buffer.from(koffi.view(name, strlen(name))).toString('latin1');
@@ -250,7 +250,7 @@ const SSL_CTRL_GET_PEER_TMP_KEY = 109;
 const SSL_CTRL_GET_SIGNATURE_NID = 132;
 const SSL_CTRL_GET_NEGOTIATED_GROUP = 134;
 
-/** The peer's ephemeral key, which the caller owns; null if there is none. */
+/** The peer's ephemeral key, which the caller owns; null if the key exchange has no such key. */
 export function SSL_get_peer_tmp_key(ssl: Ssl): EvpPkey | null {
 	scratch.view.setBigUint64(0, 0n, true);
 	const found = SSL_ctrl(ssl, SSL_CTRL_GET_PEER_TMP_KEY, 0, scratch.address) === 1;
@@ -282,7 +282,7 @@ const SSL_group_to_name: () => ((ssl: Ssl, id: number) => string | null) | undef
 );
 
 /**
- * Name of the group of the key exchange; empty if there is none, and with OpenSSL 1.1.1.
+ * Name of the group of the key exchange; empty if it uses no group, and with OpenSSL 1.1.1.
  *
  * @param ssl - a connection whose handshake is complete. Before that, OpenSSL 3.0 dereferences a null pointer.
  */

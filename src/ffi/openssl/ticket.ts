@@ -52,7 +52,7 @@ export function EVP_CIPHER_get_mode(cipher: EvpCipher): number {
 	return EVP_CIPHER_get_flags(cipher) & EVP_CIPH_MODE;
 }
 
-/** The cipher with a name; null if there is none. It is never released: callers look it up once per process. */
+/** The cipher with a name; null for an unknown name. It is never released: callers look it up once per process. */
 export function cipherOf(name: string): EvpCipher | null {
 	const fetch = EVP_CIPHER_fetch();
 	return fetch === undefined ? EVP_get_cipherbyname(name) : fetch(null, name, null);

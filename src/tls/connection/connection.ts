@@ -192,8 +192,8 @@ export abstract class Connection implements Disposable {
 
 		/*
 		 * OpenSSL returns the same result after a message without data as when there is nothing
-		 * to read. The errno of its last system call tells these apart, unless a callback has
-		 * run JavaScript code since then. In that case the number of bytes read does.
+		 * to read. The errno of its last system call distinguishes these cases, unless a
+		 * callback has run JavaScript code since then. Otherwise the number of bytes read does.
 		 */
 		const blocked = callbacksRun() === callbacks ? errno() === EAGAIN : !this.#hasReceived();
 		const outcome = this.#outcome(result);

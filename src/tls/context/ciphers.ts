@@ -2,18 +2,20 @@
 /* NAME
 /*	ciphers 3
 /* SUMMARY
-/*	the ciphers of one connection
+/*	select the ciphers of a connection
 /* DESCRIPTION
-/*	A request or the configuration says which ciphers a connection may
-/*	use: a grade, less exclusions. A cipher list that most connections
-/*	of an application share becomes that of its context.
+/*	A request or the configuration selects the ciphers of a connection
+/*	by a grade and a list of exclusions. If the SSL_CTX already has the
+/*	resulting cipher list, it is not set again for the connection.
 /* DIAGNOSTICS
-/*	When there are none to be set the reason has been logged.
+/*	Invalid grades and exclusions, and errors of OpenSSL, are logged as
+/*	warnings.
 /* SEE ALSO
 /*	option-lists(3), postfix src/tls/tls_misc.c, tls_set_ciphers()
 /*--*/
 
 import {cacheKey} from '../../base/cache-key.ts';
+import {Lru} from '../../base/lru.ts';
 import {ERR_clear_error} from '../../ffi/openssl/libcrypto.ts';
 import {SSL_set_cipher_list, type Ssl} from '../../ffi/openssl/ssl.ts';
 import {info, warning} from '../../log/log.ts';
@@ -23,26 +25,32 @@ import {TLS_LOG_VERBOSE} from '../log-mask.ts';
 import {type CipherGrades, type CipherList, cipherList} from '../option-lists.ts';
 import type {SslContext} from './ssl-context.ts';
 
-/** Which ciphers a connection may use. */
+/** The ciphers that a connection may use. */
 export interface CipherChoice {
 	readonly cipher_grade: string;
 	readonly cipher_exclusions: string;
-	/** Of the peer, as the request has it. */
+	/** Name and address of the peer, as in the request. */
 	readonly namaddr: string;
 }
 
-/* Of an application, most connections have the same. */
-const lists = new WeakMap<CipherGrades, Map<string, CipherList>>();
-/** Lists of one application. */
-const LISTS = 50;
+/* Number of cached cipher lists for one set of grades. Most connections have the same list. */
+const LIST_LIMIT = 50;
 
-function listOf(grades: CipherGrades, grade: string, exclusions: string): CipherList {
-	const known = lists.get(grades) ?? new Map<string, CipherList>();
-	lists.set(grades, known);
+/* By the grades of an SSL_CTX. */
+const caches = new WeakMap<CipherGrades, Lru<string, CipherList>>();
+
+function cachedCipherList(grades: CipherGrades, grade: string, exclusions: string): CipherList {
+	let cache = caches.get(grades);
+	if (cache === undefined) {
+		cache = new Lru(LIST_LIMIT);
+		caches.set(grades, cache);
+	}
+
 	const key = cacheKey(grade, exclusions);
-	const list = known.get(key) ?? cipherList(grades, grade, exclusions);
-	if (known.size < LISTS) {
-		known.set(key, list);
+	let list = cache.get(key);
+	if (list === undefined) {
+		list = cipherList(grades, grade, exclusions);
+		cache.set(key, list);
 	}
 
 	return list;
@@ -51,9 +59,9 @@ function listOf(grades: CipherGrades, grade: string, exclusions: string): Cipher
 /**
  * Sets the ciphers of a connection.
  *
- * @param grades - the lists behind the grades.
+ * @param grades - the cipher list of each grade.
  * @param logMask - of the connection.
- * @returns the cipher list; undefined when it cannot be set.
+ * @returns the cipher list; undefined if it cannot be set, and the reason has been logged.
  */
 export function setCiphers(
 	context: SslContext,
@@ -63,7 +71,7 @@ export function setCiphers(
 	logMask: number,
 ): string | undefined {
 	const name = lowercase(namaddr);
-	const ciphers = listOf(grades, cipher_grade, cipher_exclusions);
+	const ciphers = cachedCipherList(grades, cipher_grade, cipher_exclusions);
 	if ('invalidGrade' in ciphers) {
 		warning(`${name}: invalid cipher grade: "${ciphers.invalidGrade}"`);
 		return undefined;

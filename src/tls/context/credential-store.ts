@@ -4,17 +4,18 @@
 /* SUMMARY
 /*	identities and authorities that were loaded as root
 /* DESCRIPTION
-/*	In the jail a process can read neither the keys of its clients
-/*	nor, as a rule, the certificates that they trust. So the files that
-/*	any client is configured with are loaded before, each set of files
-/*	once, into a context of its own that makes no connection. A request
-/*	that names the same files gets them from there, whatever its other
-/*	settings are. Names are compared as Postfix uses them: chain_files
-/*	is a list, every other setting is the name of one file.
+/*	In the jail a process cannot read the private keys of its clients
+/*	and, usually, the certificates that they trust. Therefore the files
+/*	that any client is configured with are loaded before. Each set of
+/*	files is loaded once, into an SSL_CTX that is not used for
+/*	connections. A request that names the same files gets the loaded
+/*	data; its other settings make no difference. Names are compared
+/*	as Postfix uses them: chain_files is a list, every other setting
+/*	is the name of one file.
 /*
 /*	A set that could not be loaded does not affect other sets. As with
-/*	stock, each request for it reads the files again, with the
-/*	privileges that are left.
+/*	stock, each request for it opens the files again, without root
+/*	privileges.
 /* SEE ALSO
 /*	certificates(3), ssl-context(3)
 /*--*/
@@ -47,35 +48,35 @@ import {
 export interface CredentialFileNames extends IdentityFiles, AuthorityFiles {}
 
 interface Entry {
-	/** What was loaded; undefined if there was nothing that can be used. */
+	/** The SSL_CTX with the loaded files; undefined if they cannot be used. */
 	readonly ctx: Owned<SslCtx> | undefined;
-	/** Whether Postfix would go on. */
-	readonly result: boolean;
+	/** Whether loading succeeded by the rules of Postfix, which accepts chain files that cannot be opened. */
+	readonly succeeded: boolean;
 }
 
-/** What was loaded before the jail. */
+/** The identities and authorities that were loaded before the jail. Disposal releases them. */
 export class CredentialStore implements Disposable {
 	readonly #identities = new Map<string, Entry>();
 	readonly #authorities = new Map<string, Entry>();
 
 	/**
-	 * Loads the files of a client, unless they are here.
+	 * Loads the files of a client, unless they are already loaded.
 	 *
 	 * @param appendDefault - tls_append_default_CA.
-	 * @returns false when something could not be loaded; the reason has been logged.
+	 * @returns false if a file could not be loaded; the reason has been logged.
 	 */
 	load(files: CredentialFileNames, appendDefault: boolean): boolean {
 		const named = namedFiles(files).length > 0;
-		const identity = find(
+		const identity = findOrCreate(
 			this.#identities,
 			identityKey(files),
 			ctx => loadIdentity(ctx, files),
 			ctx => !named || hasIdentity(ctx),
 		);
-		const authorities = find(this.#authorities, authorityKey(files, appendDefault), ctx =>
+		const authorities = findOrCreate(this.#authorities, authorityKey(files, appendDefault), ctx =>
 			loadAuthorities(ctx, files.CAfile, files.CApath, appendDefault),
 		);
-		return identity.result && authorities.result;
+		return identity.succeeded && authorities.succeeded;
 	}
 
 	/** Whether load() was called for all files that a client names, with or without success. */
@@ -88,11 +89,11 @@ export class CredentialStore implements Disposable {
 	}
 
 	/**
-	 * Which of the files that a client names could not be used when they were loaded, as settings for the
-	 * log; undefined if all could. A list of chain files that cannot be opened is not an error for Postfix:
-	 * such a client is served without a certificate.
+	 * The settings of a client whose files could not be used when they were loaded, for the log; undefined if
+	 * all files were usable. Chain files that cannot be opened are included, although they are not an error
+	 * for Postfix: it serves such a client without a certificate.
 	 *
-	 * @param prefix - of the names of the parameters.
+	 * @param prefix - of the parameter names, such as `smtp_tls_`.
 	 */
 	problemWith(files: CredentialFileNames, appendDefault: boolean, prefix: string): string | undefined {
 		const problems: string[] = [];
@@ -109,9 +110,9 @@ export class CredentialStore implements Disposable {
 	}
 
 	/**
-	 * Gives a context the identity that its settings name. Reads the files if they are not here.
+	 * Adds the identity that settings name to an SSL_CTX. Reads the files if they are not loaded.
 	 *
-	 * @returns false when there is none to give; the reason has been logged.
+	 * @returns false on failure; the reason has been logged.
 	 */
 	applyIdentity(ctx: SslCtx, files: IdentityFiles): boolean {
 		const loaded = this.#identities.get(identityKey(files))?.ctx;
@@ -120,7 +121,7 @@ export class CredentialStore implements Disposable {
 		}
 
 		if (!copyIdentity(loaded.value, ctx)) {
-			warning(`${namedFiles(files).join(', ')}: cannot be used again: disabling TLS support`);
+			warning(`cannot copy the certificate chain of ${namedFiles(files).join(', ')}: disabling TLS support`);
 			printErrors();
 			return false;
 		}
@@ -128,7 +129,7 @@ export class CredentialStore implements Disposable {
 		return true;
 	}
 
-	/** The same for trusted certificates. */
+	/** Adds the trusted certificates that settings name to an SSL_CTX. See {@link applyIdentity}. */
 	applyAuthorities(ctx: SslCtx, files: CredentialFileNames, appendDefault: boolean): boolean {
 		const loaded = this.#authorities.get(authorityKey(files, appendDefault))?.ctx;
 		if (loaded === undefined) {
@@ -150,28 +151,28 @@ export class CredentialStore implements Disposable {
 	}
 }
 
-function find(
+function findOrCreate(
 	entries: Map<string, Entry>,
 	key: string,
 	load: (ctx: SslCtx) => boolean,
 	isUsable: (ctx: SslCtx) => boolean = () => true,
 ): Entry {
-	const entry = entries.get(key) ?? make(load, isUsable);
+	const entry = entries.get(key) ?? createEntry(load, isUsable);
 	entries.set(key, entry);
 	return entry;
 }
 
-function make(load: (ctx: SslCtx) => boolean, isUsable: (ctx: SslCtx) => boolean): Entry {
-	const made = SSL_CTX_new(TLS_client_method());
-	if (made === null) {
+function createEntry(load: (ctx: SslCtx) => boolean, isUsable: (ctx: SslCtx) => boolean): Entry {
+	const created = SSL_CTX_new(TLS_client_method());
+	if (created === null) {
 		warning('cannot allocate client SSL_CTX: disabling TLS support');
 		printErrors();
-		return {ctx: undefined, result: false};
+		return {ctx: undefined, succeeded: false};
 	}
 
-	using ctx = new Owned(made, SSL_CTX_free);
-	/* What is good enough is decided by the settings of connections. */
-	SSL_CTX_set_security_level(made, 0);
-	const result = load(made);
-	return {ctx: result && isUsable(made) ? ctx.move() : undefined, result};
+	using ctx = new Owned(created, SSL_CTX_free);
+	/* Load keys of every strength. The SSL_CTX of a connection has its configured security level. */
+	SSL_CTX_set_security_level(created, 0);
+	const succeeded = load(created);
+	return {ctx: succeeded && isUsable(created) ? ctx.move() : undefined, succeeded};
 }

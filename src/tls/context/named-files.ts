@@ -4,9 +4,9 @@
 /* SUMMARY
 /*	the certificate files that settings name
 /* DESCRIPTION
-/*	Settings name files in several ways. This module knows which of
-/*	them Postfix loads, when two settings mean the same files, and how
-/*	they are called in the log. It opens no file.
+/*	Settings name files in several ways. This module lists the files
+/*	that Postfix loads, compares settings, and formats them for the
+/*	log. It opens no file.
 /* SEE ALSO
 /*	certificates(3), postfix src/tls/tls_certkey.c
 /*--*/
@@ -77,7 +77,7 @@ export function identityKey(files: IdentityFiles): string {
 	return cacheKey(...effectiveSettings(files).map(([setting, names]) => cacheKey(setting, ...names)));
 }
 
-/** The key of trusted certificates. Without a name the system's own are not trusted either. */
+/** The key of trusted certificates. If no file is named, appendDefault has no effect. */
 export function authorityKey({CAfile, CApath}: AuthorityFiles, appendDefault: boolean): string {
 	return CAfile === '' && CApath === '' ? '' : cacheKey(CAfile, CApath, String(appendDefault));
 }
@@ -91,7 +91,7 @@ export function namedSettings(files: IdentityFiles & AuthorityFiles, prefix: str
 	return [...identitySettings(files, prefix), ...authoritySettings(files, prefix)].join('; ');
 }
 
-/** What the names of a client's parameters begin with, by that of its log level; empty if that is another name. */
+/** The common prefix of a client's parameter names, from the name of its log level; empty for another name. */
 export function parameterPrefix(logParameter: string): string {
 	return logParameter.endsWith('loglevel') ? logParameter.slice(0, -'loglevel'.length) : '';
 }
@@ -101,7 +101,7 @@ export function identitySettings(files: IdentityFiles, prefix: string): readonly
 	return effectiveSettings(files).map(([setting, names]) => `${prefix}${setting} = ${names.join(', ')}`);
 }
 
-/** The same for trusted certificates. */
+/** The files of trusted certificates, as settings for the log. */
 export function authoritySettings({CAfile, CApath}: AuthorityFiles, prefix: string): readonly string[] {
 	return [
 		...(CAfile === '' ? [] : [`${prefix}CAfile = ${CAfile}`]),

@@ -64,7 +64,7 @@ interface ServerContextSettings {
 	readonly sniChains: SniChains | undefined;
 }
 
-/** What a context is made with, in addition to its settings. All of it is borrowed. */
+/** The objects that an SSL_CTX needs in addition to its settings. All are borrowed. */
 interface ServerContextSources {
 	/** The files that were loaded before the jail. */
 	readonly credentialStore: CredentialStore;

@@ -101,8 +101,8 @@ export function peerNames(
 /** Number of cached certificates, with two or three kilobytes each. */
 const CERTIFICATE_LIMIT = 100;
 /*
- * A few servers get most of the mail, with the same certificate for months. What depends
- * on nothing but its bytes is computed once.
+ * A few servers receive most of the mail, with the same certificate for months. Values that
+ * depend only on the bytes of a certificate are computed once.
  */
 const cachedNames = new Lru<string, PeerNames>(CERTIFICATE_LIMIT);
 

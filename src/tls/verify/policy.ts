@@ -87,10 +87,7 @@ export interface AppliedPolicy {
  * level fingerprint, which checks no name: every server with a certificate from any trusted authority would
  * pass.
  */
-export function policyError(
-	start: ClientStart,
-	{legacyVerification}: ReleaseFeatures,
-): string | undefined {
+export function policyError(start: ClientStart, {legacyVerification}: ReleaseFeatures): string | undefined {
 	const {tls_level: level} = start;
 	if (level < 0 || level > TLS_LEV_SECURE) {
 		return `unknown TLS security level ${level}`;
@@ -261,7 +258,9 @@ export function applyPolicy(
 		acceptServerKey(ssl);
 	}
 
-	return usable.length > 0 ? {level, mustFail, names: undefined} : withoutUsableRecords(level, name, reporter);
+	return usable.length > 0
+		? {level, mustFail, names: undefined}
+		: withoutUsableRecords(level, name, reporter);
 }
 
 /* Clients send the list in reverse. The log lines of stock have the original order. */
@@ -277,10 +276,7 @@ function recordsOf(start: ClientStart): readonly TlsaRecord[] {
 }
 
 /* The checks for which DANE is enabled. The first two are also text of log messages. */
-type DaneCheck =
-	| 'DANE-based certificate validation'
-	| 'fingerprint certificate validation'
-	| 'trust anchors';
+type DaneCheck = 'DANE-based certificate validation' | 'fingerprint certificate validation' | 'trust anchors';
 
 interface LevelChecks {
 	readonly dane: DaneCheck | undefined;
@@ -353,7 +349,11 @@ export function recordText({usage, selector, mtype, data}: TlsaRecord): string {
 	return `${usage} ${selector} ${mtype} ${data.length === 0 ? '...' : text}`;
 }
 
-function withoutUsableRecords(level: number, name: string, reporter: FailureReporter | undefined): AppliedPolicy {
+function withoutUsableRecords(
+	level: number,
+	name: string,
+	reporter: FailureReporter | undefined,
+): AppliedPolicy {
 	switch (level) {
 		case TLS_LEV_HALF_DANE:
 		case TLS_LEV_DANE:

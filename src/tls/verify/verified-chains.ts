@@ -11,7 +11,7 @@
 /*	The outcome of a verification depends on the presented certificates,
 /*	on the authorities and limits of the SSL_CTX, on the security level
 /*	and the names of the connection, and on the date. A cached outcome
-/*	is used only where all of these are equal: each SSL_CTX has its own
+/*	is used only if all of these are equal: each SSL_CTX has a separate
 /*	cache, the key contains the rest, and an entry expires before the
 /*	first of its certificates does.
 /*

@@ -147,7 +147,7 @@ export const cachedVerify: ChainCallback = registerChainCallback(ctx => {
 	}
 
 	const result = X509_verify_cert(ctx);
-	/* recordError() lets OpenSSL continue after an error: the result can be 1 although there was one. */
+	/* recordError() lets OpenSSL continue after an error: the result can be 1 although verification failed. */
 	if (result === 1 && X509_STORE_CTX_get_error(ctx) === X509_V_OK && verifyState.error === undefined) {
 		const expires = now + remainingValidity(ctx) * 1000;
 		cache.store(key, {peername: matchedName(ctx) ?? undefined}, now, expires);
