@@ -1,6 +1,6 @@
 /*
- * Does the reuse of TLS connections pay? smtp(8) without it, with stock tlsproxy(8),
- * with ours. See `--help`.
+ * Compares deliveries by smtp(8) without TLS connection reuse, with reuse by stock
+ * tlsproxy(8), and with reuse by this program. See `--help`.
  */
 import {mkdtempSync, rmSync} from 'node:fs';
 import {tmpdir} from 'node:os';
@@ -10,39 +10,37 @@ import {type Certificates, makeCertificates} from '../../postfix/lib/certificate
 import {removeOnSignal} from '../../postfix/lib/interruption.ts';
 import {freePort, Sandbox} from '../../postfix/lib/sandbox.ts';
 import {SINK_NAME} from '../helpers/sender-and-sink.ts';
-import {type Choice, combinations, variants} from './lib/combinations.ts';
-import {type Extent, measure, type Outcome} from './lib/comparison.ts';
-import {reportOf, type Surroundings} from './lib/comparison-report.ts';
+import {combinations, type Selection, variants} from './lib/combinations.ts';
+import {type ComparisonOptions, measure, type Outcome} from './lib/comparison.ts';
+import {type Baseline, reportOf} from './lib/comparison-report.ts';
 import {Receiver} from './lib/receiver.ts';
 import {connectionSpeed, messageSpeed, roundTripOf} from './lib/receiver-speed.ts';
-import {machine, markdown, writeReport} from './lib/report.ts';
-import {type Way, ways} from './lib/sender.ts';
+import {describeMachine, markdown, writeReport} from './lib/report.ts';
+import {type Mode, modes} from './lib/sender.ts';
 
 const USAGE = `usage: npm run compare -- [--settings] [--short] [--out DIRECTORY]
 	[--round-trips 0,20,100] [--tls TLSv1.3,TLSv1.2] [--handshakes full,resumed]
-	[--streams 1,20,5-limited] [--ways 'no reuse,stock,ours'] [--rounds N] [--seconds N]
+	[--streams 1,20,5-limited] [--modes 'no reuse,stock,ours'] [--rounds N] [--seconds N]
 
-Delivers mail that waits in the queue of a private Postfix to a receiver on this
-host, and measures each combination of what is chosen: without connection reuse, with
-stock tlsproxy(8), with this program. Without options that are all combinations, in
-about 20 minutes; with --short a part of them, in 3.
+Delivers mail from the queue of a private Postfix to a receiver on this host, without
+connection reuse, with stock tlsproxy(8) and with this program. Measures each combination
+of the selected conditions. Without options, all combinations take about 20 minutes;
+with --short, some of them take 3 minutes.
 
---round-trips  milliseconds, made by a relay
+--round-trips  round-trip times in milliseconds; a relay delays the data
 --handshakes   resumed: smtp_tls_session_cache_database is set
---streams      deliveries at a time (smtp_destination_concurrency_limit). N-limited: the
-               receiver accepts N connections at a time and answers 421 to more, as many
-               do. Whoever delivers to one sets that limit in Postfix; if not, the first
-               421 has Postfix defer all mail for the destination, with and without reuse,
-               and there would be nothing to compare
---rounds       samples of each, taken in turns; the result is the median (default: 3 with
-               TLS 1.3 and full handshakes, 1 otherwise)
---seconds      how long a sample takes, about (default 4)
---settings     compares what main.cf can say about reuse instead: mail that waits, and mail
-               that comes now and then; about 4 minutes
+--streams      concurrent deliveries (smtp_destination_concurrency_limit). N-limited: the
+               receiver accepts N connections at a time and replies 421 to others, as many
+               receivers do. Postfix has the same limit; with a higher one, the first 421
+               would make it defer all mail for the destination, with and without reuse
+--rounds       number of samples per combination; samples alternate, and the result is the
+               median (default: 3 with TLS 1.3 and full handshakes, 1 otherwise)
+--seconds      approximate duration of a sample (default 4)
+--settings     compares main.cf settings for reuse instead, with a full queue and with
+               occasional mail; takes about 4 minutes
 
-Where a delivery does little but wait (100 ms; 20 ms, one at a time), the ways are
-measured at the same time. Results are DIRECTORY/compare.{md,json,html}; default:
-bench-results.
+If a delivery mostly waits (100 ms, or 20 ms with one stream), the modes are measured
+simultaneously. Results are in DIRECTORY/compare.{md,json,html}; default: bench-results.
 `;
 
 const {values} = parseArgs({
@@ -55,7 +53,7 @@ const {values} = parseArgs({
 		tls: {type: 'string'},
 		handshakes: {type: 'string'},
 		streams: {type: 'string'},
-		ways: {type: 'string'},
+		modes: {type: 'string'},
 		rounds: {type: 'string'},
 		seconds: {type: 'string', default: '4'},
 	},
@@ -71,106 +69,111 @@ function fail(text: string): never {
 }
 
 if (process.getuid?.() !== 0) {
-	fail('master(8) has to be started as root');
+	fail('must be run as root, because master(8) must be started as root');
 }
 
-/* Words of a list, each of which must be one of those that there are. */
-function chosen<Word extends string>(
+/* The elements of a list in an option, each of which must be a known one. */
+function selected<Element extends string>(
 	name: keyof typeof values,
-	all: readonly Word[],
-	few: readonly Word[],
-): readonly Word[] {
+	all: readonly Element[],
+	short: readonly Element[],
+): readonly Element[] {
 	const value = values[name];
 	if (typeof value !== 'string') {
-		return values.short ? few : all;
+		return values.short ? short : all;
 	}
 
 	return value
 		.split(',')
-		.map(text => all.find(word => word === text) ?? fail(`--${name}: ${text}: ${all.join(', ')} are known`));
+		.map(
+			text =>
+				all.find(element => element === text) ?? fail(`--${name}: ${text}: must be one of ${all.join(', ')}`),
+		);
 }
 
-function number(name: keyof typeof values, text: string, least: number): number {
+function number(name: keyof typeof values, text: string, minimum: number): number {
 	const value = Number(text);
-	return Number.isFinite(value) && value >= least ? value : fail(`--${name}: ${text}: a number is wanted`);
+	return Number.isFinite(value) && value >= minimum
+		? value
+		: fail(`--${name}: ${text}: must be a number of at least ${minimum}`);
 }
 
-function streams(text: string): Choice['streams'][number] {
+function streams(text: string): Selection['streams'][number] {
 	const [, count, limited] =
-		/^(\d+)(-limited)?$/.exec(text) ?? fail(`--streams: ${text}: N or N-limited is wanted`);
+		/^(\d+)(-limited)?$/.exec(text) ?? fail(`--streams: ${text}: must be N or N-limited`);
 	return {count: number('streams', count ?? '', 1), limited: limited !== undefined};
 }
 
 const roundTrips = (values['round-trips'] ?? (values.short ? '0,20' : values.settings ? '20' : '0,20,100'))
 	.split(',')
 	.map(text => number('round-trips', text, 0));
-const chosenWays: readonly Way[] = chosen('ways', ways, ways);
+const selectedModes: readonly Mode[] = selected('modes', modes, modes);
 const groups = values.settings
-	? roundTrips.flatMap(roundTrip => variants(roundTrip, chosenWays))
+	? roundTrips.flatMap(roundTrip => variants(roundTrip, selectedModes))
 	: combinations(
 			{
 				roundTrips,
-				tls: chosen('tls', ['TLSv1.3', 'TLSv1.2'], ['TLSv1.3']),
-				handshakes: chosen('handshakes', ['full', 'resumed'], ['full']),
+				tls: selected('tls', ['TLSv1.3', 'TLSv1.2'], ['TLSv1.3']),
+				handshakes: selected('handshakes', ['full', 'resumed'], ['full']),
 				streams: (values.streams ?? '20,5-limited,1').split(',').map(streams),
 			},
-			chosenWays,
+			selectedModes,
 		);
 const rounds = values.rounds === undefined ? undefined : number('rounds', values.rounds, 1);
 
-function say(text: string): void {
+function logProgress(text: string): void {
 	process.stderr.write(`${text}\n`);
 }
 
-/* Before anything else runs. */
-async function surroundings(certificates: Certificates): Promise<Omit<Surroundings, 'seconds'>> {
+/* Measures the receiver before anything else runs. */
+async function measureBaseline(certificates: Certificates): Promise<Omit<Baseline, 'seconds'>> {
 	const open = async (roundTrip: number): Promise<Receiver> =>
 		await Receiver.start(certificates, {tls: 'TLSv1.3', roundTrip}, await freePort());
 	await using near = await open(0);
-	const trips: Record<string, number> = {};
+	const measured: Record<string, number> = {};
 	for (const roundTrip of roundTrips) {
 		await using far = await open(roundTrip);
-		trips[roundTrip] = await roundTripOf(far);
+		measured[roundTrip] = await roundTripOf(far);
 	}
 
 	return {
 		messages: await messageSpeed(near),
 		connections: await connectionSpeed(near),
-		roundTrips: trips,
+		roundTrips: measured,
 	};
 }
 
-const on = machine();
+const machine = describeMachine();
 const started = performance.now();
 using stack = new DisposableStack();
 const directory = mkdtempSync(join(tmpdir(), 'tlsproxy-compare-'));
 stack.defer(() => rmSync(directory, {recursive: true, force: true}));
-/* Sinks and relays end when the channel to this process does. */
+/* Sinks and relays end when their channel to this process is closed. */
 const interrupted = removeOnSignal('compare', async () => {
 	await Sandbox.stopAll();
 	stack.dispose();
 });
 
-async function measureAll(): Promise<readonly [Omit<Surroundings, 'seconds'>, readonly Outcome[]]> {
+async function measureAll(): Promise<readonly [Omit<Baseline, 'seconds'>, readonly Outcome[]]> {
 	try {
 		const certificates = await makeCertificates(directory, SINK_NAME);
-		return [await surroundings(certificates), await measure(groups, certificates, extent)];
+		return [await measureBaseline(certificates), await measure(groups, certificates, options)];
 	} finally {
 		await interrupted();
 	}
 }
 
-const extent: Extent = {
+const options: ComparisonOptions = {
 	rounds: ({tls, handshakes}) =>
 		rounds ?? (tls === 'TLSv1.3' && handshakes === 'full' && !values.settings && !values.short ? 3 : 1),
 	seconds: number('seconds', values.seconds, 0.1),
-	say,
+	logProgress,
 };
-const [around, outcomes] = await measureAll();
-const report = reportOf(on, outcomes, {...around, seconds: (performance.now() - started) / 1000});
+const [baseline, outcomes] = await measureAll();
+const report = reportOf(machine, outcomes, {...baseline, seconds: (performance.now() - started) / 1000});
 process.stdout.write(markdown(report));
 for (const path of writeReport(values.out, values.settings ? 'compare-settings' : 'compare', report)) {
-	say(path);
+	logProgress(path);
 }
 
 stack.dispose();

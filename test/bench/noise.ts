@@ -1,6 +1,5 @@
 /*
- * The empty case: the same program twice. What differs is what the machine does
- * to all other figures.
+ * Measures the same program twice. The difference is the noise of all other figures.
  */
 import {handshakes} from './lib/driver.ts';
 import {interleaved, type Operation} from './lib/measure.ts';
@@ -10,19 +9,19 @@ const SIZE = 600;
 
 export const noise: Operation = {
 	name: 'noise',
-	async run({authority, samples, scale, say}) {
+	async run({authority, samples, scale, logProgress}) {
 		await using stack = new AsyncDisposableStack();
 		const peer = stack.use(await authority.peer('ecdsa'));
 		const [one, other] = [
 			stack.use(await Service.start('ours', authority)),
 			stack.use(await Service.start('ours', authority)),
 		];
-		say('noise: the same program twice');
+		logProgress('noise: the same program twice');
 		for (const service of [one, other]) {
 			await service.warmUp(service.target(peer));
 		}
 
-		const load = {count: Math.round(SIZE * scale), atOnce: 16};
+		const load = {count: Math.round(SIZE * scale), concurrency: 16};
 		return [
 			{
 				name: 'noise: CPU per handshake of two instances of ours',
@@ -36,7 +35,7 @@ export const noise: Operation = {
 					async service =>
 						((await service.cpuOf(() => handshakes(service.target(peer), load))) / load.count) * 1000,
 				),
-				note: 'both columns are ours: how far the ratio is from 1 is the noise of all ratios',
+				note: 'both columns are this program: the distance of the ratio from 1 is the noise of all ratios',
 			},
 		];
 	},

@@ -1,6 +1,6 @@
 /*
- * daemon/processes: what an empty one has for itself, what each further one adds,
- * and how long a client waits when there is none.
+ * Memory of an idle process, memory that each further process adds, and the time that
+ * a client waits when no process runs.
  */
 import {readFileSync, writeFileSync} from 'node:fs';
 import {join} from 'node:path';
@@ -10,12 +10,12 @@ import {memoryOf} from './lib/process.ts';
 import {type Service, startBoth} from './lib/rig.ts';
 
 const MEGABYTE = 1024 * 1024;
-const FURTHER = 3;
+const FURTHER_PROCESSES = 3;
 
-/** Time after which an idle process has tidied up, in milliseconds. */
-const SETTLED = 3500;
+/** Time after which an idle process has collected its garbage, in milliseconds. */
+const SETTLE_TIME = 3500;
 
-/* Copies of the service under other names: each has a process of its own. */
+/* Adds copies of the service with other names. Each runs in a separate process. */
 async function addCopies({daemon: {sandbox}}: Service): Promise<readonly string[]> {
 	const path = join(sandbox.configDirectory, 'master.cf');
 	const text = readFileSync(path, 'utf8');
@@ -24,13 +24,13 @@ async function addCopies({daemon: {sandbox}}: Service): Promise<readonly string[
 		throw new Error('no service tlsproxy');
 	}
 
-	const names = Array.from({length: FURTHER}, (_, index) => `tlsproxy${index}`);
+	const names = Array.from({length: FURTHER_PROCESSES}, (_, index) => `tlsproxy${index}`);
 	writeFileSync(path, `${text}${names.map(name => `${line.replace('tlsproxy', name)}\n`).join('')}`);
 	await sandbox.reload();
 	return names;
 }
 
-/** Connects, and reads the greeting: how long that took, in milliseconds. */
+/** Connects and reads the greeting. Returns the time in milliseconds. */
 async function greeting({daemon}: Service, name = 'tlsproxy'): Promise<number> {
 	const started = performance.now();
 	using client = await daemon.connect(name);
@@ -41,15 +41,15 @@ async function greeting({daemon}: Service, name = 'tlsproxy'): Promise<number> {
 async function memory(service: Service): Promise<{readonly empty: number; readonly further: number}> {
 	const names = await addCopies(service);
 	await greeting(service);
-	await sleep(SETTLED);
+	await sleep(SETTLE_TIME);
 	const one = memoryOf(service.processes());
 	for (const name of names) {
 		await greeting(service, name);
 	}
 
-	await sleep(SETTLED);
+	await sleep(SETTLE_TIME);
 	const all = memoryOf(service.processes());
-	return {empty: one.private / MEGABYTE, further: (all.pss - one.pss) / FURTHER / MEGABYTE};
+	return {empty: one.private / MEGABYTE, further: (all.pss - one.pss) / FURTHER_PROCESSES / MEGABYTE};
 }
 
 async function coldStart(service: Service): Promise<number> {
@@ -61,30 +61,30 @@ async function coldStart(service: Service): Promise<number> {
 
 export const processes: Operation = {
 	name: 'process',
-	async run({authority, samples, say}) {
+	async run({authority, samples, logProgress}) {
 		const measures: Measure[] = [];
 		{
 			await using stack = new AsyncDisposableStack();
-			say('empty processes');
+			logProgress('empty processes');
 			const empty: Record<string, number[]> = {};
 			const further: Record<string, number[]> = {};
 			for (const service of await startBoth(stack, authority)) {
 				const figures = await memory(service);
-				empty[service.which] = [figures.empty];
-				further[service.which] = [figures.further];
+				empty[service.program] = [figures.empty];
+				further[service.program] = [figures.further];
 			}
 
 			measures.push(
 				{
 					name: 'empty process, private memory, with its supervisor',
 					unit: 'MB',
-					goal: {of: 'ours', sense: 'at most', must: 20, beyond: 14},
+					goal: {of: 'ours', bound: 'at most', limit: 20, target: 14},
 					samples: empty,
 				},
 				{
 					name: 'each further process (PSS)',
 					unit: 'MB',
-					goal: {of: 'ours', sense: 'at most', must: 30, beyond: 22},
+					goal: {of: 'ours', bound: 'at most', limit: 30, target: 22},
 					samples: further,
 				},
 			);
@@ -92,16 +92,16 @@ export const processes: Operation = {
 
 		await using stack = new AsyncDisposableStack();
 		const services = await startBoth(stack, authority, {main: {max_idle: '1s'}});
-		say('first connections');
-		/* postconf(1) waits for a main.cf that was changed just now. */
+		logProgress('first connections');
+		/* postconf(1) waits until main.cf is older than a second. */
 		await sleep(1500);
 		measures.push({
-			name: 'first connection after the process was gone, up to the greeting',
+			name: 'first connection without a running process, until the greeting',
 			unit: 'ms',
-			goal: {of: 'ours', sense: 'at most', must: 150, beyond: 80},
+			goal: {of: 'ours', bound: 'at most', limit: 150, target: 80},
 			samples: await interleaved(
 				samples,
-				services.map(service => [service.which, service] as const),
+				services.map(service => [service.program, service] as const),
 				coldStart,
 			),
 			note: 'wall clock',

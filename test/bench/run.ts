@@ -1,15 +1,16 @@
 /*
- * Stock tlsproxy(8) and ours, side by side. See `--help`.
+ * Compares stock tlsproxy(8) with this program. See `--help`.
  */
 import {parseArgs} from 'node:util';
 import {removeOnSignal} from '../../postfix/lib/interruption.ts';
 import {Sandbox} from '../../postfix/lib/sandbox.ts';
+import {errorText} from '../../src/base/text.ts';
 import {bareClient} from './bare-client.ts';
 import {bulk} from './bulk.ts';
 import {capacity} from './capacity.ts';
 import {handshake} from './handshake.ts';
 import {type Measure, median, type Operation, ratioOf, spread, verdict} from './lib/measure.ts';
-import {figure, machine, markdown, percent, type Report, writeReport} from './lib/report.ts';
+import {describeMachine, figure, markdown, percent, type Report, writeReport} from './lib/report.ts';
 import {Authority} from './lib/rig.ts';
 import {noise} from './noise.ts';
 import {processes} from './process.ts';
@@ -44,19 +45,19 @@ const {values, positionals} = parseArgs({
 const unknown = positionals.filter(name => !names.includes(name));
 if (values.help === true || unknown.length > 0) {
 	process.stdout.write(`usage: npm run bench -- [--short] [--samples N] [--out DIRECTORY] [name ...]
-names: ${names.join(', ')}; all of them unless chosen
+names: ${names.join(', ')}; default: all
 `);
 	process.exit(unknown.length > 0 ? 1 : 0);
 }
 
 if (process.getuid?.() !== 0) {
-	process.stderr.write('bench: fatal: master(8) has to be started as root\n');
+	process.stderr.write('bench: fatal: must be run as root, because master(8) must be started as root\n');
 	process.exit(1);
 }
 
 const short = values.short === true;
 const samples = Number(values.samples ?? (short ? 3 : 7));
-const on = machine();
+const machine = describeMachine();
 using authority = await Authority.make();
 const interrupted = removeOnSignal('bench', async () => {
 	await Sandbox.stopAll();
@@ -73,52 +74,52 @@ for (const operation of operations.filter(
 				authority,
 				samples,
 				scale: short ? 0.25 : 1,
-				say: text => process.stderr.write(`${text}\n`),
+				logProgress: text => process.stderr.write(`${text}\n`),
 			})),
 		);
 	} catch (reason) {
 		await interrupted();
-		/* The others are worth having. */
-		failures.push(`${operation.name}: ${reason instanceof Error ? reason.message : String(reason)}`);
+		/* The other benchmarks continue. */
+		failures.push(`${operation.name}: ${errorText(reason)}`);
 		process.stderr.write(`${operation.name}: ${String(reason)}\n`);
 	}
 }
 
-const verdicts = {beyond: 'beyond', met: 'met', missed: '**missed**'} as const;
+const verdicts = {target: 'target met', limit: 'limit met', missed: '**missed**'} as const;
 
 function goalText({goal}: Measure): string {
 	if (goal === undefined) {
 		return '';
 	}
 
-	const sign = goal.sense === 'at most' ? '≤' : '≥';
-	return `${goal.of} ${sign} ${goal.must}${goal.beyond === undefined ? '' : ` (${goal.beyond})`}`;
+	const sign = goal.bound === 'at most' ? '≤' : '≥';
+	return `${goal.of} ${sign} ${goal.limit}${goal.target === undefined ? '' : ` (${goal.target})`}`;
 }
 
-/* A figure per step of something, or samples of one figure. */
-function cell(measure: Measure, which: string): string {
-	const taken = measure.samples[which];
-	if (taken === undefined) {
+/* The median of the samples; for a growth measure, the figure of each step. */
+function cell(measure: Measure, program: string): string {
+	const figures = measure.samples[program];
+	if (figures === undefined) {
 		return '';
 	}
 
 	if (measure.name.startsWith('growth')) {
-		return `${taken.map(figure).join(', ')} ${measure.unit}`;
+		return `${figures.map(figure).join(', ')} ${measure.unit}`;
 	}
 
-	return `${figure(median(taken))} ${measure.unit}${taken.length > 2 ? ` ± ${percent(spread(taken))}` : ''}`.trim();
+	return `${figure(median(figures))} ${measure.unit}${figures.length > 2 ? ` ± ${percent(spread(figures))}` : ''}`.trim();
 }
 
 const report: Report = {
-	title: 'Stock tlsproxy(8) and ours',
-	machine: on,
+	title: 'Stock tlsproxy(8) and this program',
+	machine,
 	remarks: [
-		`Medians of ${samples} samples, taken in turns; ± half the distance of the middle half. Stock is warm: max_use and max_idle are raised, but where it says defaults. CPU time is that of all processes of the service, user and system. Settings are those that smtp(8) sends at level secure, with loglevel 1.${short ? ' A short run: a quarter of the work, for a first look only.' : ''}`,
+		`Medians of ${samples} samples, taken alternately; ± half the interquartile range. max_use and max_idle are raised so that processes of stock do not end, except where the table says defaults. CPU time is that of all processes of the service, user and system. Settings are those that smtp(8) sends at level secure, with loglevel 1.${short ? ' This was a short run with a quarter of the work: the figures are rough.' : ''}`,
 		...failures.map(text => `Not measured: ${text}.`),
 	],
 	tables: [
 		[
-			['measure', 'stock', 'ours', 'ratio', 'must be (beyond)', ''],
+			['measure', 'stock', 'ours', 'ratio', 'limit (target)', ''],
 			...measures.map(measure => {
 				const ratio = measure.name.startsWith('growth') ? undefined : ratioOf(measure);
 				const result = verdict(measure);
@@ -133,13 +134,13 @@ const report: Report = {
 			}),
 		],
 	],
-	plots: measures.map(({name, unit, samples: taken}) => ({
+	plots: measures.map(({name, unit, samples: byProgram}) => ({
 		title: name,
 		unit,
-		series: Object.entries(taken).flatMap(([which, figures]) =>
+		series: Object.entries(byProgram).flatMap(([program, figures]) =>
 			name.startsWith('growth')
-				? figures.map((value, index) => ({name: `${which}, step ${index + 1}`, value, samples: []}))
-				: [{name: which, value: median(figures), samples: figures}],
+				? figures.map((value, index) => ({name: `${program}, step ${index + 1}`, value, samples: []}))
+				: [{name: program, value: median(figures), samples: figures}],
 		),
 	})),
 	figures: measures.map(measure => ({...measure, ratio: ratioOf(measure), verdict: verdict(measure)})),
@@ -149,5 +150,5 @@ for (const path of writeReport(values.out, 'bench', report)) {
 	process.stderr.write(`${path}\n`);
 }
 
-/* Peers and event loops have nothing left to do. */
+/* Channels to child processes would keep this process alive. */
 process.exit(failures.length > 0 ? 1 : 0);

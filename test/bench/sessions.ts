@@ -1,9 +1,9 @@
 /*
- * daemon/idle sessions: memory of all processes of the service, and what a hand-off
- * and a round trip cost with so many sessions open.
+ * Memory of all processes of the service with many idle sessions, and the cost of a
+ * hand-off and a round trip meanwhile.
  */
 import {setTimeout as sleep} from 'node:timers/promises';
-import {establish, type HandOff, handshakes, options, roundTrips} from './lib/driver.ts';
+import {establish, type HandOff, handshakes, roundTrips, sendCommand} from './lib/driver.ts';
 import {type Measure, median, type Operation, quantile} from './lib/measure.ts';
 import type {Peer} from './lib/peer.ts';
 import {memoryOf} from './lib/process.ts';
@@ -12,37 +12,38 @@ import {type Service, startBoth} from './lib/rig.ts';
 const STEPS = [10, 100, 1000, 5000] as const;
 const MEGABYTE = 1024 * 1024;
 
-/* What one program does with ever more sessions. */
-interface Course {
+/* Figures of one program, one for each number of sessions. */
+interface Growth {
 	readonly memory: readonly number[];
 	readonly handshake: readonly number[];
 	readonly trip: readonly number[];
+	/** KiB per session. */
 	readonly perSession: number;
 }
 
-async function course(
+async function growthOf(
 	service: Service,
 	peer: Peer,
 	steps: readonly number[],
 	scale: number,
-): Promise<Course> {
+): Promise<Growth> {
 	const target = service.target(peer);
-	const held: HandOff[] = [];
+	const idle: HandOff[] = [];
 	const memory: number[] = [];
 	const handshake: number[] = [];
 	const trip: number[] = [];
 	for (const step of steps) {
-		held.push(...(await establish(target, {count: step - held.length, atOnce: 32})));
-		const load = {count: Math.round(300 * scale), atOnce: 16};
+		idle.push(...(await establish(target, {count: step - idle.length, concurrency: 32})));
+		const load = {count: Math.round(300 * scale), concurrency: 16};
 		const costs: number[] = [];
 		for (let sample = 0; sample < 3; sample++) {
 			costs.push(((await service.cpuOf(() => handshakes(target, load))) / load.count) * 1000);
 		}
 
 		handshake.push(median(costs));
-		const busy = await establish(target, {count: 4, atOnce: 4});
+		const busy = await establish(target, {count: 4, concurrency: 4});
 		for (const session of busy) {
-			options(session, 'E');
+			sendCommand(session, 'E');
 		}
 
 		trip.push(quantile(await roundTrips(busy, Math.round(2000 * scale)), 0.5));
@@ -50,16 +51,16 @@ async function course(
 			session.close();
 		}
 
-		/* Garbage is no use of memory, but nobody may tell the process to collect it. */
+		/* Time to collect garbage, which should not count. The process cannot be made to collect it. */
 		await sleep(1000);
 		memory.push(memoryOf(service.processes()).pss / MEGABYTE);
 	}
 
-	for (const session of held) {
+	for (const session of idle) {
 		session.close();
 	}
 
-	/* The other program shall not be measured while this one is busy with the ends. */
+	/* The other program is measured when this one has ended its sessions. */
 	await sleep(3000);
 	const [from, to] = [steps.indexOf(1000), steps.length - 1];
 	const [more, sessions] = [(memory[to] ?? 0) - (memory[from] ?? 0), (steps[to] ?? 0) - (steps[from] ?? 0)];
@@ -68,46 +69,46 @@ async function course(
 
 export const sessions: Operation = {
 	name: 'sessions',
-	async run({authority, scale, say}) {
+	async run({authority, scale, logProgress}) {
 		const steps = scale < 1 ? [10, 1000, 3000] : STEPS;
-		const courses: Record<string, Course> = {};
+		const growths: Record<string, Growth> = {};
 		await using stack = new AsyncDisposableStack();
 		const services = await startBoth(stack, authority);
 		for (const service of services) {
 			const peer = stack.use(await authority.peer('ecdsa'));
-			say(`idle sessions, ${service.which}`);
+			logProgress(`idle sessions, ${service.program}`);
 			await service.warmUp(service.target(peer));
-			courses[service.which] = await course(service, peer, steps, scale);
+			growths[service.program] = await growthOf(service, peer, steps, scale);
 		}
 
-		const of = (pick: (course: Course) => readonly number[]): Record<string, readonly number[]> =>
-			Object.fromEntries(Object.entries(courses).map(([which, figures]) => [which, pick(figures)]));
+		const by = (pick: (growth: Growth) => readonly number[]): Record<string, readonly number[]> =>
+			Object.fromEntries(Object.entries(growths).map(([program, figures]) => [program, pick(figures)]));
 		const last = steps.at(-1);
 		return [
 			{
 				name: `memory of all processes (PSS), ${last} idle sessions`,
 				unit: 'MB',
-				goal: {of: 'ratio', sense: 'at most', must: 0.5, beyond: 0.35},
-				samples: of(({memory}) => memory.slice(-1)),
+				goal: {of: 'ratio', bound: 'at most', limit: 0.5, target: 0.35},
+				samples: by(({memory}) => memory.slice(-1)),
 			},
 			{
 				name: `memory per further idle session, from 1000 to ${last}`,
 				unit: 'KiB',
-				goal: {of: 'ours', sense: 'at most', must: 20, beyond: 12},
-				samples: of(({perSession}) => [perSession]),
+				goal: {of: 'ours', bound: 'at most', limit: 20, target: 12},
+				samples: by(({perSession}) => [perSession]),
 			},
 			...(
 				[
-					['memory (PSS)', 'MB', ({memory}: Course) => memory],
-					['CPU per handshake', 'ms', ({handshake}: Course) => handshake],
-					['round trip, median', 'ms', ({trip}: Course) => trip],
+					['memory (PSS)', 'MB', ({memory}: Growth) => memory],
+					['CPU per handshake', 'ms', ({handshake}: Growth) => handshake],
+					['round trip, median', 'ms', ({trip}: Growth) => trip],
 				] as const
 			).map(
 				([name, unit, pick]): Measure => ({
 					name: `growth: ${name} with ${steps.join(', ')} idle sessions`,
 					unit,
-					samples: of(pick),
-					note: 'a figure per number of sessions, in this order',
+					samples: by(pick),
+					note: 'one figure per number of sessions',
 				}),
 			),
 		];

@@ -1,9 +1,9 @@
 /*
- * daemon/handshakes per second, all cores, every limit at its default. Servers and
- * clients run on the same cores here, and are most of what these do: the first figure
- * says more about them than about the programs. The second leaves out what they take,
- * as they would be on other machines: what the cores would do if all of them were for
- * the service, with the processes that it starts and ends meanwhile.
+ * Handshakes per second on all cores, with default limits. Servers and clients run on
+ * the same cores and use most of the CPU time, so the first figure depends more on them
+ * than on the programs. The second figure is an estimate for servers and clients on
+ * other machines: all cores, divided by the CPU time of the instance per handshake,
+ * including processes that start and end meanwhile.
  */
 import {availableParallelism} from 'node:os';
 import {setTimeout as sleep} from 'node:timers/promises';
@@ -13,40 +13,40 @@ import {type Goal, interleaved, type Operation} from './lib/measure.ts';
 import {startBoth} from './lib/rig.ts';
 
 const SIZE = 1500;
-const AT_ONCE = 64;
+const CONCURRENCY = 64;
 
 export const throughput: Operation = {
 	name: 'throughput',
-	async run({authority, samples, scale, say}) {
+	async run({authority, samples, scale, logProgress}) {
 		await using stack = new AsyncDisposableStack();
 		const services = await startBoth(stack, authority, {
 			defaults: true,
 			processLimit: Math.max(2, availableParallelism()),
 		});
-		say('handshakes per second');
+		logProgress('handshakes per second');
 		const peer = stack.use(await authority.peer('ecdsa'));
-		const load = {count: Math.round(SIZE * scale), atOnce: AT_ONCE};
+		const load = {count: Math.round(SIZE * scale), concurrency: CONCURRENCY};
 		for (const service of services) {
-			await service.warmUp(service.target(peer), {count: 200, atOnce: 16});
+			await service.warmUp(service.target(peer), {count: 200, concurrency: 16});
 		}
 
 		const cores = availableParallelism();
-		const alone: Record<string, number[]> = Object.fromEntries(services.map(({which}) => [which, []]));
+		const alone: Record<string, number[]> = Object.fromEntries(services.map(({program}) => [program, []]));
 		const together = await interleaved(
 			samples,
-			services.map(service => [service.which, service] as const),
+			services.map(service => [service.program, service] as const),
 			async service => {
 				const account = new Account(service.daemon.sandbox);
 				const seconds = await handshakes(service.target(peer), load);
 				await sleep(150);
-				alone[service.which]?.push((load.count * cores) / account.used().total);
+				alone[service.program]?.push((load.count * cores) / account.usage().total);
 				return load.count / seconds;
 			},
 		);
-		const goal: Goal = {of: 'ratio', sense: 'at least', must: 1.5, beyond: 2};
+		const goal: Goal = {of: 'ratio', bound: 'at least', limit: 1.5, target: 2};
 		return [
 			{
-				name: `handshakes per second, ${AT_ONCE} clients, all cores, defaults of both`,
+				name: `handshakes per second, ${CONCURRENCY} clients, all cores, defaults of both`,
 				unit: '1/s',
 				goal,
 				samples: together,
@@ -57,7 +57,7 @@ export const throughput: Operation = {
 				unit: '1/s',
 				goal,
 				samples: alone,
-				note: 'all cores, divided by the CPU time that all processes of the instance need for one, those that end included',
+				note: 'number of cores, divided by the CPU time per handshake of all processes of the instance, including those that have ended',
 			},
 		];
 	},

@@ -13,7 +13,7 @@ const commands: Readonly<Record<string, readonly string[]>> = {
 	quickstart: ['postfix/lib/quickstart.ts'],
 	compare: [
 		'test/bench/compare.ts',
-		'--ways',
+		'--modes',
 		'ours',
 		'--streams',
 		'1',

@@ -1,7 +1,8 @@
 /*
- * What all processes of an instance have used, also those that have ended: whoever
- * waits for a child has what it used, and what it had of its own children, added to
- * an account of his own, and all are descendants of master(8).
+ * CPU time of all processes of an instance, including those that have ended. When a
+ * process waits for a child, the kernel adds the CPU time of the child and of the
+ * child's children to the process (cutime and cstime in proc(5)). All processes are
+ * descendants of master(8).
  */
 import {readFileSync} from 'node:fs';
 import {fieldsOf, type ProcessEntry, TICKS} from '../../../postfix/lib/processes.ts';
@@ -10,7 +11,7 @@ import {cpuSeconds} from './process.ts';
 
 /** The program that a process of Postfix runs. */
 function programOf({args}: ProcessEntry): string {
-	if (args.some(word => word.endsWith('/lib/main.js'))) {
+	if (args.some(argument => argument.endsWith('/lib/main.js'))) {
 		return 'tlsproxy';
 	}
 
@@ -22,11 +23,11 @@ function programOf({args}: ProcessEntry): string {
 	return first.split('/').at(-1) ?? '';
 }
 
-/** CPU seconds of the children that a process has waited for, with theirs; in steps of 10 ms. */
-function waitedFor(pid: number): number {
+/** CPU seconds of the children that a process has waited for, and of their children; in steps of 10 ms. */
+function childCpuSeconds(pid: number): number {
 	try {
 		const fields = fieldsOf(readFileSync(`/proc/${pid}/stat`, 'utf8'));
-		/* Numbers of proc(5), which counts from one. */
+		/* Field numbers of proc(5), which start at one. */
 		const [user = Number.NaN, system = Number.NaN] = [16, 17].map(number => Number(fields[number - 3]));
 		return (user + system) / TICKS;
 	} catch {
@@ -34,14 +35,14 @@ function waitedFor(pid: number): number {
 	}
 }
 
-/** CPU seconds since an Account was opened. */
-export interface Used {
+/** CPU seconds since an Account was created. */
+export interface CpuUsage {
 	readonly total: number;
-	/** What is left of the total, of processes that came and went between two looks, is `ended`. */
+	/** By program. `ended` is the rest: processes that started and ended between two samples. */
 	readonly byProgram: Readonly<Record<string, number>>;
 }
 
-/** The account of one instance, from when it is made. */
+/** Measures the CPU time of one instance, from the creation of this object. */
 export class Account {
 	readonly #sandbox: Sandbox;
 	readonly #first = new Map<number, number>();
@@ -50,19 +51,22 @@ export class Account {
 
 	constructor(sandbox: Sandbox) {
 		this.#sandbox = sandbox;
-		this.#begin = this.look();
+		this.#begin = this.sample();
 		for (const [pid, [, used]] of this.#last) {
 			this.#first.set(pid, used);
 		}
 	}
 
-	/** Notes what each process has used so far; without it, who ends has no name. Returns the sum. */
-	look(): number {
+	/**
+	 * Records the CPU time of each process, so that it can be attributed to a program after the process has
+	 * ended. Returns the sum.
+	 */
+	sample(): number {
 		let sum = 0;
 		for (const entry of this.#sandbox.processes()) {
 			const used = cpuSeconds(entry.pid);
-			sum += used + waitedFor(entry.pid);
-			/* Between a look at the table and one at the process it may have ended. */
+			sum += used + childCpuSeconds(entry.pid);
+			/* Zero if the process has ended since the process table was read. */
 			if (used > 0) {
 				this.#last.set(entry.pid, [programOf(entry), used]);
 			}
@@ -71,20 +75,21 @@ export class Account {
 		return sum;
 	}
 
-	used(): Used {
-		const all = this.look() - this.#begin;
+	usage(): CpuUsage {
+		const all = this.sample() - this.#begin;
 		const sums = new Map<string, number>();
 		for (const [pid, [program, used]] of this.#last) {
 			sums.set(program, (sums.get(program) ?? 0) + used - (this.#first.get(pid) ?? 0));
 		}
 
-		const known = [...sums.values()].reduce((sum, used) => sum + used, 0);
+		const attributed = [...sums.values()].reduce((sum, used) => sum + used, 0);
 		/*
-		 * Ticks are coarse: what is below is nobody. Nor is a process waited for that outlives
-		 * who has started it, as one of ours does when it drains: it counts as it was seen last.
+		 * Child times are in ticks, so the rest can be negative; then it is zero. If a process
+		 * outlives its parent, as a worker that drains, no process of the instance waits for it:
+		 * its last sample counts.
 		 */
-		const ended = Math.max(0, all - known);
+		const ended = Math.max(0, all - attributed);
 		sums.set('ended', ended);
-		return {total: known + ended, byProgram: Object.fromEntries(sums)};
+		return {total: attributed + ended, byProgram: Object.fromEntries(sums)};
 	}
 }

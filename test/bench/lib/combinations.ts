@@ -1,40 +1,41 @@
 /*
- * What `npm run compare` compares: the conditions, and what main.cf can say.
+ * The conditions and main.cf settings that `npm run compare` compares.
  */
 import type {Conditions} from './delivery.ts';
-import type {Way} from './sender.ts';
+import type {Mode} from './sender.ts';
 
-/** What a command line chooses from the combinations. */
-export interface Choice {
+/** The conditions that a command line selects. */
+export interface Selection {
 	readonly roundTrips: readonly number[];
 	readonly tls: ReadonlyArray<Conditions['tls']>;
 	readonly handshakes: ReadonlyArray<Conditions['handshakes']>;
-	/** Deliveries at a time. Limited: the receiver accepts no more connections than that. */
+	/** Concurrent deliveries. Limited: the receiver accepts no more connections than that. */
 	readonly streams: ReadonlyArray<{readonly count: number; readonly limited: boolean}>;
 }
 
-/** What is measured together: the same conditions, in several ways. */
+/** Measurements under the same conditions that alternate or run simultaneously. */
 export interface Group {
 	readonly conditions: Conditions;
-	readonly members: ReadonlyArray<{readonly way: Way; readonly variant?: string}>;
-	/** Whether the machine has time enough to do it for all members at the same time. */
-	readonly atOnce: boolean;
+	readonly members: ReadonlyArray<{readonly mode: Mode; readonly variant?: string}>;
+	/** Whether all members are measured at the same time. */
+	readonly isSimultaneous: boolean;
 }
 
 /**
- * Where there is little to do but to wait, one delivery does not disturb another. On 2 cores, at 20 ms and one
- * at a time, 5.2, 14.1 and 14.2 messages per second in turn were 5.2, 14.5 and 14.5 at the same time.
+ * Whether deliveries mostly wait, so that simultaneous ones do not disturb each other. On 2 cores, at 20 ms and
+ * with one stream, the modes delivered 5.2, 14.1 and 14.2 messages per second one after another, and 5.2, 14.5
+ * and 14.5 simultaneously.
  */
 function mostlyWaits({roundTrip, streams}: Conditions): boolean {
 	return roundTrip >= 100 || (roundTrip >= 20 && streams === 1);
 }
 
-/** All combinations, those first that warm up most. */
-export function combinations(choice: Choice, ways: readonly Way[]): readonly Group[] {
-	return choice.roundTrips.flatMap(roundTrip =>
-		choice.tls.flatMap(tls =>
-			choice.handshakes.flatMap(handshakes =>
-				choice.streams.map(({count, limited}): Group => {
+/** All combinations. Those with the shortest round trip are first: they warm up the programs most. */
+export function combinations(selection: Selection, modes: readonly Mode[]): readonly Group[] {
+	return selection.roundTrips.flatMap(roundTrip =>
+		selection.tls.flatMap(tls =>
+			selection.handshakes.flatMap(handshakes =>
+				selection.streams.map(({count, limited}): Group => {
 					const conditions: Conditions = {
 						roundTrip,
 						tls,
@@ -42,42 +43,43 @@ export function combinations(choice: Choice, ways: readonly Way[]): readonly Gro
 						streams: count,
 						...(limited ? {maxConnections: count} : {}),
 					};
-					return {conditions, members: ways.map(way => ({way})), atOnce: mostlyWaits(conditions)};
+					return {conditions, members: modes.map(mode => ({mode})), isSimultaneous: mostlyWaits(conditions)};
 				}),
 			),
 		),
 	);
 }
 
-/** What main.cf can say, one thing at a time; the first is Postfix as it comes. */
-const AS_IT_COMES = 'as Postfix comes';
+const DEFAULTS = 'defaults';
 const LISTED = {smtp_connection_cache_destinations: '127.0.0.1'};
+/** Variants of main.cf. Each differs from the defaults in one aspect. */
 export const settings: Readonly<Record<string, Readonly<Record<string, string>>>> = {
-	[AS_IT_COMES]: {},
+	[DEFAULTS]: {},
 	'destination listed': LISTED,
-	'listed, kept for 10 s': {
+	'listed, stored for 10 s': {
 		...LISTED,
 		smtp_connection_cache_time_limit: '10s',
 		connection_cache_ttl_limit: '10s',
 	},
 	'nothing stored on demand': {smtp_connection_cache_on_demand: 'no'},
-	'10 deliveries a connection': {smtp_connection_reuse_count_limit: '10'},
-	'1 second a connection': {smtp_connection_reuse_time_limit: '1s'},
+	'10 deliveries per connection': {smtp_connection_reuse_count_limit: '10'},
+	'1 second per connection': {smtp_connection_reuse_time_limit: '1s'},
 };
 
 /**
- * Mail that waits; mail that comes often, and now and then; mail for a receiver that limits connections, a
- * moment after there was some. Each setting with each proxy where it matters.
+ * Groups that compare settings: a full queue; a full queue for a receiver that limits connections, while
+ * connections from earlier mail are still stored; two messages per second; one message every three seconds.
+ * Each group has the settings that make a difference.
  */
-export function variants(roundTrip: number, ways: readonly Way[]): readonly Group[] {
+export function variants(roundTrip: number, modes: readonly Mode[]): readonly Group[] {
 	const names = Object.keys(settings);
 	const few = names.slice(0, 3);
 	const group = (variantNames: readonly string[], special: Partial<Conditions> = {}): Group => ({
 		conditions: {roundTrip, tls: 'TLSv1.3', handshakes: 'full', streams: 20, ...special},
 		members: variantNames.flatMap(variant =>
-			ways.filter(way => way !== 'no reuse' || variant === AS_IT_COMES).map(way => ({way, variant})),
+			modes.filter(mode => mode !== 'no reuse' || variant === DEFAULTS).map(mode => ({mode, variant})),
 		),
-		atOnce: special.pace !== undefined,
+		isSimultaneous: special.pace !== undefined,
 	});
 	return [
 		group(names),

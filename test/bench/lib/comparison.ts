@@ -1,35 +1,36 @@
 /*
- * Groups of measurements, one after the other: starts senders and receivers, warms
- * them up, and takes samples in turns.
+ * Runs groups of measurements one after another: starts senders and receivers, warms
+ * them up, and takes samples of all members alternately.
  */
 import type {Certificates} from '../../../postfix/lib/certificates.ts';
 import {freePort} from '../../../postfix/lib/sandbox.ts';
+import {errorText} from '../../../src/base/text.ts';
 import {type Group, settings} from './combinations.ts';
 import {type Conditions, deliver, type Sample} from './delivery.ts';
 import {Receiver} from './receiver.ts';
-import {type Destination, Sender, type Way} from './sender.ts';
+import {type Destination, type Mode, Sender} from './sender.ts';
 
-/** How much is measured. */
-export interface Extent {
-	/** Samples of each way. */
+/** The number and duration of samples. */
+export interface ComparisonOptions {
+	/** Number of samples of each member of a group. */
 	readonly rounds: (conditions: Conditions) => number;
-	/** Seconds that a sample takes, about. */
+	/** Approximate duration of a sample in seconds. */
 	readonly seconds: number;
-	/** Tells who waits what is going on. */
-	readonly say: (text: string) => void;
+	/** Shows progress to the user. */
+	readonly logProgress: (text: string) => void;
 }
 
-/** One way under some conditions. */
+/** The result of one mode and variant under some conditions. */
 export interface Outcome extends Conditions {
-	readonly way: Way;
+	readonly mode: Mode;
 	readonly variant: string | undefined;
 	readonly samples: readonly Sample[];
-	/** Why there are fewer than there should be. */
+	/** The error that ended the measurement. */
 	readonly failure?: string;
 }
 
 interface Member {
-	readonly way: Way;
+	readonly mode: Mode;
 	readonly variant: string | undefined;
 	readonly conditions: Conditions;
 	readonly destination: Destination;
@@ -37,63 +38,67 @@ interface Member {
 	failure?: string;
 }
 
-/** Messages that warm up a program that compiles what it does often. */
-const WARMING = 1000;
+/** Messages after which V8 has compiled the functions that are called often. */
+const WARM_UP_MESSAGES = 1000;
 
-/** Most messages of a sample. */
-const MOST = 8000;
+/** Maximum number of messages in a sample. */
+const MESSAGE_LIMIT = 8000;
 
 /**
- * Measures everything. What fails is in its outcome, and the others go on.
+ * Measures all groups. A failure is part of its outcome; the other measurements continue.
  *
  * @param certificates - of the host SINK_NAME.
  */
 export async function measure(
 	groups: readonly Group[],
 	certificates: Certificates,
-	extent: Extent,
+	options: ComparisonOptions,
 ): Promise<readonly Outcome[]> {
 	await using stack = new AsyncDisposableStack();
-	const warming: Destination = {domain: 'warming.example', port: await freePort(), streams: 20};
+	const warmUpDestination: Destination = {domain: 'warm-up.example', port: await freePort(), streams: 20};
 	const all: Member[][] = [];
 	for (const {members, conditions} of groups) {
 		const row: Member[] = [];
-		for (const {way, variant} of members) {
+		for (const {mode, variant} of members) {
 			const domain = `c${all.length}-${row.length}.example`;
 			const destination = {domain, port: await freePort(), streams: conditions.streams};
-			row.push({way, variant, conditions, destination, samples: []});
+			row.push({mode, variant, conditions, destination, samples: []});
 		}
 
 		all.push(row);
 	}
 
 	const senders = new Map<string, Sender>();
-	for (const [key, members] of Map.groupBy(all.flat(), senderOf)) {
+	for (const [key, members] of Map.groupBy(all.flat(), senderKey)) {
 		const [first] = members;
 		if (first !== undefined) {
-			extent.say(`starting ${key}`);
+			options.logProgress(`starting ${key}`);
 			const sender = await Sender.start(
 				{
-					way: first.way,
+					mode: first.mode,
 					handshakes: first.conditions.handshakes,
 					main: settings[first.variant ?? ''],
 				},
-				[warming, ...members.map(({destination}) => destination)],
+				[warmUpDestination, ...members.map(({destination}) => destination)],
 			);
 			senders.set(key, stack.use(sender));
 		}
 	}
 
 	{
-		await using receiver = await Receiver.start(certificates, {tls: 'TLSv1.3', roundTrip: 0}, warming.port);
+		await using receiver = await Receiver.start(
+			certificates,
+			{tls: 'TLSv1.3', roundTrip: 0},
+			warmUpDestination.port,
+		);
 		for (const sender of senders.values()) {
-			await deliver(sender, receiver, warming, WARMING);
+			await deliver(sender, receiver, warmUpDestination, WARM_UP_MESSAGES);
 		}
 	}
 
-	for (const [index, {atOnce}] of groups.entries()) {
-		await measureGroup(all[index] ?? [], atOnce, extent, async member => {
-			const sender = senders.get(senderOf(member));
+	for (const [index, {isSimultaneous}] of groups.entries()) {
+		await measureGroup(all[index] ?? [], isSimultaneous, options, async member => {
+			const sender = senders.get(senderKey(member));
 			if (sender === undefined) {
 				throw new Error('no sender');
 			}
@@ -102,24 +107,24 @@ export async function measure(
 		});
 	}
 
-	return all.flat().map(({way, variant, conditions, samples, failure}) => ({
+	return all.flat().map(({mode, variant, conditions, samples, failure}) => ({
 		...conditions,
-		way,
+		mode,
 		variant,
 		samples,
 		...(failure === undefined ? {} : {failure}),
 	}));
 }
 
-/** Ways and settings have an instance each; the rest are destinations of it. */
-function senderOf({way, variant, conditions}: Member): string {
-	return `${way}, ${conditions.handshakes} handshakes${variant === undefined ? '' : `, ${variant}`}`;
+/** The key of the Postfix instance for a member. Other conditions differ by destination. */
+function senderKey({mode, variant, conditions}: Member): string {
+	return `${mode}, ${conditions.handshakes} handshakes${variant === undefined ? '' : `, ${variant}`}`;
 }
 
 async function measureGroup(
 	members: readonly Member[],
-	atOnce: boolean,
-	extent: Extent,
+	isSimultaneous: boolean,
+	options: ComparisonOptions,
 	open: (member: Member) => Promise<readonly [Sender, Receiver]>,
 ): Promise<void> {
 	await using stack = new AsyncDisposableStack();
@@ -138,60 +143,60 @@ async function measureGroup(
 		}
 
 		try {
-			member.samples.push(await sample(member, run, extent));
+			member.samples.push(await sample(member, run, options));
 		} catch (reason) {
-			member.failure = reason instanceof Error ? reason.message : String(reason);
+			member.failure = errorText(reason);
 		}
 
-		extent.say(progress(member));
+		options.logProgress(progress(member));
 	};
 
 	const [first] = members;
-	const rounds = first === undefined ? 0 : extent.rounds(first.conditions);
+	const rounds = first === undefined ? 0 : options.rounds(first.conditions);
 	for (let round = 0; round < rounds; round++) {
-		if (atOnce) {
+		if (isSimultaneous) {
 			await Promise.all(members.map(one));
 			continue;
 		}
 
-		/* Who comes second finds the machine as the first has left it: they take turns at that too. */
+		/* The previous sample affects the next one, so the order alternates, too. */
 		for (const member of round % 2 === 0 ? members : members.toReversed()) {
 			await one(member);
 		}
 	}
 }
 
-/** As many messages as take the wanted time: how fast it goes is known from those before. */
+/** Takes a sample of the configured duration. The speed of the previous sample gives the number of messages. */
 async function sample(
 	{conditions, samples}: Member,
 	run: (count: number) => Promise<Sample>,
-	{seconds}: Extent,
+	{seconds}: ComparisonOptions,
 ): Promise<Sample> {
 	const {streams, pace} = conditions;
 	if (pace !== undefined) {
 		return await run(Math.max(8, Math.round(pace * seconds)));
 	}
 
-	const before = samples.at(-1) ?? (await run(warmUp(conditions)));
-	/* Never so few that how the first ones started is what is seen. */
-	const least = streams === 1 ? 8 : streams * 4;
-	return await run(Math.min(MOST, Math.max(least, Math.round(before.perSecond * seconds))));
+	const previous = samples.at(-1) ?? (await run(warmUpCount(conditions)));
+	/* Enough messages that the start of the delivery does not dominate. */
+	const minimum = streams === 1 ? 8 : streams * 4;
+	return await run(Math.min(MESSAGE_LIMIT, Math.max(minimum, Math.round(previous.perSecond * seconds))));
 }
 
-/* What one second brings, by a rule of thumb: ten milliseconds of work, and seven round trips. */
-function warmUp({roundTrip, streams}: Conditions): number {
+/* Estimated messages in one second: each takes ten milliseconds of work and seven round trips. */
+function warmUpCount({roundTrip, streams}: Conditions): number {
 	return Math.max(streams, Math.min(500, Math.round(streams / (0.01 + 0.007 * roundTrip))));
 }
 
-function progress({way, variant, conditions, samples, failure}: Member): string {
+function progress({mode, variant, conditions, samples, failure}: Member): string {
 	const {roundTrip, tls, handshakes, streams, maxConnections, pace} = conditions;
 	const last = samples.at(-1);
 	return [
 		`${roundTrip} ms, ${tls}, ${handshakes}, ${streams} streams${maxConnections === undefined ? '' : ' (limit)'}`,
-		...(pace === undefined ? [] : [`${pace.toFixed(1)} messages/s come`]),
+		...(pace === undefined ? [] : [`${pace.toFixed(1)} messages/s`]),
 		...(variant === undefined ? [] : [variant]),
 		failure === undefined && last !== undefined
-			? `${way}: ${last.perSecond.toFixed(1)}/s, ${last.handshakeCount} handshakes (${last.resumptions} resumed) for ${last.messages} messages, CPU ${last.cpu.toFixed(2)} s per 1,000`
-			: `${way}: ${failure}`,
+			? `${mode}: ${last.perSecond.toFixed(1)}/s, ${last.handshakeCount} handshakes (${last.resumptions} resumed) for ${last.messages} messages, CPU ${last.cpu.toFixed(2)} s per 1,000`
+			: `${mode}: ${failure}`,
 	].join(', ');
 }

@@ -1,6 +1,6 @@
 /*
- * Real smtp(8), real queue manager: messages that wait in the queue are delivered to
- * a receiver, and what that takes is counted.
+ * Delivers messages from the queue of a Postfix instance to a receiver, and measures
+ * time, CPU time and memory.
  */
 import type {TlsVersion} from '../../../postfix/lib/sink-messages.ts';
 import {Account} from './account.ts';
@@ -9,23 +9,23 @@ import {memoryOf, processesOf} from './process.ts';
 import type {Receiver} from './receiver.ts';
 import type {Destination, Sender} from './sender.ts';
 
-/** The conditions of a delivery, whoever does it. */
+/** The conditions of a delivery, which are the same for all modes. */
 export interface Conditions {
 	/** Milliseconds. */
 	readonly roundTrip: number;
 	readonly tls: TlsVersion;
 	readonly handshakes: 'full' | 'resumed';
-	/** Deliveries at a time: smtp_destination_concurrency_limit. */
+	/** Concurrent deliveries: smtp_destination_concurrency_limit. */
 	readonly streams: number;
-	/** Connections that the receiver accepts at a time. */
+	/** Number of concurrent connections that the receiver accepts. */
 	readonly maxConnections?: number;
-	/** Messages that come per second; without, all of them wait in the queue. */
+	/** Messages that are submitted per second. If undefined, all of them wait in the queue. */
 	readonly pace?: number;
-	/** Whether mail comes while connections are stored that mail before has left. */
+	/** Whether mail is submitted while connections from earlier mail are still stored. */
 	readonly again?: boolean;
 }
 
-/** What one measurement came to. CPU is in seconds per 1,000 messages. */
+/** The result of one delivery. CPU is in seconds per 1,000 messages. */
 export interface Sample {
 	readonly messages: number;
 	readonly seconds: number;
@@ -33,14 +33,14 @@ export interface Sample {
 	readonly connections: number;
 	readonly handshakeCount: number;
 	readonly resumptions: number;
-	/** Connections that the receiver refused, and messages that were deferred therefore. */
+	/** Connections that the receiver refused, and messages that were deferred for this reason. */
 	readonly refusals: number;
 	readonly deferred: number;
-	/** All processes of Postfix, those that have ended too. */
+	/** All processes of Postfix, including those that have ended. */
 	readonly cpu: number;
 	/** The same, by program. */
 	readonly cpuBy: Readonly<Record<string, number>>;
-	/** The receiver, and the way to it. */
+	/** The receiver, and the relay in front of it. */
 	readonly sinkCpu: number;
 	readonly relayCpu: number;
 	/** PSS in MB at the end: of all processes of Postfix, and of tlsproxy(8). */
@@ -52,23 +52,24 @@ export interface Sample {
 	readonly sending: number;
 }
 
-/** Time that messages may take, in milliseconds. */
-const LIMIT = 120_000;
+/** Time limit of a delivery, in milliseconds. */
+const DELIVERY_TIMEOUT = 120_000;
 
-/** Time between two looks at who uses the processor, in milliseconds: short enough to meet who ends. */
-const LOOK = 400;
+/** Time between two samples of CPU time, in milliseconds. A process that lives shorter may have no sample. */
+const CPU_SAMPLE_INTERVAL = 400;
 
-/** What of a message the log tells: seconds in the queue manager, to connect, to send. */
+/** The delays of each message in the log: seconds in the queue manager, to connect, to send. */
 function delaysIn(log: string): ReadonlyArray<readonly number[]> {
-	return [...log.matchAll(/delays=[\d.]+\/([\d.]+)\/([\d.]+)\/([\d.]+), dsn=\S+ status=sent/g)].map(found =>
-		found.slice(1).map(Number),
+	return [...log.matchAll(/delays=[\d.]+\/([\d.]+)\/([\d.]+)\/([\d.]+), dsn=\S+ status=sent/g)].map(match =>
+		match.slice(1).map(Number),
 	);
 }
 
 /**
- * Delivers, and counts. Nothing is counted before all messages are in the queue, unless they have a pace.
+ * Delivers messages and measures it. The measurement starts when all messages are in the queue, unless they
+ * have a pace.
  *
- * @throws {Error} when one does not arrive, or not encrypted.
+ * @throws {Error} if a message does not arrive, or arrives in cleartext.
  */
 export async function deliver(
 	sender: Sender,
@@ -80,19 +81,19 @@ export async function deliver(
 	const {sandbox} = sender;
 	const {sink} = receiver;
 	if (pace === undefined) {
-		await sender.load(to, messages);
+		await sender.enqueue(to, messages);
 	}
 
 	if (again !== true) {
-		await sender.untilNothingIsStored();
+		await sender.waitUntilNoConnectionIsStored();
 	}
 
-	await sender.forgetLog();
+	await sender.truncateLog();
 	await sink.reset();
 	const account = new Account(sandbox);
 	const before = receiver.cpu();
 	const started = performance.now();
-	let looked = started;
+	let sampled = started;
 	if (pace === undefined) {
 		await sender.release();
 	} else {
@@ -101,18 +102,18 @@ export async function deliver(
 
 	const done = await sandbox.waitFor(async () => {
 		const now = performance.now();
-		if (now - looked > LOOK) {
-			looked = now;
-			account.look();
+		if (now - sampled > CPU_SAMPLE_INTERVAL) {
+			sampled = now;
+			account.sample();
 		}
 
 		const {encryptedMessages, clearMessages, refusals} = await sink.counts();
 		const deferred = refusals > 0 ? await deferredBy(sender) : 0;
 		return encryptedMessages + clearMessages + deferred >= messages;
-	}, LIMIT);
+	}, DELIVERY_TIMEOUT);
 	const seconds = (performance.now() - started) / 1000;
-	sender.used();
-	const {total, byProgram} = account.used();
+	sender.noteConnectionUse();
+	const {total, byProgram} = account.usage();
 	const after = receiver.cpu();
 	const counts = await sink.counts();
 	const log = await sandbox.log();
@@ -126,7 +127,7 @@ export async function deliver(
 	const deferred = await deferredBy(sender);
 	const sent = messages - deferred;
 	if (deferred > 0) {
-		await sender.clear();
+		await sender.deleteDeferred();
 	}
 
 	const perThousand = (used: number): number => (used * 1000) / sent;

@@ -1,6 +1,6 @@
 /*
- * The part of smtp(8) in many hand-offs at once, in one event loop and without
- * promises: whoever measures must not be what is slow.
+ * The client side of many simultaneous hand-offs, as in smtp(8). It uses one event
+ * loop and no promises, so that the benchmark is faster than the program.
  */
 
 import {WANT_READ} from '../../../src/base/io-result.ts';
@@ -12,10 +12,10 @@ import {close} from '../../../src/ffi/libc/libc.ts';
 import {sendDescriptors} from '../../helpers/scm-rights.ts';
 import {connectToLoopback} from './sockets.ts';
 
-/** The event loop of all that this process measures. */
+/** The event loop of all hand-offs in this process. */
 export const reactor = new Reactor(close);
 
-/** Where hand-offs go, and what they say. */
+/** The destination and the messages of hand-offs. */
 export interface Target {
 	/** Socket of the service. */
 	readonly path: string;
@@ -25,36 +25,36 @@ export interface Target {
 	readonly messages: readonly [request: Uint8Array, settings: Uint8Array];
 }
 
-/** Time before the next try when nobody accepts, in milliseconds. */
-const RETRY = 2;
+/** Delay before the next attempt when the listen queue is full, in milliseconds. */
+const RETRY_DELAY = 2;
 
-/** One hand-off. When it has its context the caller decides what becomes of it. */
+/** One hand-off. After the handshake report, the caller uses the stream and closes it. */
 export class HandOff implements Watcher {
-	/** Gets what comes after the context. */
+	/** Called with the size of plaintext that was read into `buffer`. */
 	received: (size: number) => void = () => undefined;
-	/** Room for more to be written. */
+	/** Called when more bytes can be written. */
 	writable: () => void = () => undefined;
-	/** The stream has ended before its owner did. */
+	/** Called when the stream ends before the caller closes it. */
 	ended: () => void = () => undefined;
 	readonly #target: Target;
 	readonly #ready: (handOff: HandOff) => void;
-	readonly #failed: (why: string) => void;
+	readonly #failed: (reason: string) => void;
 	#fd: Owned<Fd> | undefined;
 	#watch: Disposable | undefined;
 	#step = 0;
 	#last = '';
 
 	/**
-	 * Begins one.
+	 * Starts a hand-off.
 	 *
-	 * @param ready - the handshake is complete, and the context was read.
-	 * @param failed - it will not be.
+	 * @param ready - called when the handshake is complete and the report was read.
+	 * @param failed - called when the hand-off fails before that.
 	 */
-	static begin(target: Target, ready: (handOff: HandOff) => void, failed: (why: string) => void): void {
+	static start(target: Target, ready: (handOff: HandOff) => void, failed: (reason: string) => void): void {
 		new HandOff(target, ready, failed).#connect();
 	}
 
-	private constructor(target: Target, ready: (handOff: HandOff) => void, failed: (why: string) => void) {
+	private constructor(target: Target, ready: (handOff: HandOff) => void, failed: (reason: string) => void) {
 		this.#target = target;
 		this.#ready = ready;
 		this.#failed = failed;
@@ -62,7 +62,7 @@ export class HandOff implements Watcher {
 
 	get fd(): Fd {
 		if (this.#fd === undefined) {
-			throw new Error('the hand-off is over');
+			throw new Error('the hand-off is closed');
 		}
 
 		return this.#fd.value;
@@ -98,7 +98,7 @@ export class HandOff implements Watcher {
 
 			if (this.#step === 3) {
 				this.received(size);
-			} else if (this.#listEnds(size)) {
+			} else if (this.#isEndOfList(size)) {
 				this.#next();
 			}
 		}
@@ -111,9 +111,9 @@ export class HandOff implements Watcher {
 	#connect(): void {
 		const connected = connectUnix(this.#target.path);
 		if (typeof connected === 'string') {
-			/* master(8) lets a hundred wait. */
+			/* The listen queue of master(8) is full. */
 			if (connected === 'Resource temporarily unavailable') {
-				setTimeout(() => this.#connect(), RETRY);
+				setTimeout(() => this.#connect(), RETRY_DELAY);
 			} else {
 				this.#failed(connected);
 			}
@@ -125,8 +125,8 @@ export class HandOff implements Watcher {
 		this.#watch = reactor.watch(connected.value, this);
 	}
 
-	/* A list ends with an empty name, and nothing follows before it was answered. */
-	#listEnds(size: number): boolean {
+	/* An attribute list ends with an empty name. The program sends nothing more before the reply. */
+	#isEndOfList(size: number): boolean {
 		this.#last += Buffer.from(buffer.bytes.subarray(Math.max(size - 2, 0), size)).toString('latin1');
 		this.#last = this.#last.slice(-2);
 		return this.#last === '\0\0';
@@ -148,105 +148,105 @@ export class HandOff implements Watcher {
 		}
 	}
 
-	#end(why: string): void {
+	#end(reason: string): void {
 		this.close();
 		if (this.#step === 3) {
 			this.ended();
 		} else {
-			this.#failed(why);
+			this.#failed(reason);
 		}
 	}
 }
 
-/** How many of something, and how many at a time. */
+/** The number of hand-offs, and how many of them are simultaneous. */
 export interface Load {
 	readonly count: number;
-	readonly atOnce: number;
+	readonly concurrency: number;
 }
 
 /**
- * Hands off connections one after the other, several at once, and closes them when they are established.
+ * Hands off connections, and closes each when its handshake is complete.
  *
- * @returns how long it took, in seconds.
+ * @returns the duration in seconds.
  */
 export async function handshakes(target: Target, load: Load): Promise<number> {
 	const started = performance.now();
-	await handOffs(target, load, (handOff, over) => {
+	await handOffs(target, load, (handOff, done) => {
 		handOff.close();
-		over();
+		done();
 	});
 	return (performance.now() - started) / 1000;
 }
 
 /**
- * The same, with a byte that goes to the server and comes back before the end: what the server has sent behind
- * the handshake has arrived by then, as it has when mail is delivered.
+ * Like {@link handshakes}, but before a connection is closed, one byte goes to the server and back. So the
+ * session tickets that the server sends after the handshake have arrived, as in a mail delivery.
  */
 export async function exchanges(target: Target, load: Load): Promise<void> {
-	await handOffs(target, load, (handOff, over) => {
+	await handOffs(target, load, (handOff, done) => {
 		handOff.received = () => {
 			handOff.close();
-			over();
+			done();
 		};
-		options(handOff, 'E');
+		sendCommand(handOff, 'E');
 		writeStream(handOff.fd, filler, 1);
 	});
 }
 
-/** Hands off connections that stay. */
+/** Hands off connections and leaves them open. */
 export async function establish(target: Target, load: Load): Promise<readonly HandOff[]> {
 	const established: HandOff[] = [];
-	await handOffs(target, load, (handOff, over) => {
+	await handOffs(target, load, (handOff, done) => {
 		established.push(handOff);
-		over();
+		done();
 	});
 	return established;
 }
 
-/* So many, so many of them at once; what becomes of each, and when it is over, is the business of others. */
+/* Starts hand-offs. The function `ready` must call `done` when it no longer needs the stream, or has stored it. */
 async function handOffs(
 	target: Target,
-	{count, atOnce}: Load,
-	ready: (handOff: HandOff, over: () => void) => void,
+	{count, concurrency}: Load,
+	ready: (handOff: HandOff, done: () => void) => void,
 ): Promise<void> {
 	const {promise, resolve, reject} = Promise.withResolvers<void>();
-	let begun = 0;
-	let done = 0;
-	const over = (): void => {
-		done++;
-		if (done === count) {
-			/* The reactor was called by nobody whom promises know. */
+	let started = 0;
+	let completed = 0;
+	const done = (): void => {
+		completed++;
+		if (completed === count) {
+			/* The reactor is called from native code, after which Node.js runs no microtasks. */
 			setImmediate(resolve);
 		} else {
-			begin();
+			start();
 		}
 	};
-	const begin = (): void => {
-		if (begun < count) {
-			begun++;
-			HandOff.begin(
+	const start = (): void => {
+		if (started < count) {
+			started++;
+			HandOff.start(
 				target,
-				handOff => ready(handOff, over),
-				why => reject(new Error(why)),
+				handOff => ready(handOff, done),
+				reason => reject(new Error(reason)),
 			);
 		}
 	};
-	for (let index = 0; index < atOnce; index++) {
-		begin();
+	for (let index = 0; index < concurrency; index++) {
+		start();
 	}
 
 	await promise;
 }
 
-/** Tells the server of an established hand-off what it is for: peer-process.ts. */
-export function options(handOff: HandOff, mode: 'E' | 'K' | 'S', count = 0): void {
+/** Sends a command to the server of an established hand-off. The commands are described in peer-process.ts. */
+export function sendCommand(handOff: HandOff, command: 'E' | 'K' | 'S', count = 0): void {
 	const bytes = Buffer.alloc(9);
-	bytes.write(mode, 'latin1');
+	bytes.write(command, 'latin1');
 	bytes.writeBigUInt64LE(BigInt(count), 1);
 	writeStream(handOff.fd, bytes, bytes.length);
 }
 
-/** Sends one byte and waits for it to come back, over and over. Returns the times, in milliseconds. */
+/** Sends one byte and waits until it comes back, repeatedly. Returns the times in milliseconds. */
 export async function roundTrips(sessions: readonly HandOff[], count: number): Promise<readonly number[]> {
 	const times: number[] = [];
 	const byte = new Uint8Array(1);
@@ -276,18 +276,22 @@ export async function roundTrips(sessions: readonly HandOff[], count: number): P
 
 const filler = new Uint8Array(65_536).fill(0x61);
 
-/** Has bytes go one way, until the last one has arrived. */
-export async function transfer(session: HandOff, way: 'to-peer' | 'to-client', count: number): Promise<void> {
+/** Transfers bytes in one direction, and waits until the last one has arrived. */
+export async function transfer(
+	session: HandOff,
+	direction: 'to-peer' | 'to-client',
+	count: number,
+): Promise<void> {
 	const {promise, resolve, reject} = Promise.withResolvers<void>();
 	let left = count;
 	session.ended = () => reject(new Error('the stream ended'));
 	session.received = size => {
-		left -= way === 'to-client' ? size : left;
+		left -= direction === 'to-client' ? size : left;
 		if (left <= 0) {
 			setImmediate(resolve);
 		}
 	};
-	if (way === 'to-peer') {
+	if (direction === 'to-peer') {
 		let unsent = count;
 		session.writable = () => {
 			while (unsent > 0) {
@@ -299,10 +303,10 @@ export async function transfer(session: HandOff, way: 'to-peer' | 'to-client', c
 				unsent -= size;
 			}
 		};
-		options(session, 'K', count);
+		sendCommand(session, 'K', count);
 		session.writable();
 	} else {
-		options(session, 'S', count);
+		sendCommand(session, 'S', count);
 	}
 
 	await promise;

@@ -1,46 +1,47 @@
 /*
- * Samples, and what is made of them.
+ * Samples of benchmarks and their statistics.
  */
 
 import type {Authority} from './rig.ts';
 import {programs} from './rig.ts';
 
-/** What an operation is measured with. */
-export interface Setting {
+/** The parameters of a benchmark run. */
+export interface RunOptions {
 	readonly authority: Authority;
-	/** Samples of each program. */
+	/** Number of samples of each program. */
 	readonly samples: number;
-	/** Share of the usual work in each sample: less than one in a short run. */
+	/** Factor for the work in each sample: less than one in a short run. */
 	readonly scale: number;
-	/** Tells who waits what is going on. */
-	readonly say: (text: string) => void;
+	/** Shows progress to the user. */
+	readonly logProgress: (text: string) => void;
 }
 
 /** The figures of one measure. */
 export interface Measure {
-	/** What is measured, with its size. */
+	/** The measured quantity, with the size of the work. */
 	readonly name: string;
 	readonly unit: string;
-	/** Samples by program; the order is that in which they were taken. */
+	/** Samples by program, in the order in which they were taken. */
 	readonly samples: Readonly<Record<string, readonly number[]>>;
-	/** What the figure has to be, and what would be better still. */
 	readonly goal?: Goal;
-	/** What a reader has to know. */
+	/** A remark for the reader. */
 	readonly note?: string;
 }
 
-/** A limit for a ratio of medians, or for the median of ours. */
+/** A limit for the ratio of the medians, or for the median of this program. */
 export interface Goal {
 	readonly of: 'ratio' | 'ours';
-	readonly sense: 'at most' | 'at least';
-	readonly must: number;
-	readonly beyond?: number;
+	readonly bound: 'at most' | 'at least';
+	/** The required figure. */
+	readonly limit: number;
+	/** A better figure that is desired. */
+	readonly target?: number;
 }
 
-/** One operation: a file of this folder. */
+/** One benchmark. Each is a file in the folder above. */
 export interface Operation {
 	readonly name: string;
-	run(setting: Setting): Promise<readonly Measure[]>;
+	run(options: RunOptions): Promise<readonly Measure[]>;
 }
 
 export function median(samples: readonly number[]): number {
@@ -61,7 +62,7 @@ export function spread(samples: readonly number[]): number {
 	return (quantile(samples, 0.75) - quantile(samples, 0.25)) / 2 / median(samples);
 }
 
-/** Takes samples in turns, so that what changes on the machine changes for all. */
+/** Takes samples of all subjects alternately, so that changes of the machine affect all of them. */
 export async function interleaved<Subject>(
 	count: number,
 	subjects: ReadonlyArray<readonly [name: string, subject: Subject]>,
@@ -69,7 +70,7 @@ export async function interleaved<Subject>(
 ): Promise<Record<string, number[]>> {
 	const samples: Record<string, number[]> = Object.fromEntries(subjects.map(([name]) => [name, []]));
 	for (let round = 0; round < count; round++) {
-		/* Who comes second finds the machine as the first has left it: they take turns at that too. */
+		/* The previous sample affects the next one, so the order alternates, too. */
 		for (const [name, subject] of round % 2 === 0 ? subjects : subjects.toReversed()) {
 			samples[name]?.push(await sample(subject));
 		}
@@ -78,14 +79,14 @@ export async function interleaved<Subject>(
 	return samples;
 }
 
-/** Ratio of the medians, ours to stock; undefined where there is only one of them. */
+/** Ratio of the medians, ours to stock; undefined if only one program was measured. */
 export function ratioOf({samples}: Measure): number | undefined {
 	const [stock, ours] = programs.map(name => samples[name]);
 	return stock === undefined || ours === undefined ? undefined : median(ours) / median(stock);
 }
 
-/** Whether a figure is as wanted: undefined where nothing was wanted. */
-export function verdict(measure: Measure): 'beyond' | 'met' | 'missed' | undefined {
+/** Compares a figure with its goal; undefined without a goal. */
+export function verdict(measure: Measure): 'target' | 'limit' | 'missed' | undefined {
 	const {goal, samples} = measure;
 	if (goal === undefined) {
 		return undefined;
@@ -93,10 +94,10 @@ export function verdict(measure: Measure): 'beyond' | 'met' | 'missed' | undefin
 
 	const value = goal.of === 'ratio' ? ratioOf(measure) : median(samples['ours'] ?? []);
 	const reaches = (limit: number): boolean =>
-		value !== undefined && (goal.sense === 'at most' ? value <= limit : value >= limit);
-	if (goal.beyond !== undefined && reaches(goal.beyond)) {
-		return 'beyond';
+		value !== undefined && (goal.bound === 'at most' ? value <= limit : value >= limit);
+	if (goal.target !== undefined && reaches(goal.target)) {
+		return 'target';
 	}
 
-	return reaches(goal.must) ? 'met' : 'missed';
+	return reaches(goal.limit) ? 'limit' : 'missed';
 }

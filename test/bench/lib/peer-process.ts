@@ -1,11 +1,11 @@
 /*
- * The process of a Peer: a TLS server on the host's OpenSSL, one event loop, no
- * policy. It has to be cheaper than what it is to measure; node:tls costs twice as
- * much per handshake, and openssl s_server serves one client at a time.
+ * The process of a Peer: a TLS server with the OpenSSL of the host and one event loop.
+ * It must need less CPU time than the programs that are measured: node:tls needs twice
+ * as much per handshake, and openssl s_server serves one client at a time.
  *
- * The first nine bytes of a client say what it wants: E, to have every byte sent
- * back; K and a count, to have that many bytes taken, and one sent then; S and a
- * count, to be sent that many.
+ * The first nine bytes from a client are a command, which consists of a letter and a
+ * 64-bit count. E: echo all bytes. K: receive that many bytes, then send one. S: send
+ * that many bytes.
  */
 import koffi from 'koffi';
 import type {Owned} from '../../../src/base/owned.ts';
@@ -53,13 +53,13 @@ const SSL_CTRL_SET_MAX_PROTO_VERSION = 124;
 const SSL_FILETYPE_PEM = 1;
 const SSL_ERROR_WANT_READ = 2;
 const SSL_ERROR_WANT_WRITE = 3;
-/* Partial writes, from wherever the bytes are by then, and no buffers for who is idle. */
+/* SSL_MODE_ENABLE_PARTIAL_WRITE, SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER and SSL_MODE_RELEASE_BUFFERS. */
 const MODE = 0x1 | 0x2 | 0x10;
 
-const WISH_SIZE = 9;
-const BUFFER = 65_536;
-const buffer = allocate(BUFFER);
-const source = allocate(BUFFER);
+const COMMAND_SIZE = 9;
+const BUFFER_SIZE = 65_536;
+const buffer = allocate(BUFFER_SIZE);
+const source = allocate(BUFFER_SIZE);
 source.bytes.fill(0x61);
 const reactor = new Reactor(close);
 const counts = {handshakes: 0, resumptions: 0, failures: 0};
@@ -70,7 +70,8 @@ class Client {
 	readonly #ssl: Pointer;
 	#watch: Disposable | undefined;
 	#secure = false;
-	#options = '';
+	/* The letter of the command; empty until it has arrived. */
+	#command = '';
 	#left = 0;
 	#open = true;
 
@@ -85,7 +86,7 @@ class Client {
 		SSL_set_fd(ssl, fd.value);
 	}
 
-	/* Fair enough to let others in: a megabyte at a time. */
+	/* Continues after other clients had their turn: a turn is a megabyte. */
 	step(): void {
 		this.#ready();
 	}
@@ -110,56 +111,56 @@ class Client {
 			counts.resumptions += SSL_session_reused(this.#ssl);
 		}
 
-		for (let share = 16; this.#open; share--) {
-			if (share === 0) {
+		for (let buffers = 16; this.#open; buffers--) {
+			if (buffers === 0) {
 				reactor.queueUrgent(this);
 				return;
 			}
 
-			if (!(this.#options === 'S' && this.#left > 0 ? this.#send() : this.#receive())) {
+			if (!(this.#command === 'S' && this.#left > 0 ? this.#send() : this.#receive())) {
 				return;
 			}
 		}
 	}
 
 	#send(): boolean {
-		const count = this.#call(() => SSL_write(this.#ssl, source.address, Math.min(this.#left, BUFFER)));
+		const count = this.#call(() => SSL_write(this.#ssl, source.address, Math.min(this.#left, BUFFER_SIZE)));
 		this.#left -= Math.max(count, 0);
 		return count > 0;
 	}
 
 	#receive(): boolean {
-		const count = this.#call(() => SSL_read(this.#ssl, buffer.address, BUFFER));
+		const count = this.#call(() => SSL_read(this.#ssl, buffer.address, BUFFER_SIZE));
 		if (count <= 0) {
 			return false;
 		}
 
-		if (this.#options === 'E') {
+		if (this.#command === 'E') {
 			SSL_write(this.#ssl, buffer.address, count);
-		} else if (this.#options === 'K') {
+		} else if (this.#command === 'K') {
 			this.#left -= count;
 			if (this.#left <= 0) {
 				SSL_write(this.#ssl, source.address, 1);
 			}
 		} else {
-			this.#options = String.fromCodePoint(buffer.bytes[0] ?? 0);
-			const more = count - WISH_SIZE;
-			this.#left = Number(buffer.view.getBigUint64(1, true)) - (this.#options === 'K' ? more : 0);
-			/* What follows the wish can come with it. */
-			if (this.#options === 'E' && more > 0) {
-				SSL_write(this.#ssl, buffer.address + BigInt(WISH_SIZE), more);
+			this.#command = String.fromCodePoint(buffer.bytes[0] ?? 0);
+			const more = count - COMMAND_SIZE;
+			this.#left = Number(buffer.view.getBigUint64(1, true)) - (this.#command === 'K' ? more : 0);
+			/* Data can arrive together with the command. */
+			if (this.#command === 'E' && more > 0) {
+				SSL_write(this.#ssl, buffer.address + BigInt(COMMAND_SIZE), more);
 			}
 		}
 
 		return true;
 	}
 
-	/* The result; the client is gone when there will not be another. */
+	/* Calls a function of OpenSSL, and closes the connection on a permanent error. */
 	#call(run: () => number): number {
 		ERR_clear_error();
 		const result = run();
-		const why = result > 0 ? 0 : SSL_get_error(this.#ssl, result);
-		if (why !== 0 && why !== SSL_ERROR_WANT_READ && why !== SSL_ERROR_WANT_WRITE) {
+		const code = result > 0 ? 0 : SSL_get_error(this.#ssl, result);
+		if (code !== 0 && code !== SSL_ERROR_WANT_READ && code !== SSL_ERROR_WANT_WRITE) {
 			this.#close();
 		}
 
@@ -188,7 +189,7 @@ function start({certFile, keyFile, maxVersion}: PeerOptions): void {
 		SSL_CTX_use_certificate_chain_file(ctx, certFile) !== 1 ||
 		SSL_CTX_use_PrivateKey_file(ctx, keyFile, SSL_FILETYPE_PEM) !== 1
 	) {
-		throw new Error(`${certFile}: not a certificate with its key`);
+		throw new Error(`cannot load ${certFile} and its key`);
 	}
 
 	const {listener, port} = listenOnLoopback();

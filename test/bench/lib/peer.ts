@@ -1,18 +1,18 @@
 /*
- * TLS servers that daemons are measured against, each a process of its own.
+ * TLS servers for benchmarks. Each runs in a separate process.
  */
 import {type ChildProcess, fork} from 'node:child_process';
 import {once} from 'node:events';
 import {join} from 'node:path';
 
-/** What a server is. */
+/** The configuration of a server. */
 export interface PeerOptions {
 	readonly certFile: string;
 	readonly keyFile: string;
 	readonly maxVersion?: 'TLSv1.2' | 'TLSv1.3';
 }
 
-/** What it has seen since it started. */
+/** Counts since the start of a server. */
 export interface PeerCounts {
 	readonly handshakes: number;
 	readonly resumptions: number;
@@ -48,7 +48,7 @@ export class Peer implements Disposable {
 		child.send({name: 'start', options} satisfies PeerRequest);
 		const [reply] = (await once(child, 'message')) as [PeerReply];
 		if (reply.name !== 'started') {
-			throw new Error('the peer does not listen');
+			throw new Error('unexpected reply from the peer');
 		}
 
 		return new Peer(child, reply.port);
@@ -58,7 +58,7 @@ export class Peer implements Disposable {
 		this.#child.send({name: 'counts'} satisfies PeerRequest);
 		const [reply] = (await once(this.#child, 'message')) as [PeerReply];
 		if (reply.name !== 'counts') {
-			throw new Error('the peer does not count');
+			throw new Error('unexpected reply from the peer');
 		}
 
 		return reply.counts;

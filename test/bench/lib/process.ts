@@ -1,22 +1,22 @@
 /*
- * What processes use: CPU time and memory, from proc(5).
+ * CPU time and memory of processes, from proc(5).
  */
 import {readdirSync, readFileSync} from 'node:fs';
 import {type ProcessEntry, runsProgram} from '../../../postfix/lib/processes.ts';
 import type {Sandbox} from '../../../postfix/lib/sandbox.ts';
 
-/** Processes of an instance that belong to a program: its own, and with ours what it starts. */
+/** Processes of an instance that run a program. For this program, they include the supervisor and the worker. */
 export function processesOf(sandbox: Sandbox, name: string): readonly ProcessEntry[] {
 	return sandbox
 		.processes()
 		.filter(
 			entry =>
 				runsProgram(entry, name) ||
-				(name === 'tlsproxy' && entry.args.some(word => word.endsWith('/lib/main.js'))),
+				(name === 'tlsproxy' && entry.args.some(argument => argument.endsWith('/lib/main.js'))),
 		);
 }
 
-/** CPU seconds of a process, user and system, all threads. Nanoseconds are counted, where stat has ticks of 10 ms. */
+/** CPU seconds of all threads of a process, user and system. schedstat has nanoseconds, stat has ticks of 10 ms. */
 export function cpuSeconds(pid: number): number {
 	try {
 		return readdirSync(`/proc/${pid}/task`).reduce((sum, thread) => {
@@ -24,20 +24,20 @@ export function cpuSeconds(pid: number): number {
 			return sum + Number(nanoseconds) / 1e9;
 		}, 0);
 	} catch {
-		/* It has ended. */
+		/* The process has ended. */
 		return 0;
 	}
 }
 
 /** Memory of a process, in bytes. */
 export interface MemoryUse {
-	/** What would be free again if it ended. */
+	/** Memory that would become free if the process ended. */
 	readonly private: number;
-	/** The same, and its part of what it shares with others. */
+	/** Private memory plus a proportional share of shared memory. */
 	readonly pss: number;
 }
 
-/* Nothing, of one that has ended. */
+/* Empty if the process has ended. */
 function memoryMapOf(pid: number): string {
 	try {
 		return readFileSync(`/proc/${pid}/smaps_rollup`, 'utf8');
@@ -46,20 +46,20 @@ function memoryMapOf(pid: number): string {
 	}
 }
 
-/** Memory of processes, together. */
+/** The sum over several processes. */
 export function memoryOf(processes: readonly ProcessEntry[]): MemoryUse {
 	let pss = 0;
-	let own = 0;
+	let privateBytes = 0;
 	for (const {pid} of processes) {
 		const text = memoryMapOf(pid);
 		for (const [, name, size] of text.matchAll(/^(Pss|Private_Clean|Private_Dirty): +(\d+) kB$/gm)) {
 			if (name === 'Pss') {
 				pss += Number(size) * 1024;
 			} else {
-				own += Number(size) * 1024;
+				privateBytes += Number(size) * 1024;
 			}
 		}
 	}
 
-	return {private: own, pss};
+	return {private: privateBytes, pss};
 }

@@ -1,7 +1,6 @@
 /*
- * What a receiver can do when it is asked by nobody else, and as fast as it answers:
- * if that is little more than what Postfix was seen to deliver, the receiver is what
- * was measured.
+ * The speed of a receiver alone, with clients that send as fast as it replies. If it is
+ * not much higher than the speed of a delivery by Postfix, the receiver was the limit.
  */
 import {once} from 'node:events';
 import {connect, type Socket} from 'node:net';
@@ -9,14 +8,14 @@ import {connect as startTls} from 'node:tls';
 import {median} from './measure.ts';
 import type {Receiver} from './receiver.ts';
 
-/** What it can do. */
+/** The speed of a receiver. */
 export interface Speed {
 	readonly perSecond: number;
-	/** CPU seconds of the receiver for 1,000 of it. */
+	/** CPU seconds of the receiver per 1,000 operations. */
 	readonly cpu: number;
 }
 
-/** A client of the receiver: commands, and what is answered to each. */
+/** An SMTP client that waits for the reply to each command. */
 class Client {
 	#socket: Socket;
 	#text = '';
@@ -81,7 +80,7 @@ class Client {
 	}
 }
 
-/** Clients at a time, each with a core's worth of nothing to do in between. */
+/** Number of simultaneous clients. */
 const CLIENTS = 20;
 
 async function speedOf(
@@ -97,7 +96,7 @@ async function speedOf(
 	return {perSecond: count / seconds, cpu: ((receiver.cpu().sink - before) * 1000) / count};
 }
 
-/** Messages over TLS connections that stay. */
+/** Messages over reused TLS connections. */
 export async function messageSpeed(receiver: Receiver): Promise<Speed> {
 	return await speedOf(receiver, 10_000, async each => {
 		const client = await Client.open(receiver.port);
@@ -110,7 +109,7 @@ export async function messageSpeed(receiver: Receiver): Promise<Speed> {
 	});
 }
 
-/** Messages with a TLS connection each. */
+/** Messages with a new TLS connection for each. */
 export async function connectionSpeed(receiver: Receiver): Promise<Speed> {
 	return await speedOf(receiver, 2000, async each => {
 		for (let index = 0; index < each; index++) {
@@ -122,7 +121,7 @@ export async function connectionSpeed(receiver: Receiver): Promise<Speed> {
 	});
 }
 
-/** How long a command and its answer take, in milliseconds. */
+/** Time between a command and its reply, in milliseconds. */
 export async function roundTripOf(receiver: Receiver): Promise<number> {
 	const client = await Client.open(receiver.port);
 	const samples: number[] = [];

@@ -1,5 +1,5 @@
 /*
- * Who receives the mail: a sink, and the way to it.
+ * The receiver of mail: a sink, with a relay in front of it if data are delayed.
  */
 import type {Certificates} from '../../../postfix/lib/certificates.ts';
 import {freePort} from '../../../postfix/lib/sandbox.ts';
@@ -9,19 +9,19 @@ import {SINK_NAME} from '../../helpers/sender-and-sink.ts';
 import {cpuSeconds} from './process.ts';
 import {startRelay} from './relay.ts';
 
-/** What kind of receiver. */
-export interface Reception {
+/** The configuration of a receiver. */
+export interface ReceiverOptions {
 	readonly tls: TlsVersion;
-	/** Milliseconds; without any, there is no relay either. */
+	/** Round-trip time in milliseconds. Zero: no relay. */
 	readonly roundTrip: number;
-	/** Connections that it accepts at a time. */
+	/** Number of concurrent connections that the receiver accepts. */
 	readonly maxConnections?: number | undefined;
 }
 
 /** A running receiver. Disposal ends it. */
 export class Receiver implements AsyncDisposable {
 	readonly sink: Sink;
-	/** Where clients connect to. */
+	/** The port to which clients connect. */
 	readonly port: number;
 	readonly #relay: number | undefined;
 	readonly #stack: AsyncDisposableStack;
@@ -35,30 +35,31 @@ export class Receiver implements AsyncDisposable {
 
 	/**
 	 * @param certificates - of the host SINK_NAME.
-	 * @param port - where clients are to connect to.
+	 * @param port - the port to which clients connect.
 	 */
 	static async start(
 		certificates: Certificates,
-		{tls, roundTrip, maxConnections}: Reception,
+		{tls, roundTrip, maxConnections}: ReceiverOptions,
 		port: number,
 	): Promise<Receiver> {
 		await using stack = new AsyncDisposableStack();
-		const own = roundTrip === 0 ? port : await freePort();
+		const sinkPort = roundTrip === 0 ? port : await freePort();
 		const sink = stack.use(
 			await Sink.start({
 				hostName: SINK_NAME,
 				tls: certificates,
 				minVersion: tls,
 				maxVersion: tls,
-				port: own,
+				port: sinkPort,
 				...(maxConnections === undefined ? {} : {maxConnections}),
 			}),
 		);
-		const relay = roundTrip === 0 ? undefined : stack.use(await startRelay({from: port, to: own, roundTrip}));
+		const relay =
+			roundTrip === 0 ? undefined : stack.use(await startRelay({from: port, to: sinkPort, roundTrip}));
 		return new Receiver(sink, port, relay?.pid, stack.move());
 	}
 
-	/** CPU seconds that it has used so far. */
+	/** CPU seconds since the start. */
 	cpu(): {readonly sink: number; readonly relay: number} {
 		return {
 			sink: cpuSeconds(this.sink.pid),

@@ -1,13 +1,12 @@
 /*
- * The process of a Relay: what comes on one side leaves on the other half a round
- * trip later. The server sees a connection one and a half round trips after it was
- * asked for, when the last of TCP's three packets would come: the kernel of this host
- * has no way.
+ * The process of a Relay. It forwards data in both directions after half a round trip.
+ * It connects to the server one and a half round trips after the client has connected,
+ * which is when the last packet of the TCP handshake would arrive.
  */
 import {connect, createServer, type Socket} from 'node:net';
 import type {RelayRequest} from './relay.ts';
 
-function carry(from: Socket, to: Socket, delay: number): void {
+function forward(from: Socket, to: Socket, delay: number): void {
 	from.on('data', (bytes: Buffer) => {
 		setTimeout(() => to.write(bytes), delay);
 	});
@@ -24,8 +23,8 @@ process.on('message', ({from, to, roundTrip}: RelayRequest) => {
 	const server = createServer({allowHalfOpen: true, noDelay: true}, client => {
 		setTimeout(() => {
 			const upstream = connect({port: to, host: '127.0.0.1', allowHalfOpen: true, noDelay: true});
-			carry(client, upstream, roundTrip / 2);
-			carry(upstream, client, roundTrip / 2);
+			forward(client, upstream, roundTrip / 2);
+			forward(upstream, client, roundTrip / 2);
 		}, roundTrip * 1.5);
 	});
 	server.listen(from, '127.0.0.1', () => process.send?.('listening'));

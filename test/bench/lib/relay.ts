@@ -1,11 +1,12 @@
 /*
- * A path to a server that takes time: the kernel has none.
+ * A relay that delays data on the way to a server. The loopback interface of this
+ * kernel has no delay.
  */
 import {fork} from 'node:child_process';
 import {once} from 'node:events';
 import {join} from 'node:path';
 
-/** From where, where to, and how far that is. */
+/** The ports and the delay of a relay. */
 export interface RelayRequest {
 	readonly from: number;
 	readonly to: number;
@@ -13,7 +14,7 @@ export interface RelayRequest {
 	readonly roundTrip: number;
 }
 
-/** A running relay, a process of its own. Disposal ends it. */
+/** A running relay, in a separate process. Disposal ends it. */
 export interface Relay extends Disposable {
 	readonly pid: number;
 }

@@ -1,12 +1,12 @@
 /*
- * Results as a Markdown table, as JSON, and as one HTML page that needs nothing else.
+ * Results as a Markdown table, as JSON, and as an HTML page without external files.
  */
 import {execFileSync} from 'node:child_process';
 import {mkdirSync, readFileSync, writeFileSync} from 'node:fs';
 import {cpus, release, totalmem} from 'node:os';
 import {join} from 'node:path';
 
-/** Where figures come from. */
+/** The machine on which figures were measured. */
 export interface Machine {
 	readonly date: string;
 	readonly processor: string;
@@ -17,11 +17,11 @@ export interface Machine {
 	readonly openssl: string;
 	readonly postfix: string;
 	readonly revision: string;
-	/** Processes that wanted to run, on average, when it began: more than none, and wall-clock times say little. */
+	/** Load averages before the run. If they are not near zero, wall-clock times are not reliable. */
 	readonly load: string;
 }
 
-function wordsOf(command: string, ...args: readonly string[]): string {
+function outputOf(command: string, ...args: readonly string[]): string {
 	try {
 		return execFileSync(command, args, {encoding: 'utf8', stdio: ['ignore', 'pipe', 'ignore']}).trim();
 	} catch {
@@ -29,7 +29,8 @@ function wordsOf(command: string, ...args: readonly string[]): string {
 	}
 }
 
-export function machine(): Machine {
+/** Collects the properties of this machine. */
+export function describeMachine(): Machine {
 	return {
 		date: new Date().toISOString().slice(0, 16).replace('T', ' '),
 		processor: cpus()[0]?.model.trim() ?? 'unknown',
@@ -37,18 +38,18 @@ export function machine(): Machine {
 		memory: `${Math.round(totalmem() / 2 ** 30)} GB`,
 		kernel: release(),
 		node: process.version,
-		openssl: wordsOf('openssl', 'version'),
-		postfix: wordsOf('postconf', '-dh', 'mail_version'),
-		revision: wordsOf('git', 'describe', '--always', '--dirty'),
+		openssl: outputOf('openssl', 'version'),
+		postfix: outputOf('postconf', '-dh', 'mail_version'),
+		revision: outputOf('git', 'describe', '--always', '--dirty'),
 		load: readFileSync('/proc/loadavg', 'utf8').split(' ').slice(0, 2).join(' '),
 	};
 }
 
-function machineText(on: Machine): string {
-	return `${on.date} UTC; ${on.cores} × ${on.processor}, ${on.memory}; Linux ${on.kernel}; Node.js ${on.node}; ${on.openssl}; Postfix ${on.postfix}; revision ${on.revision}; load before the run ${on.load}`;
+function machineText(machine: Machine): string {
+	return `${machine.date} UTC; ${machine.cores} × ${machine.processor}, ${machine.memory}; Linux ${machine.kernel}; Node.js ${machine.node}; ${machine.openssl}; Postfix ${machine.postfix}; revision ${machine.revision}; load before the run ${machine.load}`;
 }
 
-/** A table: the first row is its head. */
+/** A table. The first row is the header. */
 export type Table = ReadonlyArray<readonly string[]>;
 
 function line(cells: readonly string[]): string {
@@ -83,10 +84,10 @@ const WIDTH = 640;
 const LABEL = 170;
 const BAR = 18;
 
-/** Horizontal bars, to one scale. */
+/** Horizontal bars with a common scale. */
 function barPlot({title, unit, series}: Bars): string {
-	const most = Math.max(...series.flatMap(({value, samples}) => [value, ...samples]), Number.MIN_VALUE);
-	const scale = (WIDTH - LABEL - 90) / most;
+	const maximum = Math.max(...series.flatMap(({value, samples}) => [value, ...samples]), Number.MIN_VALUE);
+	const scale = (WIDTH - LABEL - 90) / maximum;
 	const bars = series.map(({name, value, samples}, index) => {
 		const top = 26 + index * (BAR + 6);
 		const dots = samples
@@ -105,7 +106,7 @@ function barPlot({title, unit, series}: Bars): string {
 	return `<svg viewBox="0 0 ${WIDTH} ${height}" width="${WIDTH}" height="${height}" role="img" aria-label="${escape(title)}"><text x="0" y="14" font-weight="bold">${escape(title)}</text>${bars.join('')}</svg>\n`;
 }
 
-/** Three digits that say something, or none behind the point. */
+/** A number with three significant digits, or an integer from 100. */
 export function figure(value: number): string {
 	if (!Number.isFinite(value)) {
 		return '-';
@@ -118,31 +119,31 @@ export function percent(share: number): string {
 	return Number.isFinite(share) ? `${(share * 100).toFixed(1)} %` : '-';
 }
 
-/** What is written about one run. */
+/** The content of a report. */
 export interface Report {
 	readonly title: string;
 	readonly machine: Machine;
-	/** Paragraphs before the tables. */
+	/** Paragraphs in front of the tables. */
 	readonly remarks: readonly string[];
 	readonly tables: readonly Table[];
-	/** Paragraphs behind them. */
+	/** Paragraphs after the tables. */
 	readonly conclusions?: readonly string[];
 	readonly plots: readonly Bars[];
-	/** All figures, as they are. */
+	/** All figures, for the JSON file. */
 	readonly figures: unknown;
 }
 
-export function markdown({title, machine: on, remarks, tables, conclusions}: Report): string {
+export function markdown({title, machine, remarks, tables, conclusions}: Report): string {
 	return [
 		`# ${title}\n`,
-		`${machineText(on)}.\n`,
+		`${machineText(machine)}.\n`,
 		...remarks.map(text => `${text}\n`),
 		...tables.map(markdownTable),
 		...(conclusions ?? []).map(text => `${text}\n`),
 	].join('\n');
 }
 
-function html({title, machine: on, remarks, tables, conclusions, plots}: Report): string {
+function html({title, machine, remarks, tables, conclusions, plots}: Report): string {
 	const paragraphs = (texts: readonly string[]): string =>
 		texts.map(text => `<p>${escape(text)}</p>\n`).join('');
 	return `<!DOCTYPE html>
@@ -155,7 +156,7 @@ th { background: #f6f8fa; }
 svg { display: block; margin: 0.8em 0; font: 12px system-ui, sans-serif; max-width: 100%; }
 </style></head><body>
 <h1>${escape(title)}</h1>
-<p>${escape(machineText(on))}</p>
+<p>${escape(machineText(machine))}</p>
 ${paragraphs(remarks)}${tables.map(htmlTable).join('')}${paragraphs(conclusions ?? [])}${plots.map(barPlot).join('')}</body></html>
 `;
 }
@@ -171,10 +172,10 @@ function escape(text: string): string {
 /** Writes the three forms. Returns their paths. */
 export function writeReport(directory: string, name: string, report: Report): readonly string[] {
 	mkdirSync(directory, {recursive: true});
-	const {machine: on, figures} = report;
+	const {machine, figures} = report;
 	return Object.entries({
 		md: markdown(report),
-		json: `${JSON.stringify({machine: on, figures}, null, '\t')}\n`,
+		json: `${JSON.stringify({machine, figures}, null, '\t')}\n`,
 		html: html(report),
 	}).map(([suffix, text]) => {
 		const path = join(directory, `${name}.${suffix}`);

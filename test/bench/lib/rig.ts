@@ -1,6 +1,6 @@
 /*
- * Both programs, each under a master(8) of its own, and the servers that they
- * talk to. What is compared differs in the program only.
+ * Both programs, each under a separate master(8), and the servers that they connect
+ * to. The configurations differ only in the program.
  */
 import {mkdtempSync, readFileSync, rmSync, writeFileSync} from 'node:fs';
 import {tmpdir} from 'node:os';
@@ -23,7 +23,7 @@ const HOST = 'test.example';
 /** The two programs, in the order of tables. */
 export const programs: readonly Program[] = ['stock', 'ours'];
 
-/** Certificates of servers, and whom to trust for them. */
+/** Certificates of servers, and the file of authorities that verifies them. */
 export class Authority implements Disposable {
 	readonly directory: string = mkdtempSync(join(tmpdir(), 'tlsproxy-bench-'));
 
@@ -33,7 +33,7 @@ export class Authority implements Disposable {
 
 	static async make(): Promise<Authority> {
 		const authority = new Authority();
-		const made = await Promise.all(
+		const authorities = await Promise.all(
 			(['ecdsa', 'rsa'] as const).map(async kind => {
 				const directory = mkdtempSync(join(authority.directory, `${kind}-`));
 				const {caFile, certFile, keyFile} = await makeCertificates(directory, HOST, kind);
@@ -41,8 +41,8 @@ export class Authority implements Disposable {
 				return readFileSync(caFile, 'utf8');
 			}),
 		);
-		writeFileSync(authority.caFile, made.join(''));
-		/* Stock reads it as root, and for other settings than its own as mail_owner. */
+		writeFileSync(authority.caFile, authorities.join(''));
+		/* Must be readable by mail_owner: stock reads it without privileges if the settings differ from tlsproxy_client_*. */
 		return authority;
 	}
 
@@ -63,30 +63,30 @@ export class Authority implements Disposable {
 	}
 }
 
-/** How a service is set up. */
+/** The configuration of a service. */
 export interface ServiceOptions {
 	readonly main?: Readonly<Record<string, string>>;
-	/** Process limit of ours; stock has none. Default: one process. */
+	/** Process limit of this program; stock has no limit. Default: one process. */
 	readonly processLimit?: number;
-	/** Keep TLS sessions with tlsmgr(8), and resume them. */
+	/** Whether tlsmgr(8) stores TLS sessions, which are then resumed. */
 	readonly resume?: boolean;
-	/** Do not raise the limits that have a process end now and then. */
+	/** Leave max_use and max_idle at their defaults, so that processes end during the measurement. */
 	readonly defaults?: boolean;
 }
 
-/** One program that serves. Disposal ends it. */
+/** A running service with one of the programs. Disposal ends it. */
 export class Service implements AsyncDisposable {
-	readonly which: Program;
+	readonly program: Program;
 	readonly daemon: Daemon;
 	readonly #caFile: string;
 
-	private constructor(which: Program, daemon: Daemon, caFile: string) {
-		this.which = which;
+	private constructor(program: Program, daemon: Daemon, caFile: string) {
+		this.program = program;
 		this.daemon = daemon;
 		this.#caFile = caFile;
 	}
 
-	static async start(which: Program, authority: Authority, options: ServiceOptions = {}): Promise<Service> {
+	static async start(program: Program, authority: Authority, options: ServiceOptions = {}): Promise<Service> {
 		const resume = options.resume ?? false;
 		const sandbox: SandboxOptions = {
 			...(options.processLimit === undefined ? {} : {processLimit: options.processLimit}),
@@ -98,10 +98,10 @@ export class Service implements AsyncDisposable {
 				...options.main,
 			},
 		};
-		return new Service(which, await Daemon.start(which, sandbox), authority.caFile);
+		return new Service(program, await Daemon.start(program, sandbox), authority.caFile);
 	}
 
-	/** Where hand-offs to a server go: level secure, with verification, as smtp(8) asks for it. */
+	/** A target for hand-offs to a server: level secure, with verification, and the settings of smtp(8). */
 	target(peer: Peer, options: HandoffOptions = {}): Target {
 		const endpoint = `[127.0.0.1]:${peer.port}`;
 		const messages = this.daemon.messages(endpoint, {
@@ -121,27 +121,27 @@ export class Service implements AsyncDisposable {
 		return {path: join(this.daemon.sandbox.queueDirectory, 'private', 'tlsproxy'), port: peer.port, messages};
 	}
 
-	/** All processes of the service, whatever they are there for. */
+	/** All processes of the service. */
 	processes(): readonly ProcessEntry[] {
 		return processesOf(this.daemon.sandbox, 'tlsproxy');
 	}
 
-	/** CPU seconds that its processes have used so far. */
+	/** CPU seconds of its processes since their start. */
 	cpu(): number {
 		return this.processes().reduce((sum, process) => sum + cpuSeconds(process.pid), 0);
 	}
 
-	/** CPU seconds that something takes. */
+	/** CPU seconds that the service uses while a function runs. */
 	async cpuOf(run: () => Promise<unknown>): Promise<number> {
 		const before = this.cpu();
 		await run();
-		/* Sessions end after their clients do. */
+		/* Sessions end shortly after their clients. */
 		await sleep(150);
 		return this.cpu() - before;
 	}
 
-	/** Starts a process, has V8 compile what is used often, and fills what is filled once. */
-	async warmUp(target: Target, load: Load = {count: 400, atOnce: 16}): Promise<void> {
+	/** Starts a process, makes V8 compile functions that are called often, and fills caches. */
+	async warmUp(target: Target, load: Load = {count: 400, concurrency: 16}): Promise<void> {
 		await handshakes(target, load);
 		await sleep(150);
 	}
@@ -151,15 +151,15 @@ export class Service implements AsyncDisposable {
 	}
 }
 
-/** Both programs, ready. */
+/** Starts both programs. The stack owns them. */
 export async function startBoth(
 	stack: AsyncDisposableStack,
 	authority: Authority,
 	options: ServiceOptions = {},
 ): Promise<readonly Service[]> {
 	const services: Service[] = [];
-	for (const which of programs) {
-		services.push(stack.use(await Service.start(which, authority, options)));
+	for (const program of programs) {
+		services.push(stack.use(await Service.start(program, authority, options)));
 	}
 
 	return services;

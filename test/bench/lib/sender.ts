@@ -1,7 +1,7 @@
 /*
- * Who sends the mail: an instance of Postfix that does TLS in one way. It has a
- * transport for each number of streams, and a domain for each receiver, so that
- * nothing has to be configured again between two measurements.
+ * A Postfix instance that sends mail in one mode of TLS. It has a transport for each
+ * number of streams and a domain for each receiver, so that no configuration changes
+ * between two measurements.
  */
 import {truncateSync} from 'node:fs';
 import {writeFile} from 'node:fs/promises';
@@ -13,24 +13,24 @@ import {commandEnvironment} from '../../../postfix/lib/instance.ts';
 import {Sandbox, STORED_FOR} from '../../../postfix/lib/sandbox.ts';
 import {messages} from '../../helpers/sender-and-sink.ts';
 
-/** How TLS is done. */
-export const ways = ['no reuse', 'stock', 'ours'] as const;
-export type Way = (typeof ways)[number];
+/** Modes of TLS: without connection reuse, or with reuse by stock tlsproxy(8) or this program. */
+export const modes = ['no reuse', 'stock', 'ours'] as const;
+export type Mode = (typeof modes)[number];
 
-/** How a sender is set up. */
-export interface Setup {
-	readonly way: Way;
-	/** Whether TLS sessions are kept with tlsmgr(8), and resumed. */
+/** The configuration of a sender. */
+export interface SenderOptions {
+	readonly mode: Mode;
+	/** Whether tlsmgr(8) stores TLS sessions, which are then resumed. */
 	readonly handshakes: 'full' | 'resumed';
 	/** Further parameters. */
 	readonly main?: Readonly<Record<string, string>> | undefined;
 }
 
-/** A receiver, as a sender knows it. */
+/** A destination of mail in the configuration of a sender. */
 export interface Destination {
 	readonly domain: string;
 	readonly port: number;
-	/** Deliveries at a time. */
+	/** Concurrent deliveries. */
 	readonly streams: number;
 }
 
@@ -43,19 +43,22 @@ export class Sender implements AsyncDisposable {
 		this.sandbox = sandbox;
 	}
 
-	/** Whatever is not said here is as it is in Postfix: also when its processes end, and when connections are stored. */
-	static async start({way, handshakes, main}: Setup, destinations: readonly Destination[]): Promise<Sender> {
+	/** All other parameters have their defaults, including those that limit processes and stored connections. */
+	static async start(
+		{mode, handshakes, main}: SenderOptions,
+		destinations: readonly Destination[],
+	): Promise<Sender> {
 		const streams = [...new Set(destinations.map(destination => destination.streams))];
 		await using stack = new AsyncDisposableStack();
 		const sandbox = stack.use(
 			await Sandbox.create({
-				tlsproxy: way === 'ours' ? 'ours' : way === 'stock' ? 'stock' : 'none',
+				tlsproxy: mode === 'ours' ? 'ours' : mode === 'stock' ? 'stock' : 'none',
 				services: streams.map(count => `smtp${count} unix - - n - - smtp`),
 				main: {
-					smtp_tls_connection_reuse: way === 'no reuse' ? 'no' : 'yes',
+					smtp_tls_connection_reuse: mode === 'no reuse' ? 'no' : 'yes',
 					smtp_tls_security_level: 'encrypt',
 					smtp_tls_loglevel: '1',
-					/* Mail waits until it is released. */
+					/* Mail for these recipients waits in the hold queue until release() is called. */
 					smtpd_recipient_restrictions: 'check_recipient_access texthash:$config_directory/held',
 					transport_maps: 'texthash:$config_directory/transport',
 					...Object.fromEntries(
@@ -85,8 +88,8 @@ export class Sender implements AsyncDisposable {
 		return new Sender(sandbox);
 	}
 
-	/** Puts messages into the queue, where they wait. */
-	async load({domain}: Destination, count: number): Promise<void> {
+	/** Adds messages to the hold queue. */
+	async enqueue({domain}: Destination, count: number): Promise<void> {
 		await inject(
 			this.sandbox.submissionPort,
 			messages(count, index => `u${index}@held.${domain}`),
@@ -94,7 +97,7 @@ export class Sender implements AsyncDisposable {
 		);
 	}
 
-	/** Submits messages, so many per second, which are delivered as they come. */
+	/** Submits messages at a rate per second. They are delivered immediately. */
 	async submit({domain}: Destination, count: number, pace: number): Promise<void> {
 		for (const message of messages(count, index => `u${index}@${domain}`)) {
 			await inject(this.sandbox.submissionPort, [message], 1);
@@ -102,30 +105,30 @@ export class Sender implements AsyncDisposable {
 		}
 	}
 
-	/** Notes that there may be connections that are stored. */
-	used(): void {
+	/** Records that scache(8) may store connections from now on. */
+	noteConnectionUse(): void {
 		this.#lastUse = performance.now();
 	}
 
-	/** Waits until scache(8) has closed what it has, if that is what it has from Postfix as it comes. */
-	async untilNothingIsStored(): Promise<void> {
+	/** Waits until scache(8) has closed all connections, which takes as long as its default time limit. */
+	async waitUntilNoConnectionIsStored(): Promise<void> {
 		await sleep(Math.max(0, this.#lastUse + STORED_FOR - performance.now()));
 	}
 
-	/** A run is told from the log of that run; what daemons have still to say of the one before is waited for. */
-	async forgetLog(): Promise<void> {
+	/** Empties the log for the next delivery, after daemons have logged the end of the previous one. */
+	async truncateLog(): Promise<void> {
 		await sleep(100);
 		truncateSync(this.sandbox.logFile);
 	}
 
-	/** Lets go all that waits. */
+	/** Releases all messages from the hold queue, and starts their delivery. */
 	async release(): Promise<void> {
 		await this.#postsuper('-H');
 		await this.sandbox.flush();
 	}
 
-	/** Removes what was not delivered. */
-	async clear(): Promise<void> {
+	/** Deletes messages that were not delivered. */
+	async deleteDeferred(): Promise<void> {
 		await this.#postsuper('-d');
 	}
 

@@ -1,6 +1,6 @@
 /*
- * Sockets of this host that block nobody. The program itself neither binds nor
- * connects to a port.
+ * Non-blocking sockets on the loopback interface. They are not in src/: the program
+ * neither binds nor connects to a port.
  */
 import koffi from 'koffi';
 import {Owned} from '../../../src/base/owned.ts';
@@ -27,7 +27,7 @@ const ADDRESS_SIZE = 16;
 const BACKLOG = 4096;
 const scratch = allocate(64);
 
-/* sockaddr_in, in more than the 64 bytes that V8 might move. */
+/* A sockaddr_in. The array is larger than 64 bytes because V8 can move smaller ones. */
 function loopback(port: number): Uint8Array {
 	const address = new Uint8Array(128);
 	const view = new DataView(address.buffer);
@@ -53,7 +53,7 @@ export function listenOnLoopback(): {readonly listener: Owned<Fd>; readonly port
 	return {listener, port: scratch.view.getUint16(2)};
 }
 
-/** A connection to a port of this host; on loopback that takes no time. */
+/** Connects to a port of this host. The call blocks, but on loopback it returns at once. */
 export function connectToLoopback(port: number): Owned<Fd> {
 	const fd = new Owned(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0) as Fd, close);
 	if (connect(fd.value, loopback(port), ADDRESS_SIZE) !== 0) {

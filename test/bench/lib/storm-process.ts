@@ -1,22 +1,22 @@
 /*
- * Hands off connections as fast as they are taken, until it is killed.
+ * Hands off connections as fast as the program accepts them, until it is killed.
  */
 import {HandOff, type Target} from './driver.ts';
 
-process.on('message', ({target, atOnce}: {readonly target: Target; readonly atOnce: number}) => {
-	const begin = (): void => {
-		HandOff.begin(
+process.on('message', ({target, concurrency}: {readonly target: Target; readonly concurrency: number}) => {
+	const start = (): void => {
+		HandOff.start(
 			target,
 			handOff => {
 				handOff.close();
-				begin();
+				start();
 			},
-			/* A master(8) that stops is the end of the storm, too. */
-			() => setTimeout(begin, 10),
+			/* Hand-offs fail when master(8) stops; this process is killed soon after. */
+			() => setTimeout(start, 10),
 		);
 	};
-	for (let index = 0; index < atOnce; index++) {
-		begin();
+	for (let index = 0; index < concurrency; index++) {
+		start();
 	}
 });
 process.on('disconnect', () => process.exit(0));
