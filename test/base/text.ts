@@ -20,7 +20,7 @@ test('splitList splits at blank, tab, carriage return, newline and comma', t => 
 	t.deepEqual(splitList('a:b', ':'), ['a', 'b']);
 });
 
-test('no other character separates words', t => {
+test('no other character separates elements', t => {
 	for (let code = 0; code < 256; code++) {
 		const character = String.fromCharCode(code);
 		const expected = ' \t\r\n,'.includes(character) ? ['a', 'b'] : [`a${character}b`];

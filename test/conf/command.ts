@@ -10,7 +10,7 @@ import {pause} from '../helpers/pause.ts';
 
 const module = join(import.meta.dirname, '..', '..', 'src', 'conf', 'command.ts');
 
-/** A process that runs a command and prints what comes of it. */
+/** A process that runs a command and prints its result. */
 interface Running {
 	readonly pid: number;
 	readonly output: Promise<string>;

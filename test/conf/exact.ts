@@ -1,4 +1,4 @@
-/* What is read here and what postconf(1) prints have to be the same, but for white space. */
+/* Compares the settings that exact.ts reads with the output of postconf(1): only white space may differ. */
 import {mkdtempSync, rmSync, utimesSync, writeFileSync} from 'node:fs';
 import {tmpdir} from 'node:os';
 import {join} from 'node:path';
@@ -27,7 +27,7 @@ function directoryWith(t: ExecutionContext, {main = '', master = ''}: Files): st
 	return directory;
 }
 
-test('main.cf: white space inside a value is kept, and lines are joined without their ends', t => {
+test('main.cf: white space inside a value remains, and lines are joined without newlines', t => {
 	const directory = directoryWith(t, {
 		main: [
 			'# a remark',
@@ -84,7 +84,7 @@ test('master.cf: settings of services in all their forms', t => {
 	);
 });
 
-test('a value that is another one by now is not taken', t => {
+test('a value that has changed meanwhile is not replaced', t => {
 	const printed: Values = new Map([
 		['same', 'a b'],
 		['changed', 'a b'],
@@ -105,7 +105,7 @@ test('a value that is another one by now is not taken', t => {
 	);
 });
 
-test('files that are not there change nothing', t => {
+test('absent files change nothing', t => {
 	t.is(readMainCf('/nonexistent').size, 0);
 	t.is(readMasterCf('/nonexistent').size, 0);
 });
@@ -123,17 +123,17 @@ const space = fc.constantFrom(
 	'\n  # remark\n\t',
 	'\r\n ',
 );
-/* Begins with what is no white space. */
+/* The first character is not white space. */
 const value = fc
 	.tuple(
 		fc.constantFrom('/a', 'b', 'c,'),
 		fc.array(fc.tuple(space, piece), {maxLength: 5}),
 		fc.option(space, {nil: ''}),
 	)
-	/* After a newline, "#" begins a remark. */
+	/* After a newline, "#" starts a comment. */
 	.map(([first, rest, last]) => (first + rest.flat().join('') + last).replaceAll(/(\n[ \t]+)#c/g, '$1d'));
 
-test('main.cf: postconf(1) prints what is read, folded', async t => {
+test('main.cf: postconf(1) prints the values that are read, with folded white space', async t => {
 	const {stdout: version} = await execa('/usr/sbin/postconf', ['-dh', 'mail_version']);
 	const [, release = ''] = /^(\d+\.\d+)/.exec(version) ?? [];
 	const names = parameterNames.filter(
@@ -158,7 +158,7 @@ test('main.cf: postconf(1) prints what is read, folded', async t => {
 	);
 });
 
-test('master.cf: postconf(1) prints what is read, folded', async t => {
+test('master.cf: postconf(1) prints the values that are read, with folded white space', async t => {
 	const names = ['smtp_tls_cert_file', 'smtp_tls_key_file', 'smtp_tls_chain_files', 'smtp_tls_CAfile'];
 	await fc.assert(
 		fc.asyncProperty(fc.array(value, {minLength: 4, maxLength: 4}), async values => {
@@ -166,10 +166,10 @@ test('master.cf: postconf(1) prints what is read, folded', async t => {
 			const directory = directoryWith(t, {master: `out unix - - n - - smtp\n${settings}`});
 			const printed = valuesIn(await postconfLines(['-c', directory, '-P']));
 			const read = readMasterCf(directory);
-			const own = names.map(name => `out/unix/${name}`);
+			const keys = names.map(name => `out/unix/${name}`);
 			t.deepEqual(
-				own.map(name => [name, foldSpace(read.get(name) ?? 'absent')]),
-				own.map(name => [name, printed.get(name)]),
+				keys.map(name => [name, foldSpace(read.get(name) ?? 'absent')]),
+				keys.map(name => [name, printed.get(name)]),
 			);
 		}),
 		{numRuns: 20},
@@ -181,14 +181,14 @@ test('a client has the values of main.cf and master.cf with their white space', 
 		main: 'smtp_tls_cert_file = /two  blanks\nsmtp_tls_chain_files =\n\t/k,\n\t$smtp_tls_cert_file\n',
 		master: 'smtp unix - - n - - smtp\nout unix - - n - - smtp\n  -o { smtp_tls_key_file = /a\t\ttab }\n',
 	});
-	const own = await readConfiguration({
+	const configuration = await readConfiguration({
 		configDirectory: directory,
 		overrides: [],
 		serviceName: 'tlsproxy',
 		processName: 'tlsproxy',
 	});
-	t.is(own.string('tlsproxy_client_cert_file'), '/two  blanks');
-	const [smtp, out] = mailClients(await readMasterFile(directory), own);
+	t.is(configuration.string('tlsproxy_client_cert_file'), '/two  blanks');
+	const [smtp, out] = mailClients(await readMasterFile(directory), configuration);
 	t.is(smtp?.configuration.string('smtp_tls_chain_files'), '/k,\t/two  blanks');
 	t.is(smtp?.configuration.string('smtp_tls_key_file'), '/two  blanks');
 	t.is(out?.configuration.string('smtp_tls_key_file'), '/a\t\ttab');

@@ -23,7 +23,7 @@ const values: ReadonlyMap<string, string> = new Map([
 ]);
 const lookup = (name: string): string | undefined => values.get(name);
 
-/* What the tests expect, to be compared with the host's postconf at the end. */
+/* The results that the tests expect. At the end they are compared with postconf(1) of the host. */
 const given: Array<readonly [text: string, expected: string]> = [];
 const refused: Array<readonly [text: string, warning: string]> = [];
 

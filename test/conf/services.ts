@@ -16,7 +16,7 @@ async function clients(
 	writeFileSync(join(configDirectory, 'master.cf'), masterCf);
 	/* Postfix waits while main.cf is younger than a second. */
 	utimesSync(join(configDirectory, 'main.cf'), 1, 1);
-	const own = await readConfiguration({
+	const configuration = await readConfiguration({
 		configDirectory,
 		overrides: [
 			['smtp_tls_cert_file', '/of/tlsproxy'],
@@ -25,10 +25,10 @@ async function clients(
 		serviceName: 'tlsproxy',
 		processName: 'tlsproxy',
 	});
-	return mailClients(await readMasterFile(configDirectory), own);
+	return mailClients(await readMasterFile(configDirectory), configuration);
 }
 
-test('mailClients finds each service that runs smtp or lmtp, whatever it is called', async t => {
+test('mailClients finds each service that runs smtp or lmtp, independent of its name', async t => {
 	const found = await clients(
 		t,
 		'',
@@ -49,25 +49,25 @@ test('mailClients finds each service that runs smtp or lmtp, whatever it is call
 	);
 });
 
-test('a service has its own settings on top of main.cf, and none of ours', async t => {
-	const [plain, own, referring] = await clients(
+test('a service has the settings of main.cf and its -o options, and no -o options of tlsproxy', async t => {
+	const [plain, explicit, referring] = await clients(
 		t,
 		'smtp_tls_cert_file = /main/$site/cert\nsite = main\nsmtp_tls_key_file = $smtp_tls_cert_file\n',
 		[
 			'smtp unix - - n - - smtp',
-			'own unix - - n - - smtp -o smtp_tls_cert_file=/own/cert -o { smtp_tls_chain_files = /a, /b }',
+			'explicit unix - - n - - smtp -o smtp_tls_cert_file=/explicit/cert -o { smtp_tls_chain_files = /a, /b }',
 			'referring unix - - n - - smtp -o site=there -o smtp_tls_CAfile=/ca/$service_name/${process_name}\n',
 		].join('\n'),
 	);
 	t.is(plain?.configuration.string('smtp_tls_cert_file'), '/main/main/cert');
-	t.is(own?.configuration.string('smtp_tls_cert_file'), '/own/cert');
-	t.is(own?.configuration.string('smtp_tls_key_file'), '/own/cert');
-	t.is(own?.configuration.string('smtp_tls_chain_files'), '/a, /b');
+	t.is(explicit?.configuration.string('smtp_tls_cert_file'), '/explicit/cert');
+	t.is(explicit?.configuration.string('smtp_tls_key_file'), '/explicit/cert');
+	t.is(explicit?.configuration.string('smtp_tls_chain_files'), '/a, /b');
 	t.is(referring?.configuration.string('smtp_tls_cert_file'), '/main/there/cert');
 	t.is(referring?.configuration.string('smtp_tls_CAfile'), '/ca/referring/smtp');
 	t.is(plain?.configuration.string('smtp_tls_CAfile'), '');
 });
 
-test('a master.cf without such services has none', async t => {
+test('mailClients returns an empty list without such services', async t => {
 	t.deepEqual(await clients(t, '', 'pickup unix n - n 60 1 pickup\n'), []);
 });

@@ -1,5 +1,5 @@
 /*
- * Local clients that are broken, or killed. Stock trusts local clients: when one of them
+ * Local clients that are faulty, or killed. Stock trusts local clients: if one of them
  * stops in the middle of its request, the watchdog ends the process with all sessions.
  */
 
@@ -31,33 +31,33 @@ async function stillServes(t: ExecutionContext, {client}: Handoff): Promise<void
 	t.is(String(await client.bytes(12)), 'still there?');
 }
 
-/** What a client does until its session ends. */
-type Hostile = (t: ExecutionContext, client: LocalClient) => Promise<void>;
+/** The behavior of a client until its session ends. */
+type Behavior = (t: ExecutionContext, client: LocalClient) => Promise<void>;
 
 /* Runs hostile sessions while another session is served. Returns their warnings. */
-async function run(t: ExecutionContext, hostile: Hostile): Promise<readonly string[]> {
+async function run(t: ExecutionContext, behave: Behavior): Promise<readonly string[]> {
 	const witness = await daemon.handOff(t, await echoPeer(t));
 	const {pid} = daemon;
 	const before = daemon.descriptors();
-	const known = (await daemon.lines()).length;
-	await hostile(t, await daemon.greeted(t));
+	const logged = (await daemon.lines()).length;
+	await behave(t, await daemon.greeted(t));
 	t.true((await daemon.descriptorsUpTo(before)) <= before, 'descriptors leak');
 	t.is(daemon.pid, pid);
 	await stillServes(t, witness);
 	/* postlogd(8) preserves the order of the lines of one process. */
 	witness.client.socket.end();
 	await daemon.linesOf(witness);
-	return (await daemon.lines()).slice(known).filter(line => line.startsWith('warning: '));
+	return (await daemon.lines()).slice(logged).filter(line => line.startsWith('warning: '));
 }
 
-const warns = test.macro<[what: string, hostile: Hostile, warning: string | RegExp]>({
-	async exec(t, _, hostile, warning) {
+const warns = test.macro<[behavior: string, behave: Behavior, warning: string | RegExp]>({
+	async exec(t, _, behave, warning) {
 		const warnings = await run(t, async (report, client) => {
-			await hostile(report, client);
+			await behave(report, client);
 			t.is(String(await client.rest()), '');
 		});
-		/* After a protocol error, an advice for the administrator may follow. */
-		const [text = '', ...others] = warnings.filter(line => !advice.test(line));
+		/* After a protocol error, a hint for the administrator may follow. */
+		const [text = '', ...others] = warnings.filter(line => !hint.test(line));
 		t.deepEqual(others, []);
 		if (typeof warning === 'string') {
 			t.is(text, `warning: tlsp_get_request_event: ${warning}`);
@@ -65,13 +65,13 @@ const warns = test.macro<[what: string, hostile: Hostile, warning: string | RegE
 			t.regex(text, warning);
 		}
 	},
-	title(_, what) {
-		return `a client that ${what} ends its own session, with a warning`;
+	title(_, behavior) {
+		return `a client that ${behavior} ends only its session, with a warning`;
 	},
 });
 
 /** Logged when a request does not have the format of the installed release. */
-const advice =
+const hint =
 	/^warning: the client does not use the protocol of Postfix \S+, .*: after an upgrade, run "postfix reload"$/;
 
 const endpoint = '[192.0.2.1]:25';
@@ -172,13 +172,13 @@ test.serial('for a client of another release, attribute and format are logged', 
 	const [text = '', second = '', ...others] = warnings;
 	t.regex(text, /receive client TLS settings: client_params: wanted "\w+", got "\w+" \(format [\d.]+\)$/);
 	t.true(text.endsWith(`(format ${format()})`));
-	t.regex(second, advice);
+	t.regex(second, hint);
 	t.true(second.includes(`Postfix ${daemon.features.release},`));
 	t.deepEqual(others, []);
 });
 
-/* A client that has got status 1, and passes something. */
-function passes(pass: (t: ExecutionContext, client: LocalClient) => Promise<void> | void): Hostile {
+/* A client that receives status 1 and then calls a function. */
+function passes(pass: (t: ExecutionContext, client: LocalClient) => Promise<void> | void): Behavior {
 	return async (t, client) => {
 		await client.send(Buffer.concat(both()));
 		t.is(statusOf(await client.list()), 1);
@@ -186,14 +186,14 @@ function passes(pass: (t: ExecutionContext, client: LocalClient) => Promise<void
 	};
 }
 
-const received = (why: string): RegExp =>
-	new RegExp(`^warning: tlsp_get_fd_event: receive remote SMTP peer file descriptor: ${why}$`);
+const descriptorError = (reason: string): RegExp =>
+	new RegExp(`^warning: tlsp_get_fd_event: receive remote SMTP peer file descriptor: ${reason}$`);
 
 test.serial(
 	warns,
 	'sends a byte and no descriptor',
 	passes(async (_, client) => await client.send(Uint8Array.of(0))),
-	received('data without a descriptor'),
+	descriptorError('data without a descriptor'),
 );
 test.serial(
 	warns,
@@ -202,7 +202,7 @@ test.serial(
 		const port = await tcpPeer(t, () => undefined);
 		client.pass(connectTo(t, port).value, connectTo(t, port).value);
 	}),
-	received('more than one descriptor'),
+	descriptorError('more than one descriptor'),
 );
 test.serial(
 	warns,
@@ -212,7 +212,7 @@ test.serial(
 		const fd = connectTo(t, port).value;
 		client.pass(fd, fd, fd, fd, fd, fd, fd, fd, fd, fd, fd, fd, fd, fd, fd, fd, fd, fd, fd, fd);
 	}),
-	received('more than one descriptor'),
+	descriptorError('more than one descriptor'),
 );
 test.serial(
 	warns,
@@ -220,7 +220,7 @@ test.serial(
 	passes((_, client) => {
 		client.socket.end();
 	}),
-	received('Connection closed by client'),
+	descriptorError('Connection closed by client'),
 );
 
 /* Descriptors that are not sockets. */
@@ -242,15 +242,15 @@ for (const [what, path, flags] of [
 }
 
 test.serial(
-	'a client that passes one end of a socket pair, and closes both, ends its own session',
+	'a client that passes one end of a socket pair, and closes both, ends only its session',
 	async t => {
 		const warnings = await run(t, async (report, client) => {
-			const [mine, theirs] = socketPair(report);
+			const [kept, passed] = socketPair(report);
 			await client.send(Buffer.concat(both()));
 			t.is(statusOf(await client.list()), 1);
-			client.pass(theirs.fd);
-			theirs.close();
-			mine.close();
+			client.pass(passed.fd);
+			passed.close();
+			kept.close();
 			t.is(String(await client.rest()), '');
 		});
 		t.deepEqual(warnings, []);
@@ -258,7 +258,7 @@ test.serial(
 );
 
 /* No data arrives on such a socket: the handshake time limit ends the session. */
-test.serial('a client that passes its own connection ends its own session', async t => {
+test.serial('a client that passes its connection to tlsproxy ends only its session', async t => {
 	await run(t, async (_, client) => {
 		await client.send(Buffer.concat(briefly()));
 		t.is(statusOf(await client.list()), 1);
@@ -267,7 +267,7 @@ test.serial('a client that passes its own connection ends its own session', asyn
 	});
 });
 
-test.serial('a client that passes a listening socket ends its own session', async t => {
+test.serial('a client that passes a listening socket ends only its session', async t => {
 	await run(t, async (report, client) => {
 		const server = createServer().listen(join(store.directory, 'listener'));
 		report.teardown(() => server.close());

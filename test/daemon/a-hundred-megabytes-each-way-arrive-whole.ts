@@ -90,7 +90,7 @@ test('100 MB each way, 20 at a time: whole, and in bounded memory', async t => {
 	t.true(peak - before < GROWTH_LIMIT);
 });
 
-test('a client that does not read blocks its own peer only', async t => {
+test('a client that does not read blocks only the peer of its session', async t => {
 	await using daemon = await Daemon.start('ours');
 	let sent = 0;
 	const port = await tlsPeer(t, good, socket => {

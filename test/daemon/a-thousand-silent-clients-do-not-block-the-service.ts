@@ -43,7 +43,7 @@ const endpoint = (attempt: number, index: number): string =>
 	`[192.0.2.${index % 4}]:${10_000 * (attempt + 1) + index}`;
 const wellBehaved = '[198.51.100.1]:25';
 
-/** What the clients do until they are disconnected. */
+/** The behavior of the clients until they are disconnected. */
 type Behavior = (clients: readonly RemoteClient[]) => Promise<void>;
 
 /** The clients of one attempt, each of them waiting in its handshake. */

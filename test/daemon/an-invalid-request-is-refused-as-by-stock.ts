@@ -18,7 +18,7 @@ test.after.always(async () => {
 	await Promise.all([ours[Symbol.asyncDispose](), stock[Symbol.asyncDispose]()]);
 });
 
-/** What the client and the administrator see. */
+/** The results that the client and the administrator see. */
 interface Seen {
 	readonly status: number;
 	readonly report: boolean;

@@ -1,6 +1,6 @@
 /*
- * Names of servers that are not ASCII, or odd in other ways, and lists of names: both
- * programs convert the same, send the same, match the same and log the same.
+ * Server names that are not ASCII, malformed names, and lists of names: both programs
+ * send the same SNI name, match the same names and log the same lines.
  */
 import {chmodSync, copyFileSync, mkdtempSync, rmSync} from 'node:fs';
 import {tmpdir} from 'node:os';
@@ -22,8 +22,8 @@ const sends = (start: NamedCase['start'], certificate = ascii): NamedCase => ({c
 const bytes = (hex: string): string => Buffer.from(hex, 'hex').toString('latin1');
 const dane = (domain: string) => ({tls_level: 5, dane: {domain: wireName(domain), ...daneTrust([], legacy)}});
 
-/* What a URL parser takes for something else, and other ways to write a name. */
-const odd: readonly NamedCase[] = [
+/* Names that a URL parser would interpret in another way, and other forms of names. */
+const unusual: readonly NamedCase[] = [
 	both('bücher.test', ascii),
 	both('BÜCHER.TEST', ascii),
 	both('bu\u0308cher.test', ascii),
@@ -71,7 +71,7 @@ const odd: readonly NamedCase[] = [
 	sends({sni: bytes('eda080'), matchargv: [bytes('c080'), ascii]}),
 	sends({sni: bytes('f4908080'), matchargv: [bytes('e2'), bytes('e38082'), bytes('e3808241')]}),
 	sends({sni: bytes(`${'c3a9'.repeat(49)}2ec3a92fff`), matchargv: [ascii]}),
-	/* Words that stand for other names. */
+	/* Keywords for other names. */
 	sends({sni: 'hostname', host: wireName('bücher.test'), matchargv: ['hostname']}),
 	sends({sni: 'nexthop', nexthop: wireName('bücher.test'), matchargv: ['NextHop']}),
 	sends({nexthop: wireName('bücher.test'), matchargv: ['dot-nexthop']}, `a.${ascii}`),
@@ -82,16 +82,16 @@ const odd: readonly NamedCase[] = [
 	sends({nexthop: '', matchargv: ['nexthop', 'dot-nexthop']}),
 	sends({matchargv: ['', '.', wireName('bücher.test')]}),
 	sends({matchargv: ['.', '.']}),
-	/* Several names, not all of which can be used. */
+	/* Several names, some of which cannot be converted. */
 	sends({matchargv: [wireName('é#'), wireName('bücher.test'), wireName('é/')]}),
 	sends({sni: wireName('é#1'), matchargv: [wireName('é#2')], nexthop: wireName('é#3')}),
 	sends({sni: 'x'.repeat(300), matchargv: ['.']}),
-	/* Where names have to be converted, but are not used. */
+	/* Names that are converted, but not used. */
 	sends({...dane('mx.example.com'), sni: wireName('é#4'), matchargv: [wireName('é#5'), ascii]}),
 	sends({...dane('bücher.test'), matchargv: [wireName('bücher.test')]}),
 	sends({tls_level: 2, sni: wireName('é#6'), matchargv: [wireName('é#7')]}),
 	sends({tls_level: 1, sni: wireName('bücher.test'), matchargv: []}),
-	/* The name of the peer, in lines about it. */
+	/* The name of the peer in log lines. */
 	sends({namaddr: wireName('BÜCHER.Test[127.0.0.1]:25'), sni: 'y'.repeat(300), matchargv: ['.']}),
 	sends({namaddr: wireName('BÜCHER.Test[127.0.0.1]:25'), matchargv: ['wrong.test']}),
 ];
@@ -102,8 +102,8 @@ for (const settings of [
 	{enable_idna2003_compatibility: 'yes'},
 	{smtp_tls_loglevel: 'certmatch,debug,summary'},
 ] as ReadonlyArray<Readonly<Record<string, string>>>) {
-	test.serial(`odd names are converted as by stock with ${JSON.stringify(settings)}`, async t => {
-		const cases = odd.map(item => ({...item, logLevel: settings['smtp_tls_loglevel'] ?? '1'}));
+	test.serial(`unusual names are converted as by stock with ${JSON.stringify(settings)}`, async t => {
+		const cases = unusual.map(item => ({...item, logLevel: settings['smtp_tls_loglevel'] ?? '1'}));
 		await lab.compare(t, cases, settings);
 	});
 }
@@ -127,9 +127,9 @@ test.serial(
 	},
 );
 
-/* Which characters a name may have differs from one release of ICU to the next. */
+/* The valid characters of a name depend on the release of ICU. */
 test.serial('a sample of all characters is converted as by stock', async t => {
-	/* Controls come before it: stock leaves them in the log. */
+	/* Lower numbers are control characters, which stock logs unchanged. */
 	const FIRST = 0xa0;
 	const STEP = 83;
 	const cases = Array.from({length: Math.floor(0x2_ff_ff / STEP)}, (_, index) => FIRST + index * STEP)
@@ -149,18 +149,18 @@ for (const smtputf8_enable of ['yes', 'no']) {
 	test.serial(`names are converted in the jail with smtputf8_enable=${smtputf8_enable}`, async t => {
 		await using ours = await Daemon.start('ours', {chroot: 'y', main: {...lab.main, smtputf8_enable}});
 		const server = await NamedServer.start(t, lab.issuer);
-		const {serverName} = await lab.put(t, ours, server, both('bücher.test', ascii));
-		/* Before 3.6 the name that is sent is not converted. */
+		const {serverName} = await lab.run(t, ours, server, both('bücher.test', ascii));
+		/* Before 3.6, the SNI name is not converted. */
 		t.is(serverName, sent(legacy ? wireName('bücher.test') : ascii));
-		const {peerStatus = 0} = await lab.put(t, ours, server, both('bücher.test', ascii));
+		const {peerStatus = 0} = await lab.run(t, ours, server, both('bücher.test', ascii));
 		t.not(peerStatus & 8, 0);
-		await lab.put(t, ours, server, both('é/', ascii));
+		await lab.run(t, ours, server, both('é/', ascii));
 		await ours.linesUpTo(/^warning: midna_domain_to_ascii_create: .*: malformed ASCII label\(s\)$/);
 	});
 }
 
-/* Postfix is linked with what is in the directories that its parameters name. */
-test.serial('names stay as they are where Postfix is not linked with ICU', async t => {
+/* The libraries are read from files in the directories that parameters of Postfix name. */
+test.serial('names are not converted if Postfix is not linked with ICU', async t => {
 	const directory = mkdtempSync(join(tmpdir(), 'no-icu-'));
 	t.teardown(() => rmSync(directory, {recursive: true}));
 	chmodSync(directory, 0o755);
@@ -172,7 +172,7 @@ test.serial('names stay as they are where Postfix is not linked with ICU', async
 	});
 	const server = await NamedServer.start(t, lab.issuer);
 	const name = 'bücher.test';
-	const {serverName, peerStatus = 0} = await lab.put(t, ours, server, both(name, ascii), 'bare');
+	const {serverName, peerStatus = 0} = await lab.run(t, ours, server, both(name, ascii), 'bare');
 	t.is(serverName, sent(wireName(name)));
 	t.is(peerStatus & 8, 0);
 	const lines = await ours.linesUpTo(/^DISCONNECT /);
@@ -183,7 +183,7 @@ test.serial('names stay as they are where Postfix is not linked with ICU', async
 	t.false(lines.some(line => line.includes('Problem translating')));
 });
 
-/* As `match=:` in a policy table makes it. Stock crashes, which for smtp(8) is the end of the connection. */
+/* `match=:` in a policy table has this effect. Stock crashes: smtp(8) sees the end of the connection. */
 for (const [level, number] of [
 	['half-dane', 4],
 	['dane', 5],
@@ -191,17 +191,17 @@ for (const [level, number] of [
 	['verify', 7],
 	['secure', 8],
 ] as const) {
-	test.serial(`an empty match list at ${level} ends as with stock`, async t => {
+	test.serial(`an empty match list at level ${level} ends the session as with stock`, async t => {
 		const item = sends({...dane('mx.example.com'), tls_level: number, matchargv: []});
-		const visit = async (daemon: Daemon) =>
-			await lab.put(t, daemon, await NamedServer.start(t, lab.issuer), item);
+		const connect = async (daemon: Daemon) =>
+			await lab.run(t, daemon, await NamedServer.start(t, lab.issuer), item);
 		await using ours = await Daemon.start('ours', {main: lab.main});
 		await using stock = await Daemon.start('stock', {main: lab.main});
-		const found = await visit(ours);
-		t.deepEqual(found, await visit(stock));
-		t.is(found.helloSent, legacy);
+		const outcome = await connect(ours);
+		t.deepEqual(outcome, await connect(stock));
+		t.is(outcome.helloSent, legacy);
 		const {pid} = ours;
-		await visit(ours);
+		await connect(ours);
 		t.is(ours.pid, pid);
 		const ends = 'DISCONNECT [127.0.0.1]:';
 		let lines: readonly string[] = [];

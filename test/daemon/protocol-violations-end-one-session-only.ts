@@ -63,7 +63,7 @@ async function completeHandshake(
 /** The header of a record with that many bytes. */
 const head = (type: number, size: number): Buffer => Buffer.from([type, 3, 3, size >> 8, size & 0xff]);
 
-/** What a client does. It does not close the connection. */
+/** The behavior of a client. It does not close the connection. */
 type Behavior = (t: ExecutionContext, client: RemoteClient) => Promise<void>;
 
 const behaviors: ReadonlyArray<readonly [what: string, behave: Behavior]> = [

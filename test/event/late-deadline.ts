@@ -18,7 +18,7 @@ test.serial('After a pause events are served before limits pass', async t => {
 	extended.arm(ms(1000));
 	others.arm(ms(1000));
 	await delay(300);
-	/* What has arrived meanwhile: immediates run after timers, as events of descriptors do. */
+	/* Represents an event that has arrived meanwhile: immediates run after timers, as events of descriptors do. */
 	setImmediate(() => extended.arm(ms(60_000)));
 	standStill(3000);
 	await delay(1000);

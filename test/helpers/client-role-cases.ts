@@ -29,11 +29,11 @@ export interface ClientRoleCase {
 	readonly cipher_exclusions?: string;
 	readonly sni?: string;
 	readonly params?: Partial<ClientParams>;
-	/** Names of files are those of the lab, with the separators as they stand. */
+	/** File names are relative to the lab. Separators are sent unchanged. */
 	readonly init?: Partial<ClientInit>;
-	/** Names of files that are sent as they are. */
+	/** File names that are sent unchanged. */
 	readonly files?: Partial<Pick<ClientInit, (typeof fileFields)[number]>>;
-	/** What else the request says. */
+	/** Further settings of the request. */
 	readonly start?: Partial<ClientStart>;
 }
 
@@ -83,11 +83,11 @@ export class CaseServers {
 			certificate.push('-cert_chain', lab.path(`${server}.chain`));
 		}
 
-		const known =
+		const started =
 			this.#servers.get(key) ??
 			sServer(this.#t, '-rev', ...certificate, ...args.split(' ').filter(arg => arg !== ''));
-		this.#servers.set(key, known);
-		return await known;
+		this.#servers.set(key, started);
+		return await started;
 	}
 }
 
@@ -103,15 +103,15 @@ export async function runCase(
 	const before = server.output().length;
 	const sent: Buffer[] = [];
 	const {port} = await relay(t, server.port, bytes => sent.push(bytes));
-	const known = (await daemon.lines()).length;
+	const logged = (await daemon.lines()).length;
 	const {client, endpoint, status, report} = await daemon.handOff(t, port, optionsOf(daemon, item, lab));
 	/* When it is echoed, the data that the server sends after the handshake has arrived. */
 	await client.send(report === undefined ? '' : 'hello\n');
-	const answer = report === undefined ? '' : String(await client.bytes(6));
+	const echo = report === undefined ? '' : String(await client.bytes(6));
 	client.socket.end();
-	const rest = answer + String(await client.rest());
+	const rest = echo + String(await client.rest());
 	const end = `DISCONNECT ${endpoint}`;
-	const seen = await daemon.linesUpTo(end, known);
+	const seen = await daemon.linesUpTo(end, logged);
 	/*
 	 * The server prints its output before it accepts the next connection. The output about a
 	 * handshake ends with one of two lines; without data from the client there is no output.
@@ -121,8 +121,10 @@ export async function runCase(
 		await daemon.sandbox.waitFor(() => /^(Ciphersuite: |CONNECTION FAILURE$)/m.test(output()));
 	}
 
-	const ownName = [...fileFields, 'verifydepth', 'mdalg'].some(name => name in {...item.init, ...item.files});
-	const lines = seen.map(line => mask(line, endpoint, lab, ownName));
+	const hasOtherFiles = [...fileFields, 'verifydepth', 'mdalg'].some(
+		name => name in {...item.init, ...item.files},
+	);
+	const lines = seen.map(line => mask(line, endpoint, lab, hasOtherFiles));
 	return {
 		status,
 		report,
@@ -164,9 +166,9 @@ export function comparableLines(lines: readonly string[]): LogLines {
 }
 
 /*
- * Lines that are not compared. Stock logs how a request differs from its own parameters; this
- * program applies the request, and only warns about files. Lines about the start of a process
- * depend on its time.
+ * Lines that are not compared. Stock logs how a request differs from tlsproxy_client_*
+ * parameters; this program applies the request, and only warns about files. Lines about the
+ * start of a process appear at an unpredictable time.
  */
 const ignored =
 	/^warning: (request from tlsproxy client with unexpected settings|\(server\) '|files that could not be loaded when this process started|files are opened without privileges|to avoid this|TLS server role is disabled)/;
@@ -279,16 +281,16 @@ function isDer(data: Uint8Array): boolean {
 }
 
 function tlsaData(text: string, lab: CertificateStore): Uint8Array {
-	const [, how = '', what = ''] = /^(\w+)\((.*)\)$/.exec(text) ?? [];
-	if (how === 'hex') {
-		return Buffer.from(what, 'hex');
+	const [, form = '', source = ''] = /^(\w+)\((.*)\)$/.exec(text) ?? [];
+	if (form === 'hex') {
+		return Buffer.from(source, 'hex');
 	}
 
-	const [part, name = ''] = what.split(' ');
+	const [part, name = ''] = source.split(' ');
 	const certificate = new X509Certificate(lab.read(`${name}.cert`));
 	const bytes =
 		part === 'spki' ? certificate.publicKey.export({type: 'spki', format: 'der'}) : certificate.raw;
-	return how === 'full' ? bytes : createHash(how).update(bytes).digest();
+	return form === 'full' ? bytes : createHash(form).update(bytes).digest();
 }
 
 const fileFields = [
@@ -307,7 +309,7 @@ function initOf(item: ClientRoleCase, lab: CertificateStore): Partial<ClientInit
 	const init: Partial<ClientInit> = {log_level: '1', verifydepth: 9, CAfile: 'root.cert', ...item.init};
 	const files = fileFields.map(name => [
 		name,
-		(init[name] ?? '').replaceAll(/[^ \t\r\n,]+/g, word => lab.path(word)),
+		(init[name] ?? '').replaceAll(/[^ \t\r\n,]+/g, file => lab.path(file)),
 	]);
 	return {...init, ...(Object.fromEntries(files) as Partial<ClientInit>), ...item.files};
 }

@@ -1,6 +1,6 @@
 /*
- * Certificates for any name, thousands of them in a second: made here, and not by
- * openssl(1), which takes a process for each.
+ * Issues certificates for any name, thousands per second. openssl(1) would need a
+ * process for each.
  */
 import {generateKeyPairSync, sign} from 'node:crypto';
 
@@ -54,7 +54,7 @@ function pem(label: string, bytes: Buffer): string {
 	return `-----BEGIN ${label}-----\n${lines}-----END ${label}-----\n`;
 }
 
-/** An authority, and servers whose certificates it issues. They share a key. */
+/** An authority that issues server certificates. All servers have the same key. */
 export class Issuer {
 	readonly #authority = generateKeyPairSync('ec', {namedCurve: 'P-256'});
 	readonly #server = generateKeyPairSync('ec', {namedCurve: 'P-256'});
@@ -71,7 +71,7 @@ export class Issuer {
 	/** Key of the servers. */
 	readonly key: string = this.#server.privateKey.export({type: 'pkcs8', format: 'pem'});
 
-	/** Certificate of a server for a name, which need not be ASCII: always the same one. */
+	/** The certificate for a DNS name, which need not be ASCII. A name always has the same certificate. */
 	certificateFor(name: string): string {
 		const certificate =
 			this.#issued.get(name) ??

@@ -1,6 +1,6 @@
 /*
- * Hand-offs with names of servers, one after the other to one process: the name that
- * the server is asked for, whether its certificate matches, and what is logged.
+ * Hand-offs with server names, one after another to one process. The results are the
+ * SNI name, whether the certificate matches, and the log lines.
  */
 import {chmodSync, mkdtempSync, rmSync, writeFileSync} from 'node:fs';
 import type {Socket} from 'node:net';
@@ -15,32 +15,32 @@ import {Daemon} from './daemon.ts';
 import {Issuer} from './issuer.ts';
 import {tcpPeer} from './remote-servers.ts';
 
-/** What a request says, and what its server presents. */
+/** The settings of a request, and the certificate of its server. */
 export interface NamedCase {
 	/** Name in the certificate of the server. */
 	readonly certificate: string;
 	readonly start: Partial<ClientStart>;
-	/** Log level; as in main.cf. */
+	/** Log level, in the syntax of main.cf. */
 	readonly logLevel?: string;
 }
 
-/** What can be seen of a case. */
+/** The observable results of a case. */
 export interface NamedOutcome {
 	readonly status: number;
-	/** Extension 0 of the hello, hexadecimal; undefined without a hello, or without the extension. */
+	/** Extension 0 of the ClientHello, hexadecimal; undefined without a ClientHello or extension. */
 	readonly serverName: string | undefined;
 	readonly helloSent: boolean;
 	readonly peerStatus: number | undefined;
-	/** What is logged up to the report. */
+	/** The log lines up to the report. */
 	readonly lines: readonly string[];
 }
 
-/** A name as it is on the wire: a character per byte. */
+/** A name in the form of the wire protocol: one character per byte. */
 export function wireName(text: string): string {
 	return Buffer.from(text).toString('latin1');
 }
 
-/** A case with a name that is sent, and that the certificate has to have. */
+/** A case with a name that is both SNI name and match name. */
 export function sentAndMatched(name: string, certificate: string): NamedCase {
 	return {certificate, start: {sni: wireName(name), matchargv: [wireName(name)]}};
 }
@@ -57,21 +57,21 @@ export class NameLab implements Disposable {
 		writeFileSync(this.authorities, this.issuer.authority);
 	}
 
-	/** Settings of a service that trusts it. */
+	/** Parameters of a service that trusts the authority. */
 	get main(): Readonly<Record<string, string>> {
 		return {
 			max_use: '100000',
 			smtp_tls_CAfile: this.authorities,
-			/* The default of older releases is another. */
+			/* Older releases have another default. */
 			smtp_tls_fingerprint_digest: 'sha256',
 		};
 	}
 
 	/**
-	 * Puts cases to both programs, and fails if they differ. A process keeps what it has converted, so each
-	 * call has processes of its own.
+	 * Runs cases with both programs, and fails if the outcomes differ. A process caches converted names, so each
+	 * call starts new processes.
 	 *
-	 * @returns what was seen of stock.
+	 * @returns the outcomes with stock.
 	 */
 	async compare(
 		t: ExecutionContext,
@@ -81,22 +81,22 @@ export class NameLab implements Disposable {
 		const main = {...this.main, ...settings};
 		await using ours = await Daemon.start('ours', {main});
 		await using stock = await Daemon.start('stock', {main});
-		const [found = [], wanted = []] = await Promise.all(
-			[ours, stock].map(async daemon => await this.#put(t, daemon, cases)),
+		const [actual = [], expected = []] = await Promise.all(
+			[ours, stock].map(async daemon => await this.#runAll(t, daemon, cases)),
 		);
 		const differences = cases.flatMap((item, index) =>
-			isDeepStrictEqual(found[index], wanted[index])
+			isDeepStrictEqual(actual[index], expected[index])
 				? []
-				: [{...item, ours: found[index], stock: wanted[index]}],
+				: [{...item, ours: actual[index], stock: expected[index]}],
 		);
-		t.is(found.length, cases.length);
-		t.is(wanted.length, cases.length);
+		t.is(actual.length, cases.length);
+		t.is(expected.length, cases.length);
 		t.deepEqual(differences.slice(0, 5), [], `${differences.length} of ${cases.length} differ`);
-		return wanted;
+		return expected;
 	}
 
-	/* One process, one case after the other. */
-	async #put(
+	/* Runs cases with one process, one after another. */
+	async #runAll(
 		t: ExecutionContext,
 		daemon: Daemon,
 		cases: readonly NamedCase[],
@@ -105,22 +105,22 @@ export class NameLab implements Disposable {
 		const before = (await daemon.lines()).length;
 		const outcomes: Array<Omit<NamedOutcome, 'lines'>> = [];
 		for (const item of cases) {
-			outcomes.push(await this.put(t, daemon, server, item));
+			outcomes.push(await this.run(t, daemon, server, item));
 		}
 
 		const lines = await linesOfAll(daemon, before, cases.length, server.port);
 		return outcomes.map((outcome, index) => ({...outcome, lines: lines[index] ?? []}));
 	}
 
-	/** Puts one case to a daemon, without a look at its log. */
-	async put(
+	/** Runs one case with a daemon. The outcome does not contain log lines. */
+	async run(
 		t: ExecutionContext,
 		daemon: Daemon,
 		server: NamedServer,
 		item: NamedCase,
 		service?: string,
 	): Promise<Omit<NamedOutcome, 'lines'>> {
-		server.expect(item.certificate);
+		server.present(item.certificate);
 		const options = {
 			init: {
 				CAfile: this.authorities,
@@ -154,10 +154,10 @@ export class NameLab implements Disposable {
 	}
 }
 
-/** A server that presents the certificate of another name each time. */
+/** A server whose certificate can be changed for each client. */
 export class NamedServer {
 	readonly port: number;
-	/** What the last client has sent first. */
+	/** The first record from the last client, with the ClientHello; empty if it has sent no record. */
 	hello: Buffer = Buffer.alloc(0);
 	#certificate = '';
 
@@ -183,8 +183,8 @@ export class NamedServer {
 		return server;
 	}
 
-	/** Has the next client see the certificate of a name. */
-	expect(certificate: string): void {
+	/** Sets the name in the certificate for the next client. */
+	present(certificate: string): void {
 		this.#certificate = certificate;
 		this.hello = Buffer.alloc(0);
 	}
@@ -192,7 +192,7 @@ export class NamedServer {
 
 const SECURE = 8;
 
-/* Hands on what a client has sent, once there is a record, or the connection has ended. */
+/* Calls a function with the bytes from a client when they contain a complete record. */
 function firstRecord(client: Socket, run: (record: Buffer<ArrayBuffer>) => void): void {
 	let received = Buffer.alloc(0);
 	const collect = (bytes: Buffer): void => {
@@ -207,11 +207,11 @@ function firstRecord(client: Socket, run: (record: Buffer<ArrayBuffer>) => void)
 	client.on('end', () => client.end());
 }
 
-function ends(line: string): boolean {
+function isEnd(line: string): boolean {
 	return line.startsWith('DISCONNECT ');
 }
 
-/* Sessions come one after the other; only the end of one may be logged after the beginning of the next. */
+/* The lines of each session. Sessions do not overlap, but the end of one may be logged after the start of the next. */
 async function linesOfAll(
 	daemon: Daemon,
 	before: number,
@@ -221,15 +221,15 @@ async function linesOfAll(
 	let lines: readonly string[] = [];
 	await daemon.sandbox.waitFor(async () => {
 		lines = (await daemon.lines()).slice(before);
-		return lines.filter(line => ends(line)).length >= count;
+		return lines.filter(line => isEnd(line)).length >= count;
 	});
 	const sessions: string[][] = [];
-	/* How many steps OpenSSL takes depends on how the bytes come. */
-	for (const line of lines.filter(text => !ends(text) && !text.startsWith('SSL_connect:'))) {
+	/* The number of handshake steps depends on how the bytes are divided. */
+	for (const line of lines.filter(text => !isEnd(text) && !text.startsWith('SSL_connect:'))) {
 		if (line.startsWith('CONNECT ')) {
 			sessions.push([]);
 		} else {
-			/* Some releases leave bytes in the log that are not UTF-8. */
+			/* Some releases log bytes that are not UTF-8. */
 			sessions.at(-1)?.push(line.replaceAll(`:${port}`, ':PORT').replaceAll('\uFFFD', '?'));
 		}
 	}

@@ -1,8 +1,12 @@
-/* Pauses of processes, as by a frozen cgroup or a paused virtual machine. */
+/* Stops processes for some time, like a frozen cgroup or a paused virtual machine. */
 import {readFileSync} from 'node:fs';
 import {setTimeout as delay} from 'node:timers/promises';
 
-/** Stops processes for some time, in milliseconds; what is to happen meanwhile happens when all of them are stopped. */
+/**
+ * Stops processes for a number of milliseconds.
+ *
+ * @param meanwhile - called when all of them are stopped.
+ */
 export async function pause(
 	pids: readonly number[],
 	milliseconds: number,

@@ -1,4 +1,4 @@
-/* What clients of stock releases send to tlsproxy(8) until they wait for the status: recorded. */
+/* Recordings of the bytes that Postfix clients send to tlsproxy(8) before they wait for the status. */
 import {readdirSync, readFileSync} from 'node:fs';
 import {type ReleaseFeatures, releaseFeatures} from '../../src/conf/release.ts';
 
@@ -8,7 +8,7 @@ export interface RecordedHandoff {
 	readonly title: string;
 	readonly features: ReleaseFeatures;
 	readonly role: 'client' | 'server';
-	/** The request, and the settings if there are any. */
+	/** The request, and in the client role the settings. */
 	readonly bytes: Uint8Array;
 	/** Number of bytes of the request alone. */
 	readonly requestSize: number;

@@ -8,7 +8,7 @@ import {instance} from './instance.ts';
 
 const uninstall = join(import.meta.dirname, '..', '..', 'postfix', 'uninstall');
 
-/** What the command did. */
+/** The result of the command. */
 export interface Removal {
 	readonly status: number | null;
 	readonly stdout: string;

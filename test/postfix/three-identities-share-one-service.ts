@@ -1,7 +1,7 @@
 /*
  * Stock needs a tlsproxy service for each client certificate. This program needs one service,
- * even if the keys are outside the chroot jail. Every client uses its own certificate only, and
- * a broken one does not affect the others.
+ * even if the keys are outside the chroot jail. Each client uses only the certificate that is
+ * configured for it, and an unusable certificate does not affect the others.
  */
 import {chmodSync, mkdirSync, mkdtempSync, rmSync} from 'node:fs';
 import {tmpdir} from 'node:os';
@@ -14,20 +14,20 @@ import {messages, SenderAndSink, SINK_NAME} from '../helpers/sender-and-sink.ts'
 
 const names = ['one', 'two', 'three'] as const;
 
-test.serial('each of three services sends its own certificate', async t => {
+test.serial('each of three services sends the certificate that it is configured with', async t => {
 	const directory = mkdtempSync(join(tmpdir(), 'identities-'));
 	t.teardown(() => rmSync(directory, {recursive: true}));
 	const services: string[] = [];
 	for (const [index, name] of names.entries()) {
-		const place = join(directory, name);
-		mkdirSync(place);
+		const home = join(directory, name);
+		mkdirSync(home);
 		const {certFile, keyFile} = await makeCertificates(
-			place,
+			home,
 			`${name}.example`,
 			index === 1 ? 'rsa' : 'ecdsa',
 		);
 		chmodSync(keyFile, 0o600);
-		chmodSync(place, 0o700);
+		chmodSync(home, 0o700);
 		const program = name === 'three' ? 'lmtp' : 'smtp';
 		services.push(
 			`${name} unix - - n - - ${program}\n  -o ${program}_tls_cert_file=${certFile} -o ${program}_tls_key_file=${keyFile}`,
@@ -57,13 +57,13 @@ test.serial('each of three services sends its own certificate', async t => {
 		requestCertificate: true,
 		lmtp: true,
 	});
-	const next = `[127.0.0.1]:${sink.port}`;
+	const nexthop = `[127.0.0.1]:${sink.port}`;
 	const routes = [
-		`{ one.example = one:${next} }`,
-		`{ two.example = two:${next} }`,
+		`{ one.example = one:${nexthop} }`,
+		`{ two.example = two:${nexthop} }`,
 		`{ three.example = three:inet:[127.0.0.1]:${lmtp.port} }`,
-		`{ broken.example = broken:${next} }`,
-		`{ none.example = smtp:${next} }`,
+		`{ broken.example = broken:${nexthop} }`,
+		`{ none.example = smtp:${nexthop} }`,
 	];
 	await sandbox.postconf('transport_maps', `inline:{ ${routes.join(', ')} }`);
 	await sandbox.reload();
@@ -76,18 +76,18 @@ test.serial('each of three services sends its own certificate', async t => {
 	t.true(await sandbox.waitFor(async () => (await sandbox.queue()).length === 4));
 
 	const reports = [await sink.report(), await lmtp.report()];
-	const shown = reports.flatMap(({connections, messages: arrived}) =>
+	const deliveries = reports.flatMap(({connections, messages: arrived}) =>
 		arrived.map(
 			({connection, to: [to = '']}) => `${to.replace(/.*@/, '')} ${connections[connection]?.clientName}`,
 		),
 	);
-	t.deepEqual([...new Set(shown)].toSorted(), [
+	t.deepEqual([...new Set(deliveries)].toSorted(), [
 		'none.example ',
 		'one.example one.example',
 		'three.example three.example',
 		'two.example two.example',
 	]);
-	t.is(shown.length, 16);
+	t.is(deliveries.length, 16);
 	t.deepEqual(
 		reports.map(({clearMessages}) => clearMessages),
 		[0, 0],

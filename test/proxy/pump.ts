@@ -32,7 +32,7 @@ function narrowPair(t: ExecutionContext): readonly [Held, Held] {
 	return pair;
 }
 
-/** What the connection does before its next read or write. */
+/** The result that the connection returns before its next read or write succeeds. */
 type Interruption = 'none' | 'again' | 'want-read' | 'want-write';
 
 type Interruptions = (call: 'read' | 'write') => Interruption;

@@ -17,7 +17,7 @@ const log = collectLog();
 
 async function configuration(
 	release: string,
-	own: Readonly<Record<string, string>> = {},
+	settings: Readonly<Record<string, string>> = {},
 ): Promise<Configuration> {
 	const names = ['shlib_directory', 'daemon_directory'];
 	const {stdout} = await execa`postconf -dh ${names}`;
@@ -28,19 +28,19 @@ async function configuration(
 			['mail_version', release],
 			['smtputf8_enable', 'yes'],
 			['enable_idna2003_compatibility', 'no'],
-			...Object.entries(own),
+			...Object.entries(settings),
 		]),
 	);
 }
 
-test.serial('a release without functions gets none, but converts names', async t => {
+test.serial('a release without functions in main.cf converts names', async t => {
 	t.true(loadMidna(await configuration('3.10.1')));
 	t.is(domainToAscii(Buffer.from('é.test').toString('latin1')), 'xn--9ca.test');
 	t.throws(() => expand('${domain_to_ascii{é.test}}', lookup), {instanceOf: ConfigurationError});
 	t.deepEqual(log, []);
 });
 
-test.serial('smtputf8_enable is what main.cf says', async t => {
+test.serial('smtputf8_enable has the value in main.cf', async t => {
 	t.false(loadMidna(await configuration('3.10.1', {smtputf8_enable: 'no'})));
 	t.deepEqual(log, []);
 });
@@ -50,14 +50,14 @@ test.serial('a Postfix that is linked with OpenSSL and not with ICU has no EAI',
 	t.teardown(() => rmSync(directory, {recursive: true}));
 	const {stdout: openssl} = await execa`which openssl`;
 	await execa`cp ${openssl} ${join(directory, 'smtp')}`;
-	const places = {shlib_directory: 'no', daemon_directory: directory};
-	t.false(loadMidna(await configuration('3.10.1', places)));
+	const directories = {shlib_directory: 'no', daemon_directory: directory};
+	t.false(loadMidna(await configuration('3.10.1', directories)));
 	t.deepEqual(log.splice(0), ['warning: smtputf8_enable is true, but EAI support is not compiled in']);
-	t.false(loadMidna(await configuration('3.10.1', {...places, smtputf8_enable: 'no'})));
+	t.false(loadMidna(await configuration('3.10.1', {...directories, smtputf8_enable: 'no'})));
 	t.deepEqual(log, []);
 });
 
-/* What Postfix 3.11 makes of each, and what it warns of. */
+/* Values and warnings of Postfix 3.11. */
 const values: ReadonlyArray<
 	readonly [text: string, value: string | undefined, ...warnings: readonly string[]]
 > = [
@@ -88,19 +88,19 @@ const values: ReadonlyArray<
 	],
 ];
 
-test.serial('the functions of main.cf give what they are said to give', async t => {
+test.serial('the functions of main.cf return the values of Postfix 3.11', async t => {
 	loadMidna(await configuration('3.11.0'));
 	log.splice(0);
 	for (const [text, value, ...warnings] of values) {
-		let found: string | undefined;
+		let result: string | undefined;
 		try {
-			found = expand(text, lookup);
+			result = expand(text, lookup);
 		} catch (reason) {
 			const {cause} = reason as ConfigurationError;
 			log.push(`warning: ${cause instanceof Error ? cause.message : ''}`);
 		}
 
-		t.is(found, value, text);
+		t.is(result, value, text);
 		t.deepEqual(
 			log.splice(0),
 			warnings.map(line => `warning: ${line}`),
@@ -109,19 +109,19 @@ test.serial('the functions of main.cf give what they are said to give', async t 
 	}
 });
 
-test.serial('where the installed Postfix has functions, that is what they give', async t => {
+test.serial('the functions of the installed Postfix return the same values', async t => {
 	const directory = mkdtempSync(join(tmpdir(), 'midna-'));
 	t.teardown(() => rmSync(directory, {recursive: true}));
 	writeFileSync(join(directory, 'main.cf'), 'compatibility_level = 3.6\n');
 	writeFileSync(join(directory, 'master.cf'), '');
 	utimesSync(join(directory, 'main.cf'), 1, 1);
 	for (const [text, value, ...warnings] of values) {
-		const words = ['-c', directory, '-xh', '-o', `relayhost=${text}`, 'relayhost'];
-		const {exitCode, stdout, stderr} = await execa('postconf', words, {reject: false});
+		const args = ['-c', directory, '-xh', '-o', `relayhost=${text}`, 'relayhost'];
+		const {exitCode, stdout, stderr} = await execa('postconf', args, {reject: false});
 		if (releaseFeatures(mailVersion()).domainFunctions) {
 			t.is(exitCode === 0 ? stdout.trim() : undefined, value, text);
 			for (const line of warnings) {
-				/* postconf(1) prints ASCII only. */
+				/* postconf(1) prints only ASCII. */
 				const printed = Buffer.from(line)
 					.toString('latin1')
 					.replaceAll(/[^ -~]/g, '?');

@@ -60,12 +60,12 @@ test.serial('the library of the installed Postfix converts names', t => {
 	t.deepEqual(logged(), []);
 });
 
-/* A hundred bytes of a name. */
-function shown(name: string): string {
+/* The first hundred bytes of a name, which Postfix logs. */
+function loggedName(name: string): string {
 	return Buffer.from(name).subarray(0, 100).toString();
 }
 
-test.serial('each failure is logged in the words of Postfix, once', t => {
+test.serial('each failure is logged once, with the text of Postfix', t => {
 	const failures = [
 		['é/', 'malformed ASCII label(s)'],
 		['é.', 'malformed ASCII label(s)'],
@@ -77,7 +77,7 @@ test.serial('each failure is logged in the words of Postfix, once', t => {
 		t.is(domainToAscii(wireName(name)), undefined);
 		t.is(domainToAscii(wireName(name)), undefined);
 		t.deepEqual(logged(), [
-			`warning: midna_domain_to_ascii_create: Problem translating domain "${shown(name)}" to ASCII form: ${reason}`,
+			`warning: midna_domain_to_ascii_create: Problem translating domain "${loggedName(name)}" to ASCII form: ${reason}`,
 		]);
 	}
 
@@ -93,7 +93,7 @@ test.serial('each failure is logged in the words of Postfix, once', t => {
 	]);
 });
 
-test.serial('a UTF-8 form without an ASCII form is none', t => {
+test.serial('a UTF-8 form is rejected if it has no ASCII form', t => {
 	const long = `${'a'.repeat(63)}.`.repeat(4);
 	t.is(domainToUtf8(`${long}a`), undefined);
 	t.regex(logged().join('\n'), /ascii_create: Problem translating .* UIDNA_ERROR_DOMAIN_NAME_TOO_LONG$/);

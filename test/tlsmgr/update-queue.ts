@@ -359,7 +359,7 @@ test('a cache type and an id that join to the same text are different sessions',
 		new DeadlineClock(),
 	);
 	t.teardown(() => updates[Symbol.dispose]());
-	/* What has the same key as the one before waits until that is stored. */
+	/* An update waits while an earlier one with the same key is being stored. */
 	const expected: string[] = [];
 	for (const separator of [' ', '\n', '&', '\0', ':']) {
 		for (const [type, id] of [

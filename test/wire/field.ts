@@ -227,7 +227,7 @@ const present: Readonly<Record<Format, string>> = {
 };
 
 for (const format of formats) {
-	test(`format ${format} has the fields that since, until and except say`, t => {
+	test(`format ${format} has the fields that since, until and except select`, t => {
 		const names = present[format].split(' ');
 		const all = {always: 1, old: 2, new: 3, between: 4, patched: 5};
 		const list = print(changing, all, format);

@@ -40,7 +40,7 @@ for (const [flags, bogusDirection] of [
 	[0x4, true],
 	[0x3, false],
 ] as const) {
-	test(`flags ${flags} name no role or both, and are rejected with what the log line needs`, t => {
+	test(`flags ${flags} name no role or both; the error contains the values of the log line`, t => {
 		const error = t.throws(() => parseRequest(requestList(flags), features), {
 			instanceOf: BadFlagsError,
 			message: `bad request flags: 0x${flags}`,

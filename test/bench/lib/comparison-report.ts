@@ -138,8 +138,8 @@ function conclusions(outcomes: readonly Outcome[]): readonly string[] {
 		const gains = (mode: Mode, pick: (sample: Sample) => number): number =>
 			median(
 				rows.flatMap(members => {
-					const [noReuse, reuse] = ['no reuse', mode].map(name =>
-						members.find(member => member.mode === name),
+					const [noReuse, reuse] = ['no reuse', mode].map(wanted =>
+						members.find(member => member.mode === wanted),
 					);
 					return noReuse === undefined || reuse === undefined
 						? []

@@ -1,4 +1,4 @@
-/* Each memory of this folder, asked for what differs only in where one part ends and the next begins. */
+/* Looks up entries in each cache whose keys differ only in the boundary between two parts. */
 import {createServer} from 'node:net';
 import test, {type ExecutionContext} from 'ava';
 import type {Seconds} from '../../../src/base/units.ts';
@@ -34,9 +34,9 @@ for (const separator of [' ', '\n', '&', '\0', ',', ':']) {
 	test.serial(`ciphers: grade and exclusions with ${JSON.stringify(separator)}`, t => {
 		const log = collectLog();
 		const context = clientContextFor(t);
-		/* Lists are remembered for the settings of an application. */
+		/* Lists are cached by this object. */
 		const grades = {...defaultParams};
-		const ask = (cipher_grade: string, cipher_exclusions: string): string | undefined => {
+		const set = (cipher_grade: string, cipher_exclusions: string): string | undefined => {
 			const ssl = nonNull(SSL_new(context.ctx), 'SSL_new');
 			try {
 				return setCiphers(context, ssl, grades, {cipher_grade, cipher_exclusions, namaddr: 'mx'}, 0);
@@ -45,17 +45,17 @@ for (const separator of [' ', '\n', '&', '\0', ',', ':']) {
 			}
 		};
 
-		t.is(ask(`high${separator}MD5`, 'RC4'), undefined);
+		t.is(set(`high${separator}MD5`, 'RC4'), undefined);
 		t.regex(log.shift() ?? '', /^warning: mx: invalid cipher grade: "high.?MD5"$/);
 		const list = `${grades.tls_high_cipherlist}:!MD5:!RC4`;
-		t.is(ask('high', 'MD5 RC4'), list);
-		t.is(ask('high', 'MD5,RC4'), list);
-		t.is(ask(`high${separator}MD5`, 'RC4'), undefined);
-		t.is(ask('high', ''), grades.tls_high_cipherlist);
+		t.is(set('high', 'MD5 RC4'), list);
+		t.is(set('high', 'MD5,RC4'), list);
+		t.is(set(`high${separator}MD5`, 'RC4'), undefined);
+		t.is(set('high', ''), grades.tls_high_cipherlist);
 	});
 }
 
-/** Under which names the sessions of a connection are kept. */
+/** The cache keys for the sessions of a connection. */
 async function resumptionOf(
 	t: ExecutionContext,
 	context: ReturnType<typeof clientContextFor>,
@@ -68,11 +68,11 @@ async function resumptionOf(
 	});
 	const address = server.address();
 	const port = typeof address === 'object' ? (address?.port ?? 0) : 0;
-	let found: Resumption | undefined;
+	let resumption: Resumption | undefined;
 	const sessions: SessionStore = {
 		digestLists: false,
-		find(resumption, done) {
-			found = resumption;
+		find(request, done) {
+			resumption = request;
 			done(undefined);
 		},
 		store(_, session) {
@@ -84,11 +84,11 @@ async function resumptionOf(
 	const connection = openClientConnection(context, {...defaultStart, ...start}, fd.value, sessions);
 	t.teardown(() => connection?.[Symbol.dispose]());
 	connection?.lookUp(() => undefined);
-	if (found === undefined) {
-		throw new Error('nobody looked for a session');
+	if (resumption === undefined) {
+		throw new Error('no session was looked up');
 	}
 
-	return found;
+	return resumption;
 }
 
 test.serial('sessions: server name and server id', async t => {
@@ -108,19 +108,19 @@ test.serial('sessions: server name and server id', async t => {
 		}
 	}
 
-	/* An empty separator, doubled, is the same request again. */
+	/* With an empty separator, the first two requests are equal. */
 	t.is(new Set(keys).size, keys.length - contexts.length);
 });
 
 test.serial('verified chains: security level, names and certificates', async t => {
 	collectLog();
 	const context = clientContextFor(t, {CAfile: certificates.path('root.cert')});
-	const asked: string[] = [];
+	const keys: string[] = [];
 	const {verifiedChains: cache} = context;
 	const find = cache.find.bind(cache);
-	cache.find = (name, now) => {
-		asked.push(name);
-		return find(name, now);
+	cache.find = (key, now) => {
+		keys.push(key);
+		return find(key, now);
 	};
 	const {port} = await sServer(
 		t,
@@ -143,8 +143,9 @@ test.serial('verified chains: security level, names and certificates', async t =
 		connection.shutdown();
 	}
 
-	t.is(new Set(asked).size, asked.length);
-	t.true(asked.length >= names.length - 1, 'an empty name is none');
+	t.is(new Set(keys).size, keys.length);
+	/* OpenSSL may ignore an empty name. */
+	t.true(keys.length >= names.length - 1);
 });
 
 test.serial('certificates: digest and form of the key', t => {
@@ -157,7 +158,7 @@ test.serial('certificates: digest and form of the key', t => {
 
 	t.teardown(() => X509_free(certificate));
 	const fingerprints: string[] = [];
-	for (const _ of ['unknown', 'remembered']) {
+	for (const _ of ['computed', 'cached']) {
 		for (const name of ['sha1', 'sha256', 'sha512']) {
 			const digest = nonNull(EVP_get_digestbyname(name), name);
 			for (const bareKeys of [false, true]) {

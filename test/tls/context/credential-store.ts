@@ -158,10 +158,10 @@ test.serial('authorities that cannot be loaded are tried again for each request'
 	t.deepEqual(log, reason);
 });
 
-/* The key of settings, with what differs from no setting at all. */
+/* The key of an identity. Settings that are not passed are empty. */
 const identity = (settings: Partial<CredentialFileNames>): string => identityKey({...none, ...settings});
 
-test('an identity is known by the files that Postfix loads for it', t => {
+test('the key of an identity depends on the files that Postfix loads for it', t => {
 	const same = ['/k /c', '/k,/c', '/k, /c', '/k\t/c', '  /k  /c ', '/k\n/c,', ',/k\r\n\t/c'];
 	t.is(new Set(same.map(chain_files => identity({chain_files}))).size, 1);
 	const others = ['/c /k', '/k', '/k /c /c', '/k\v/c', '/k\u00A0/c', '/k:/c', ','];

@@ -1,7 +1,7 @@
 /*
- * A process whose event loop is busy or blocked keeps its clients waiting, and keeps
- * master(8) from starting another one: it ends within tlsproxy_watchdog_timeout. A process
- * that was stopped is not busy, however long it was stopped.
+ * If the event loop of a process is busy or blocked, its clients wait, and master(8) may
+ * start no other process: the watchdog ends it within tlsproxy_watchdog_timeout. Time in
+ * which the process is stopped does not count.
  */
 import {execFileSync} from 'node:child_process';
 import {writeFileSync} from 'node:fs';
@@ -26,10 +26,10 @@ const LIMIT = 10_000;
 const isFatal = (line: string): boolean => /^(fatal|panic): /.test(line);
 
 /* open(2) of a FIFO without a writer blocks. */
-const ends = test.macro<[which: Program]>({
-	async exec(t, which) {
+const endsOnFifo = test.macro<[program: Program]>({
+	async exec(t, program) {
 		const port = await echoPeer(t);
-		const service = new Service(t, daemon, which);
+		const service = new Service(t, daemon, program);
 		const started = service.start(...SHORT);
 		const session = await service.session(t, port);
 		const pipe = join(daemon.sandbox.directory, `${service.name}.pem`);
@@ -41,22 +41,22 @@ const ends = test.macro<[which: Program]>({
 		t.true(await started.gone());
 		t.deepEqual((await started.linesUpTo(/^fatal: /)).filter(isFatal), ['fatal: watchdog timeout']);
 	},
-	title(_, which) {
-		return `${which}: an event loop that waits for a file ends by the watchdog, with status 1`;
+	title(_, program) {
+		return `${program}: the watchdog ends a process that waits for a file, with status 1`;
 	},
 });
 
-test(ends, 'ours');
-test(ends, 'stock');
+test(endsOnFifo, 'ours');
+test(endsOnFifo, 'stock');
 
 const BUSY = 'for (;;);';
 const BLOCKED = 'Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0);';
 
-const standsStill = test.macro<[what: string, code: string]>({
-	async exec(t, what, code) {
+const endsByWatchdog = test.macro<[state: string, code: string]>({
+	async exec(t, state, code) {
 		const port = await echoPeer(t);
 		const service = new Service(t, daemon, 'ours');
-		const module = join(daemon.sandbox.directory, `${what}.mjs`);
+		const module = join(daemon.sandbox.directory, `${state}.mjs`);
 		writeFileSync(
 			module,
 			`if (process.env.TLSPROXY_ERRAND === undefined) {
@@ -71,36 +71,36 @@ const standsStill = test.macro<[what: string, code: string]>({
 		t.true(await started.gone());
 		t.deepEqual((await started.linesUpTo(/^fatal: /)).filter(isFatal), ['fatal: watchdog timeout']);
 	},
-	title(_, what) {
-		return `an event loop that is ${what} ends by the watchdog, with status 1`;
+	title(_, state) {
+		return `the watchdog ends a process whose event loop is ${state}, with status 1`;
 	},
 });
 
-test(standsStill, 'busy', BUSY);
-test(standsStill, 'blocked', BLOCKED);
+test(endsByWatchdog, 'busy', BUSY);
+test(endsByWatchdog, 'blocked', BLOCKED);
 
 interface Pause {
 	readonly seconds: number;
-	/** The processes that are stopped. With stock, they are the same. */
-	readonly who: 'the worker' | 'all processes';
+	/** The processes that are stopped. Stock has only one process. */
+	readonly stopped: 'the worker' | 'all processes';
 }
 
 /* Two sessions: one is idle, the other one has data in transit during the pause. */
-const goesOn = test.macro<[which: Program, pause: Pause]>({
-	async exec(t, which, {seconds, who}) {
+const survives = test.macro<[program: Program, pause: Pause]>({
+	async exec(t, program, {seconds, stopped}) {
 		const port = await echoPeer(t);
-		const service = new Service(t, daemon, which);
+		const service = new Service(t, daemon, program);
 		const started = service.start(...SHORT);
 		const idle = await service.session(t, port);
 		const used = await service.session(t, port);
 		t.true(await echoes(used));
 		const {worker} = started;
-		const pids = who === 'the worker' ? [worker] : [...new Set([started.pid, worker])];
+		const pids = stopped === 'the worker' ? [worker] : [...new Set([started.pid, worker])];
 		const message = 'sent during the pause';
 		await pause(pids, seconds * 1000, async () => await used.send(message));
 		t.is(String(await used.bytes(message.length)), message);
 		t.true(await echoes(idle));
-		/* No timer that has expired in the pause ends the process later on. */
+		/* A timer that has expired in the pause does not end the process later. */
 		await delay(LIMIT + 2000);
 		t.true(await echoes(used));
 		t.true(await echoes(idle));
@@ -112,22 +112,22 @@ const goesOn = test.macro<[which: Program, pause: Pause]>({
 		t.deepEqual((await started.lines()).filter(isFatal), []);
 		await endSession(next);
 	},
-	title(_, which, {seconds, who}) {
-		return `${which}: a pause of ${seconds} seconds of ${who} ends neither the process nor its sessions`;
+	title(_, program, {seconds, stopped}) {
+		return `${program}: a pause of ${seconds} seconds of ${stopped} ends neither the process nor its sessions`;
 	},
 });
 
 for (const seconds of [5, 12, 35]) {
-	test(goesOn, 'ours', {seconds, who: 'the worker'});
-	test(goesOn, 'ours', {seconds, who: 'all processes'});
-	test(goesOn, 'stock', {seconds, who: 'the worker'});
+	test(survives, 'ours', {seconds, stopped: 'the worker'});
+	test(survives, 'ours', {seconds, stopped: 'all processes'});
+	test(survives, 'stock', {seconds, stopped: 'the worker'});
 }
 
 /* A request must be complete within five seconds. The rest of this one arrives in time, but during a pause. */
-const reads = test.macro<[which: Program]>({
-	async exec(t, which) {
+const servesRequest = test.macro<[program: Program]>({
+	async exec(t, program) {
 		const port = await echoPeer(t);
-		const service = new Service(t, daemon, which);
+		const service = new Service(t, daemon, program);
 		const started = service.start(...SHORT);
 		const client = await service.greeted(t);
 		const message = Buffer.concat(daemon.messages(`[127.0.0.1]:${port}`));
@@ -137,19 +137,19 @@ const reads = test.macro<[which: Program]>({
 		await pause([started.worker], LIMIT + 2000, async () => await client.send(message.subarray(half)));
 		t.is(statusOf(await client.list()), 1);
 	},
-	title(_, which) {
-		return `${which}: a request that is completed while the process is stopped is served`;
+	title(_, program) {
+		return `${program}: a request that is completed while the process is stopped is served`;
 	},
 });
 
-test(reads, 'ours');
-test(reads, 'stock');
+test(servesRequest, 'ours');
+test(servesRequest, 'stock');
 
-/* Each time the event loop has little time between two pauses to show that it runs. */
-const again = test.macro<[which: Program]>({
-	async exec(t, which) {
+/* Between two pauses, the event loop has little time to restart the timer. */
+const survivesRepeatedly = test.macro<[program: Program]>({
+	async exec(t, program) {
 		const port = await echoPeer(t);
-		const service = new Service(t, daemon, which);
+		const service = new Service(t, daemon, program);
 		const started = service.start(...SHORT);
 		const session = await service.session(t, port);
 		const {worker} = started;
@@ -161,25 +161,25 @@ const again = test.macro<[which: Program]>({
 		t.true(started.lives);
 		t.is(started.worker, worker);
 	},
-	title(_, which) {
-		return `${which}: a process that is stopped again and again goes on`;
+	title(_, program) {
+		return `${program}: a process that is stopped repeatedly continues`;
 	},
 });
 
-test(again, 'ours');
-test(again, 'stock');
+test(survivesRepeatedly, 'ours');
+test(survivesRepeatedly, 'stock');
 
-/* The pause neither ends the process nor saves it. */
-const endsAfterPause = test.macro<[which: Program]>({
-	async exec(t, which) {
+/* The pause does not reset the watchdog. */
+const endsAfterPause = test.macro<[program: Program]>({
+	async exec(t, program) {
 		const port = await echoPeer(t);
-		const service = new Service(t, daemon, which);
+		const service = new Service(t, daemon, program);
 		const started = service.start(...SHORT);
 		const session = await service.session(t, port);
 		const pipe = join(daemon.sandbox.directory, `${service.name}.pem`);
 		execFileSync('/bin/sh', ['-c', 'mkfifo -m 644 "$0"', pipe]);
 		const handOff = daemon.handOff(t, port, {init: {CAfile: pipe}}, service.name);
-		/* The request is there when the pause begins, or comes in during the pause. */
+		/* The request arrives before or during the pause. */
 		await delay(500);
 		await pause([started.worker], LIMIT + 2000);
 		t.is((await handOff).status, -1);
@@ -187,15 +187,15 @@ const endsAfterPause = test.macro<[which: Program]>({
 		t.is(await started.end(), 1);
 		t.deepEqual((await started.linesUpTo(/^fatal: /)).filter(isFatal), ['fatal: watchdog timeout']);
 	},
-	title(_, which) {
-		return `${which}: an event loop that waits for a file ends by the watchdog even if the process is stopped meanwhile`;
+	title(_, program) {
+		return `${program}: the watchdog ends a process that waits for a file, also after a pause`;
 	},
 });
 
 test(endsAfterPause, 'ours');
 test(endsAfterPause, 'stock');
 
-test('a process that has nothing to do goes on', async t => {
+test('an idle process continues', async t => {
 	const port = await echoPeer(t);
 	const service = new Service(t, daemon, 'ours');
 	service.start(...SHORT);

@@ -1,9 +1,9 @@
 /*
- * smtp(8) sends the names of its certificate files as main.cf and master.cf have
- * them, and postconf(1) prints them with other white space. Only root can read the
- * keys: a name that is not recognized in the jail costs the identity, and mail goes
- * out without it. Stock serves as the oracle for main.cf; what master.cf says about
- * a client is nothing that stock's tlsproxy(8) knows.
+ * smtp(8) sends the names of its certificate files with the white space in main.cf and
+ * master.cf; postconf(1) prints other white space. Only root can read the keys: if a name
+ * is not recognized in the jail, mail is sent without a client certificate. The results
+ * for main.cf are compared with stock. Stock tlsproxy(8) does not read the settings of
+ * its clients in master.cf.
  */
 import {chmodSync, mkdtempSync, readFileSync, renameSync, rmSync, writeFileSync} from 'node:fs';
 import {tmpdir} from 'node:os';
@@ -20,87 +20,87 @@ interface Identity {
 const directory = mkdtempSync(join(tmpdir(), 'identity-'));
 test.after.always(() => rmSync(directory, {recursive: true}));
 
-/* Commands that make certificates need not cope with every name. */
-async function identity(name: string, place: string): Promise<Identity> {
-	const made = mkdtempSync(join(directory, 'made-'));
-	const {certFile, keyFile} = await makeCertificates(made, `${name}.example`);
+/* Creates the files in another directory and moves them: openssl(1) may not accept every name. */
+async function createIdentity(name: string, place: string): Promise<Identity> {
+	const created = mkdtempSync(join(directory, 'created-'));
+	const {certFile, keyFile} = await makeCertificates(created, `${name}.example`);
 	chmodSync(keyFile, 0o600);
-	chmodSync(made, 0o700);
-	const home = join(directory, place);
-	renameSync(made, home);
-	return {certFile: certFile.replace(made, home), keyFile: keyFile.replace(made, home)};
+	chmodSync(created, 0o700);
+	const target = join(directory, place);
+	renameSync(created, target);
+	return {certFile: certFile.replace(created, target), keyFile: keyFile.replace(created, target)};
 }
 
-interface Way {
+interface Notation {
 	/** Name in the certificate. */
 	readonly name: string;
-	readonly what: string;
+	readonly title: string;
 	/** Directory of the files. Default: the name. */
 	readonly place?: string;
 	/** Lines of main.cf. */
 	readonly lines: (identity: Identity) => string;
 }
 
-const ways: readonly Way[] = [
+const notations: readonly Notation[] = [
 	{
 		name: 'blank',
-		what: 'a blank between the files',
+		title: 'a blank between the files',
 		lines: ({keyFile, certFile}) => `smtp_tls_chain_files = ${keyFile} ${certFile}`,
 	},
 	{
 		name: 'comma',
-		what: 'a comma between the files',
+		title: 'a comma between the files',
 		lines: ({keyFile, certFile}) => `smtp_tls_chain_files=${keyFile},${certFile}`,
 	},
 	{
 		name: 'lines',
-		what: 'continuation lines',
+		title: 'continuation lines',
 		lines: ({keyFile, certFile}) => `smtp_tls_chain_files =\n    ${keyFile}\n    ${certFile}`,
 	},
 	{
 		name: 'remarks',
-		what: 'continuation lines with commas and remarks in between',
+		title: 'continuation lines with commas and remarks in between',
 		lines: ({keyFile, certFile}) =>
 			`smtp_tls_chain_files =\n\t${keyFile},\n# a remark\n\n   # another\n\t${certFile},`,
 	},
 	{
 		name: 'tabs',
-		what: 'tabs',
+		title: 'tabs',
 		lines: ({keyFile, certFile}) => `smtp_tls_chain_files\t=\t${keyFile}\t\t${certFile}\t`,
 	},
 	{
 		name: 'blanks',
-		what: 'two blanks',
+		title: 'two blanks',
 		lines: ({keyFile, certFile}) => `smtp_tls_chain_files =  ${keyFile}  ${certFile}`,
 	},
 	{
 		name: 'variable',
-		what: 'variables, with white space of their own',
+		title: 'parameters that contain white space',
 		lines: ({keyFile, certFile}) =>
 			`site_key = ${keyFile}\nsite_files =\n\t$site_key,\n\t${certFile}\nsmtp_tls_chain_files = $site_files`,
 	},
 	{
 		name: 'pair',
-		what: 'a certificate and a key whose names have two blanks and a tab',
+		title: 'a certificate and a key whose names have two blanks and a tab',
 		place: 'two  blanks\tand a tab',
 		lines: ({keyFile, certFile}) => `smtp_tls_cert_file = ${certFile}\nsmtp_tls_key_file = ${keyFile}`,
 	},
 	{
 		name: 'letters',
-		what: 'names that are not ASCII, with a byte that other encodings have for a blank',
+		title: 'names that are not ASCII, with a byte that is a no-break space in Latin-1',
 		place: 'voilà-bücher',
 		lines: ({keyFile, certFile}) => `smtp_tls_chain_files =\n\t${keyFile}\n\t${certFile}`,
 	},
 ];
 
-/* A signal that comes before master(8) has set up its handlers would end it. */
-async function started(t: ExecutionContext, {sandbox}: SenderAndSink): Promise<void> {
-	const said = async (): Promise<boolean> => (await sandbox.logLines(/daemon started/)).length > 0;
-	t.true(await sandbox.waitFor(said), await sandbox.log());
+/* A signal before master(8) has installed its handlers would end it. */
+async function waitUntilStarted(t: ExecutionContext, {sandbox}: SenderAndSink): Promise<void> {
+	const isStarted = async (): Promise<boolean> => (await sandbox.logLines(/daemon started/)).length > 0;
+	t.true(await sandbox.waitFor(isStarted), await sandbox.log());
 }
 
-/* The names in the certificates of those who have delivered since the last time. */
-async function shown(
+/* Delivers messages. Returns the names in the client certificates; `none` without a certificate. */
+async function deliveredBy(
 	t: ExecutionContext,
 	pair: SenderAndSink,
 	count: number,
@@ -116,30 +116,30 @@ async function shown(
 	const {connections, messages: arrived, clearMessages} = await pair.sink.report();
 	t.is(clearMessages, 0);
 	await pair.sink.reset();
-	return [...new Set(arrived.map(({connection}) => connections[connection]?.clientName ?? 'nobody'))];
+	return [...new Set(arrived.map(({connection}) => connections[connection]?.clientName ?? 'none'))];
 }
 
-test.serial('in main.cf', async t => {
+test.serial('client certificates in main.cf', async t => {
 	const identities = new Map<string, Identity>();
-	for (const {name, place = name} of ways) {
-		identities.set(name, await identity(name, place));
+	for (const {name, place = name} of notations) {
+		identities.set(name, await createIdentity(name, place));
 	}
 
-	const expected = ways.map(({name, what}) => `${what}: ${name}.example`);
+	const expected = notations.map(({name, title}) => `${title}: ${name}.example`);
 	const programs = ['ours', 'stock'] as const;
 	const results = await Promise.all(
 		programs.map(async tlsproxy => {
 			await using pair = await SenderAndSink.start({tlsproxy, chroot: 'y'}, {requestCertificate: true});
 			const {sandbox} = pair;
-			await started(t, pair);
+			await waitUntilStarted(t, pair);
 			const file = join(sandbox.configDirectory, 'main.cf');
-			const usual = readFileSync(file, 'utf8');
+			const original = readFileSync(file, 'utf8');
 			const found: string[] = [];
-			for (const {name, what, lines} of ways) {
+			for (const {name, title, lines} of notations) {
 				const files = identities.get(name) ?? {certFile: '', keyFile: ''};
-				writeFileSync(file, `${usual}${lines(files)}\n`);
+				writeFileSync(file, `${original}${lines(files)}\n`);
 				await sandbox.reload();
-				found.push(`${what}: ${(await shown(t, pair, 2, `${name}.example`)).join()}`);
+				found.push(`${title}: ${(await deliveredBy(t, pair, 2, `${name}.example`)).join()}`);
 			}
 
 			t.notRegex(await sandbox.log(), /unexpected settings|without privileges/, tlsproxy);
@@ -151,10 +151,10 @@ test.serial('in main.cf', async t => {
 	}
 });
 
-test.serial('in master.cf', async t => {
-	const list = await identity('list', 'list');
-	const referring = await identity('referring', 'referring');
-	const blanks = await identity('named', 'two  more\tblanks');
+test.serial('client certificates in master.cf', async t => {
+	const list = await createIdentity('list', 'list');
+	const referring = await createIdentity('referring', 'referring');
+	const blanks = await createIdentity('named', 'two  more\tblanks');
 	const services = [
 		`list unix - - n - - smtp\n  -o { smtp_tls_chain_files = ${list.keyFile},\n# a remark\n\t${list.certFile} }`,
 		`referring unix - - n - - smtp\n  -o site_key=${referring.keyFile}\n  -o {smtp_tls_chain_files =\n    \${site_key}\n    ${referring.certFile}\n  }`,
@@ -165,13 +165,13 @@ test.serial('in master.cf', async t => {
 		{requestCertificate: true},
 	);
 	const {sandbox, sink} = pair;
-	await started(t, pair);
+	await waitUntilStarted(t, pair);
 	const names = ['list', 'referring', 'named'];
 	const routes = names.map(name => `{ ${name}.example = ${name}:[127.0.0.1]:${sink.port} }`);
 	await sandbox.postconf('transport_maps', `inline:{ ${routes.join(', ')} }`);
 	await sandbox.reload();
 	for (const name of names) {
-		t.deepEqual(await shown(t, pair, 2, `${name}.example`), [`${name}.example`]);
+		t.deepEqual(await deliveredBy(t, pair, 2, `${name}.example`), [`${name}.example`]);
 	}
 
 	t.notRegex(await sandbox.log(), /unexpected settings|without privileges/);

@@ -1,8 +1,7 @@
 /*
- * Memories are looked up by keys that consist of several settings. Text that moves
- * from one setting to the next, or that has a separator in it, must not find what
- * belongs to another request: after any sequence of hand-offs, the verdict on each
- * is the one of stock.
+ * The keys of caches consist of several settings. If text moves from one setting to
+ * the next, or contains a separator, the key must not equal that of another request.
+ * In any sequence of hand-offs, the outcome of each must be that of stock.
  */
 import {mkdirSync, symlinkSync} from 'node:fs';
 import {dirname} from 'node:path';
@@ -14,7 +13,7 @@ import {statusOf} from '../helpers/daemon.ts';
 const both = new BothPrograms();
 test.before(async () => {
 	const {lab} = both;
-	/* Whatever follows a newline in these names is what a list of settings would have there. */
+	/* The text after the newline is what a list of settings could contain there. */
 	for (const suffix of [' ', '\nCApath=/x', '&', '\t']) {
 		const name = `${lab.path('root.cert')}${suffix}`;
 		mkdirSync(dirname(name), {recursive: true});
@@ -30,29 +29,29 @@ test.after.always(async () => {
 type Variant = Omit<ClientRoleCase, 'id' | 'level' | 'server'> &
 	Partial<Pick<ClientRoleCase, 'level' | 'server'>>;
 
-/* In this order, with both programs; each of them once more at the end, when all are known. */
-const sequence = test.macro<[what: string, variants: (path: (name: string) => string) => readonly Variant[]]>(
-	{
-		async exec(t, what, variants) {
-			const cases = variants(name => both.lab.path(name));
-			for (const [index, variant] of [...cases, ...cases].entries()) {
-				/* Sessions are not what this is about. */
-				const item: ClientRoleCase = {level: 'encrypt', server: 'good', ...variant, id: `${what}-${index}`};
-				const wanted = await runCase(t, both.stock, both.peers, both.lab, item);
-				const found = await runCase(t, both.ours, both.peers, both.lab, item);
-				t.deepEqual(found, wanted, `${index}: ${JSON.stringify(variant)}`);
-			}
-		},
-		title(_, what) {
-			return `${what}: each verdict is the one of stock`;
-		},
+/* Runs the variants in this order with both programs, and then again, when all of them may be cached. */
+const sequence = test.macro<
+	[title: string, variants: (path: (name: string) => string) => readonly Variant[]]
+>({
+	async exec(t, title, variants) {
+		const cases = variants(name => both.lab.path(name));
+		for (const [index, variant] of [...cases, ...cases].entries()) {
+			/* No session is shared: each case has another id. */
+			const item: ClientRoleCase = {level: 'encrypt', server: 'good', ...variant, id: `${title}-${index}`};
+			const expected = await runCase(t, both.stock, both.peers, both.lab, item);
+			const actual = await runCase(t, both.ours, both.peers, both.lab, item);
+			t.deepEqual(actual, expected, `${index}: ${JSON.stringify(variant)}`);
+		}
 	},
-);
+	title(_, title) {
+		return `${title}: each outcome is that of stock`;
+	},
+});
 
 for (const separator of [' ', '\n', '&', '\t', ':', ',']) {
 	test.serial(
 		sequence,
-		`grade and exclusions with ${JSON.stringify(separator)}, the malformed one first`,
+		`grade and exclusions with ${JSON.stringify(separator)}, the malformed grade first`,
 		() => [
 			{cipher_grade: `high${separator}MD5`, cipher_exclusions: 'RC4'},
 			{cipher_grade: 'high', cipher_exclusions: `MD5${separator}RC4`},
@@ -62,13 +61,13 @@ for (const separator of [' ', '\n', '&', '\t', ':', ',']) {
 	);
 }
 
-test.serial(sequence, 'grade and exclusions, the good one first', () => [
+test.serial(sequence, 'grade and exclusions, the valid grade first', () => [
 	{cipher_grade: 'high', cipher_exclusions: 'MD5 RC4'},
 	{cipher_grade: 'high MD5', cipher_exclusions: 'RC4'},
 	{cipher_grade: 'high MD5 RC4', cipher_exclusions: ''},
 ]);
 
-test.serial(sequence, 'authorities whose names differ in what follows', path => {
+test.serial(sequence, 'CAfile names that differ in the characters at the end', path => {
 	const root = path('root.cert');
 	const verified = {level: 'secure', match: ['mx.example.com'], cipher_exclusions: 'aNULL'} as const;
 	return ['', ' ', '\t', '&', '\nCApath=/x'].map(suffix => ({
@@ -77,9 +76,9 @@ test.serial(sequence, 'authorities whose names differ in what follows', path => 
 	}));
 });
 
-/* Stock itself joins settings with newlines, and takes the second of these for the first: it is asked afresh. */
+/* Stock joins settings with newlines and confuses the first two of these. It is reloaded before each request. */
 test.serial(
-	'a newline between two names: each verdict is the one of stock that knows no other request',
+	'CAfile and CApath with a newline: each outcome is that of stock without cached settings',
 	async t => {
 		const root = both.lab.path('root.cert');
 		const variants = [
@@ -98,38 +97,38 @@ test.serial(
 				files,
 			};
 			await both.stock.sandbox.reload();
-			const wanted = await runCase(t, both.stock, both.peers, both.lab, item);
+			const expected = await runCase(t, both.stock, both.peers, both.lab, item);
 			t.deepEqual(
 				await runCase(t, both.ours, both.peers, both.lab, item),
-				wanted,
+				expected,
 				`${index}: ${JSON.stringify(files)}`,
 			);
-			statuses.push(wanted.report?.peer_status);
+			statuses.push(expected.report?.peer_status);
 		}
 
 		t.deepEqual(statuses.slice(0, 3), statuses.slice(3));
-		t.not(statuses[1], statuses[0], 'another authority is trusted');
+		t.not(statuses[1], statuses[0], 'the second request trusts another authority');
 	},
 );
 
-test.serial(sequence, 'an identity whose settings move', path => {
+test.serial(sequence, 'an identity with the same text in other settings', path => {
 	const [certificate, key] = [path('client.cert'), path('client.key')];
 	const none = {cert_file: '', key_file: '', dcert_file: '', dkey_file: ''};
-	const asking = {arguments: '-verify 1'};
+	const requestCertificate = {arguments: '-verify 1'};
 	return [
-		{...asking, files: {...none, cert_file: certificate, key_file: key}},
-		{...asking, files: {...none, cert_file: `${certificate}\n${key}`}},
-		{...asking, files: {...none, cert_file: certificate, key_file: `${key}\n`}},
-		{...asking, files: {...none, dcert_file: certificate, dkey_file: key}},
-		{...asking, files: {...none, chain_files: `${key} ${certificate}`}},
-		{...asking, files: {...none, chain_files: `${key}\n${certificate}`}},
-		{...asking, files: {...none, chain_files: `${key}&${certificate}`}},
-		{...asking, files: {...none, cert_file: certificate, key_file: key, chain_files: ', '}},
-		{...asking, files: {...none, cert_file: certificate, key_file: key, chain_files: ''}},
+		{...requestCertificate, files: {...none, cert_file: certificate, key_file: key}},
+		{...requestCertificate, files: {...none, cert_file: `${certificate}\n${key}`}},
+		{...requestCertificate, files: {...none, cert_file: certificate, key_file: `${key}\n`}},
+		{...requestCertificate, files: {...none, dcert_file: certificate, dkey_file: key}},
+		{...requestCertificate, files: {...none, chain_files: `${key} ${certificate}`}},
+		{...requestCertificate, files: {...none, chain_files: `${key}\n${certificate}`}},
+		{...requestCertificate, files: {...none, chain_files: `${key}&${certificate}`}},
+		{...requestCertificate, files: {...none, cert_file: certificate, key_file: key, chain_files: ', '}},
+		{...requestCertificate, files: {...none, cert_file: certificate, key_file: key, chain_files: ''}},
 	];
 });
 
-test.serial(sequence, 'lists that are written in several ways', () => [
+test.serial(sequence, 'lists with several separators', () => [
 	{params: {tls_dane_digests: 'sha512 sha256'}},
 	{params: {tls_dane_digests: 'sha512,sha256 '}},
 	{params: {tls_dane_digests: 'sha512\tsha256'}},
@@ -138,7 +137,7 @@ test.serial(sequence, 'lists that are written in several ways', () => [
 ]);
 
 test.serial(
-	'a null byte in a value ends it: the request is malformed, and the next one is served as before',
+	'a request with a null byte in a value is malformed and does not affect the next one',
 	async t => {
 		const variants = [
 			{cipher_grade: 'high\u0001MD5', cipher_exclusions: 'RC4'},
@@ -146,7 +145,7 @@ test.serial(
 			{cipher_grade: 'high', cipher_exclusions: 'MD5 RC4'},
 		];
 		for (const [index, start] of [...variants, ...variants].entries()) {
-			const seen: unknown[] = [];
+			const statuses: unknown[] = [];
 			for (const daemon of [both.stock, both.ours]) {
 				const client = await daemon.greeted(t);
 				for (const message of daemon.messages('[127.0.0.1]:1', {start})) {
@@ -155,11 +154,11 @@ test.serial(
 				}
 
 				client.socket.end();
-				seen.push(statusOf(await client.list()));
+				statuses.push(statusOf(await client.list()));
 			}
 
-			t.is(seen[1], seen[0], `${index}: ${JSON.stringify(start)}`);
-			t.is(seen[1], JSON.stringify(start).includes('u0001') ? -1 : 1);
+			t.is(statuses[1], statuses[0], `${index}: ${JSON.stringify(start)}`);
+			t.is(statuses[1], JSON.stringify(start).includes('u0001') ? -1 : 1);
 		}
 	},
 );
