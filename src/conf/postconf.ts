@@ -7,7 +7,7 @@
 /*	readConfiguration() gets the unexpanded values of all parameters
 /*	from the installed postconf(1), which knows the defaults of its
 /*	release and reads main.cf as Postfix does, except for white space,
-/*	which exact(3) restores. Settings on the command line, and the
+/*	which exact-space(3) restores. Settings on the command line, and the
 /*	parameters that describe the process, replace these values. This
 /*	must be done before the process enters its jail.
 /*
@@ -31,7 +31,7 @@ import {existsSync} from 'node:fs';
 import {ConfigurationError} from '../base/errors.ts';
 import {commandLines} from './command.ts';
 import {Configuration} from './configuration.ts';
-import {readMainCf, withExactSpace} from './exact.ts';
+import {readMainCf, withExactSpace} from './exact-space.ts';
 import {valuesIn} from './postconf-output.ts';
 
 /** The sources of the configuration of a process. */

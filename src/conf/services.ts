@@ -16,7 +16,7 @@
 /*--*/
 
 import type {Configuration} from './configuration.ts';
-import {readMasterCf, type Values, withExactSpace} from './exact.ts';
+import {readMasterCf, type Values, withExactSpace} from './exact-space.ts';
 import {postconfLines} from './postconf.ts';
 import {type MasterFile, valuesIn} from './postconf-output.ts';
 

@@ -204,7 +204,7 @@ function contentsOf(file: string): string {
 		return readFileSync(file, 'latin1');
 	} catch (error) {
 		const {errno = 0} = error as NodeJS.ErrnoException;
-		const why = getSystemErrorMessage(errno);
-		throw new Error(`open ${file}: ${why.charAt(0).toUpperCase()}${why.slice(1)}`, {cause: error});
+		const message = getSystemErrorMessage(errno);
+		throw new Error(`open ${file}: ${message.charAt(0).toUpperCase()}${message.slice(1)}`, {cause: error});
 	}
 }

@@ -216,10 +216,10 @@ function splitNameValue(text: string): readonly [name: string, value: string] | 
 const nameValue = /^[ \t-\r]*([^ \t-\r=]*)[ \t-\r]*(=)?[ \t-\r]*(.*?)[ \t-\r]*$/s;
 
 /** Converts like atoi(3), and requires a number greater than zero. */
-function positiveNumber(value: string, what: string): number {
+function positiveNumber(value: string, label: string): number {
 	const number = Number.parseInt(value, 10);
 	if (!(number > 0)) {
-		throw new ConfigurationError(`invalid ${what}: ${value}`);
+		throw new ConfigurationError(`invalid ${label}: ${value}`);
 	}
 
 	return number;

@@ -23,9 +23,9 @@ export interface ServerRequirements {
 	/** TLS is mandatory. */
 	readonly mandatory: boolean;
 	/** The server requests a client certificate. */
-	readonly asks: boolean;
+	readonly asksCertificate: boolean;
 	/** The handshake fails without a client certificate. */
-	readonly requires: boolean;
+	readonly requiresCertificate: boolean;
 }
 
 /** The configured certificate, key and CA files. */
@@ -129,7 +129,10 @@ function serverCurves(
 }
 
 /** Settings that select the SSL_CTX of the server role. */
-export function serverInit(configuration: Configuration, {mandatory, asks}: ServerRequirements): ServerInit {
+export function serverInit(
+	configuration: Configuration,
+	{mandatory, asksCertificate}: ServerRequirements,
+): ServerInit {
 	const {cert_file, ...files} = credentialFileNames(configuration, 'tlsproxy_tls');
 	return {
 		log_param: 'tlsproxy_tls_loglevel',
@@ -145,22 +148,25 @@ export function serverInit(configuration: Configuration, {mandatory, asks}: Serv
 		eecdh_grade: configuration.string('tlsproxy_tls_eecdh_grade'),
 		dh1024_param_file: toBytes(configuration.string('tlsproxy_tls_dh1024_param_file')),
 		dh512_param_file: toBytes(configuration.string('tlsproxy_tls_dh512_param_file')),
-		ask_ccert: asks ? 1 : 0,
+		ask_ccert: asksCertificate ? 1 : 0,
 		mdalg: configuration.string('tlsproxy_tls_fingerprint_digest'),
 	};
 }
 
 /** Settings of each server-role connection. */
-export function serverStart(configuration: Configuration, {mandatory, asks, requires}: ServerRequirements) {
+export function serverStart(
+	configuration: Configuration,
+	{mandatory, asksCertificate, requiresCertificate}: ServerRequirements,
+) {
 	const exclusions = [
 		configuration.string('tlsproxy_tls_exclude_ciphers'),
 		mandatory ? configuration.string('tlsproxy_tls_mandatory_exclude_ciphers') : '',
 		/* A server that requests a client certificate must itself send one. */
-		asks ? 'aNULL' : '',
+		asksCertificate ? 'aNULL' : '',
 	];
 	return {
 		enable_rpk: flagOf(configuration, 'tlsproxy_tls_enable_rpk'),
-		requirecert: requires ? 1 : 0,
+		requirecert: requiresCertificate ? 1 : 0,
 		cipher_grade: configuration.string(mandatory ? 'tlsproxy_tls_mandatory_ciphers' : 'tlsproxy_tls_ciphers'),
 		cipher_exclusions: exclusions.filter(text => text !== '').join(' '),
 		mdalg: configuration.string('tlsproxy_tls_fingerprint_digest'),

@@ -225,8 +225,12 @@ export function serverRequirements(configuration: Configuration): ServerRequirem
 		return undefined;
 	}
 
-	const requires = mandatory && configuration.boolean('tlsproxy_tls_req_ccert');
-	return {mandatory, requires, asks: requires || configuration.boolean('tlsproxy_tls_ask_ccert')};
+	const requiresCertificate = mandatory && configuration.boolean('tlsproxy_tls_req_ccert');
+	return {
+		mandatory,
+		requiresCertificate,
+		asksCertificate: requiresCertificate || configuration.boolean('tlsproxy_tls_ask_ccert'),
+	};
 }
 
 /* Whether TLS is mandatory; undefined if the role is disabled. */
@@ -250,7 +254,10 @@ function isMandatory(configuration: Configuration): boolean | undefined {
 }
 
 /* Whether the certificate settings allow the role to start. As with stock, some errors are only warnings. */
-function hasCertificates(configuration: Configuration, {mandatory, asks}: ServerRequirements): boolean {
+function hasCertificates(
+	configuration: Configuration,
+	{mandatory, asksCertificate}: ServerRequirements,
+): boolean {
 	const certificate = configuration.string('tlsproxy_tls_cert_file');
 	const anonymous = certificate.toLowerCase() === 'none';
 	const legacy = [
@@ -265,7 +272,7 @@ function hasCertificates(configuration: Configuration, {mandatory, asks}: Server
 		);
 	}
 
-	if (asks && !chains && !legacy) {
+	if (asksCertificate && !chains && !legacy) {
 		log.warning('Need a server cert to request client certs');
 	}
 
@@ -273,5 +280,5 @@ function hasCertificates(configuration: Configuration, {mandatory, asks}: Server
 		log.warning("Can't require client certs unless TLS is required");
 	}
 
-	return chains || legacy || (anonymous && !asks);
+	return chains || legacy || (anonymous && !asksCertificate);
 }

@@ -276,10 +276,10 @@ function scanField(field: Field, reader: AttributeReader, object: string): Value
 }
 
 /* The numbers that sscanf("%u%c") accepts: white space, sign, digits, nothing else. Large numbers wrap. */
-function scanDigits(text: string, what: string): bigint {
+function scanDigits(text: string, label: string): bigint {
 	const match = /^[ \t\n\v\f\r]*([+-]?)(\d{1,40})$/.exec(text);
 	if (match === null) {
-		throw new PeerError(`${what}: "${text.slice(0, 100)}" is not a number`);
+		throw new PeerError(`${label}: "${text.slice(0, 100)}" is not a number`);
 	}
 
 	const value = BigInt(match[2] ?? '0');
@@ -306,23 +306,23 @@ function smallNumber(text: string): number | undefined {
 	return value;
 }
 
-function scanInt(text: string, what: string): number {
-	return smallNumber(text) ?? Number(BigInt.asIntN(32, scanDigits(text, what)));
+function scanInt(text: string, label: string): number {
+	return smallNumber(text) ?? Number(BigInt.asIntN(32, scanDigits(text, label)));
 }
 
-function scanCount(text: string, what: string): number {
-	const count = scanInt(text, what);
+function scanCount(text: string, label: string): number {
+	const count = scanInt(text, label);
 	if (count < 0 || count > COUNT_LIMIT) {
-		throw new PeerError(`${what}: bad count ${count}`);
+		throw new PeerError(`${label}: bad count ${count}`);
 	}
 
 	return count;
 }
 
-function scanData(text: string, what: string): Uint8Array {
+function scanData(text: string, label: string): Uint8Array {
 	const bytes = decodeBase64(text);
 	if (bytes === undefined) {
-		throw new PeerError(`${what}: malformed base64 data`);
+		throw new PeerError(`${label}: malformed base64 data`);
 	}
 
 	return bytes;

@@ -188,7 +188,11 @@ async function settingsOf(
 		serviceName: 'tlsproxy',
 		processName: 'tlsproxy',
 	});
-	const requirements = serverRequirements(configuration) ?? {mandatory: false, asks: false, requires: false};
+	const requirements = serverRequirements(configuration) ?? {
+		mandatory: false,
+		asksCertificate: false,
+		requiresCertificate: false,
+	};
 	const init = serverInit(configuration, requirements);
 	return {
 		params: serverParams(configuration),

@@ -44,8 +44,8 @@ const requirements = test.macro<
 	title: (_, parameters) => `serverRequirements with ${JSON.stringify(parameters)}`,
 });
 
-const may = {mandatory: false, asks: false, requires: false};
-const encrypt = {mandatory: true, asks: false, requires: false};
+const may = {mandatory: false, asksCertificate: false, requiresCertificate: false};
+const encrypt = {mandatory: true, asksCertificate: false, requiresCertificate: false};
 test.serial(requirements, {}, undefined);
 test.serial(requirements, {tlsproxy_use_tls: 'yes'}, may);
 test.serial(requirements, {tlsproxy_enforce_tls: 'yes'}, encrypt);
@@ -55,13 +55,13 @@ test.serial(requirements, {tlsproxy_tls_security_level: 'Encrypt'}, encrypt);
 test.serial(
 	requirements,
 	{tlsproxy_tls_security_level: 'may', tlsproxy_tls_ask_ccert: 'yes'},
-	{...may, asks: true},
+	{...may, asksCertificate: true},
 );
 test.serial(requirements, {tlsproxy_tls_security_level: 'may', tlsproxy_tls_req_ccert: 'yes'}, may);
 test.serial(
 	requirements,
 	{tlsproxy_tls_security_level: 'encrypt', tlsproxy_tls_req_ccert: 'yes'},
-	{mandatory: true, asks: true, requires: true},
+	{mandatory: true, asksCertificate: true, requiresCertificate: true},
 );
 test.serial(
 	requirements,

@@ -12,7 +12,7 @@
 /*--*/
 
 import {spawnSync} from 'node:child_process';
-import {readMainCf, readMasterCf, withExactSpace} from '../../../src/conf/exact.ts';
+import {readMainCf, readMasterCf, withExactSpace} from '../../../src/conf/exact-space.ts';
 import {addNamedFunction, expand} from '../../../src/conf/expand.ts';
 import {tablesIn, valuesIn} from '../../../src/conf/postconf-output.ts';
 import {commandEnvironment, configurationDirectory, runPostconf} from '../instance.ts';

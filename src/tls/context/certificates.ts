@@ -293,7 +293,7 @@ function addKey(
 function wholeObject<P extends bigint>(
 	decoded: Decoded<P> | undefined,
 	free: (object: P) => void,
-	what: string,
+	label: string,
 	index: number,
 	path: string,
 ): P | undefined {
@@ -301,7 +301,7 @@ function wholeObject<P extends bigint>(
 		return decoded.object;
 	}
 
-	const place = `error loading ${what} (PEM object number ${index}) from ${path}`;
+	const place = `error loading ${label} (PEM object number ${index}) from ${path}`;
 	if (decoded === undefined) {
 		warning(place);
 		printErrors();

@@ -111,36 +111,36 @@ export function createClientContext(
 		return undefined;
 	}
 
-	const made = ctx.value;
-	SSL_CTX_set_verify_depth(made, init.verifydepth + 1);
+	const sslCtx = ctx.value;
+	SSL_CTX_set_verify_depth(sslCtx, init.verifydepth + 1);
 	if (!features.protocolLimits) {
 		/* Overrides MinProtocol of openssl.cnf. */
-		SSL_CTX_set_min_proto_version(made, 0);
+		SSL_CTX_set_min_proto_version(sslCtx, 0);
 	}
 
 	SSL_CTX_set_options(
-		made,
+		sslCtx,
 		contextOptions(params.tls_disable_workarounds, params.tls_ssl_options, features.noRenegotiation),
 	);
 	if (
-		!credentialStore.applyAuthorities(made, init, params.tls_append_default_CA !== 0) ||
-		!credentialStore.applyIdentity(made, init)
+		!credentialStore.applyAuthorities(sslCtx, init, params.tls_append_default_CA !== 0) ||
+		!credentialStore.applyIdentity(sslCtx, init)
 	) {
 		return undefined;
 	}
 
-	if (!prepareDane(made, params.tls_dane_digests, digest, features)) {
+	if (!prepareDane(sslCtx, params.tls_dane_digests, digest, features)) {
 		return undefined;
 	}
 
-	if (features.rawPublicKeys && hasIdentity(made)) {
-		offerClientKeys(made);
+	if (features.rawPublicKeys && hasIdentity(sslCtx)) {
+		offerClientKeys(sslCtx);
 	}
 
-	SSL_CTX_set_cert_verify_callback(made, cachedVerify, null);
-	setGroups(made, params, features);
+	SSL_CTX_set_cert_verify_callback(sslCtx, cachedVerify, null);
+	setGroups(sslCtx, params, features);
 	if (sessionPolicy !== undefined) {
-		enableResumption(made, sessionPolicy.timeout);
+		enableResumption(sslCtx, sessionPolicy.timeout);
 	}
 
 	return new ClientContext(ctx, params, init, mask, digest, features, sessionPolicy);

@@ -68,11 +68,11 @@ export function setDhParameters(
 function loadFile(contexts: readonly SslCtx[], file: string, bits: number | false): boolean {
 	const bio = BIO_new_file(cText(file), 'r');
 	if (bio === null) {
-		const what =
+		const problem =
 			bits === false
 				? `error opening DH parameter file "${file}"`
 				: `cannot load ${bits}-bit DH parameters from file ${file}`;
-		warning(`${what}: ${strerror(errno())} -- using compiled-in defaults`);
+		warning(`${problem}: ${strerror(errno())} -- using compiled-in defaults`);
 		ERR_clear_error();
 		return false;
 	}
@@ -86,11 +86,11 @@ function loadFile(contexts: readonly SslCtx[], file: string, bits: number | fals
 	if (result === 'refused') {
 		warning(REFUSED);
 	} else {
-		const what =
+		const problem =
 			bits === false
 				? `error decoding DH parameters from file "${file}"`
 				: `cannot load ${bits}-bit DH parameters from file ${file}`;
-		warning(`${what} -- using compiled-in defaults`);
+		warning(`${problem} -- using compiled-in defaults`);
 	}
 
 	printErrors();

@@ -141,13 +141,13 @@ function numberedGroups(
 	ctx: SslCtx,
 	probe: SslCtx,
 	names: readonly string[],
-	what: string,
+	label: string,
 ): (() => boolean) | undefined {
 	const usable: number[] = [];
 	for (const name of names) {
 		const nid = EC_curve_nist2nid(name) || OBJ_sn2nid(name) || OBJ_ln2nid(name);
 		if (nid === NID_undef) {
-			warning(`ignoring unknown ${what} "${name}"`);
+			warning(`ignoring unknown ${label} "${name}"`);
 		} else if (SSL_CTX_set1_groups(probe, [nid]) === 1) {
 			usable.push(nid);
 		}

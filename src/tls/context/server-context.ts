@@ -145,7 +145,7 @@ export function createServerContext(
 		return undefined;
 	}
 
-	const contexts = [ctx, sniCtx].filter(made => made !== undefined).map(({value}) => value);
+	const contexts = [ctx, sniCtx].filter(owned => owned !== undefined).map(({value}) => value);
 	const options = contextOptions(
 		params.tls_disable_workarounds,
 		params.tls_ssl_options,

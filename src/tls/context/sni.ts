@@ -151,18 +151,18 @@ export class SniChains implements Disposable {
 
 /* An SSL_CTX that only holds a chain. */
 function parse(pem: Uint8Array, origin: string): Owned<SslCtx> | undefined {
-	const made = SSL_CTX_new(TLS_server_method());
-	if (made === null) {
+	const created = SSL_CTX_new(TLS_server_method());
+	if (created === null) {
 		warning(`${origin}: cannot allocate SSL_CTX: aborting TLS handshake`);
 		printErrors();
 		return undefined;
 	}
 
-	using ctx = new Owned(made, SSL_CTX_free);
-	SSL_CTX_set_security_level(made, 0);
+	using ctx = new Owned(created, SSL_CTX_free);
+	SSL_CTX_set_security_level(created, 0);
 	/* For stock the text is a C string. */
 	const end = pem.indexOf(0);
-	return loadIdentityText(made, end < 0 ? pem : pem.subarray(0, end), origin) ? ctx.move() : undefined;
+	return loadIdentityText(created, end < 0 ? pem : pem.subarray(0, end), origin) ? ctx.move() : undefined;
 }
 
 /** The server name of one connection. */

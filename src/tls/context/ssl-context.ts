@@ -128,29 +128,29 @@ export class SslContext implements Disposable {
 /**
  * Allocates an SSL_CTX with the settings that both roles share.
  *
- * @param what - name of the SSL_CTX in log lines.
+ * @param label - name of the SSL_CTX in log lines.
  * @param mask - bits of log-mask(3).
  * @returns undefined when the allocation fails; the reason has been logged.
  */
-export function newSslCtx(method: SslMethod, what: string, mask: number): Owned<SslCtx> | undefined {
+export function newSslCtx(method: SslMethod, label: string, mask: number): Owned<SslCtx> | undefined {
 	ERR_clear_error();
-	const made = SSL_CTX_new(method);
-	if (made === null) {
-		warning(`cannot allocate ${what}: disabling TLS support`);
+	const created = SSL_CTX_new(method);
+	if (created === null) {
+		warning(`cannot allocate ${label}: disabling TLS support`);
 		printErrors();
 		return undefined;
 	}
 
-	SSL_CTX_set_security_level(made, 0);
+	SSL_CTX_set_security_level(created, 0);
 	SSL_CTX_set_mode(
-		made,
+		created,
 		SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER | SSL_MODE_RELEASE_BUFFERS,
 	);
 	if ((mask & TLS_LOG_DEBUG) !== 0) {
-		SSL_CTX_set_info_callback(made, infoCallback);
+		SSL_CTX_set_info_callback(created, infoCallback);
 	}
 
-	return new Owned(made, SSL_CTX_free);
+	return new Owned(created, SSL_CTX_free);
 }
 
 /**

@@ -94,9 +94,9 @@ export class FailureReporter {
 
 		this.#reported = true;
 		const receiver = `${request.rcv_mta_name || '(Null)'}[${request.rcv_mta_addr || '(Null)'}]`;
-		const why = reason === '' ? '' : `, failure_reason=${reason}`;
+		const detail = reason === '' ? '' : `, failure_reason=${reason}`;
 		info(
-			`TLSRPT: status=failure, domain=${request.rpt_policy_domain}, receiving_mx=${receiver}, failure_type=${type}${why}`,
+			`TLSRPT: status=failure, domain=${request.rpt_policy_domain}, receiving_mx=${receiver}, failure_type=${type}${detail}`,
 		);
 		const problem = sendFailure({
 			socket: request.rpt_socket_name,
@@ -115,8 +115,8 @@ export class FailureReporter {
 		});
 		if (problem !== undefined) {
 			const {code, text} = problem;
-			const what = text === undefined ? `${strerror(code)} (errno ${code})` : `${text} (error ${code})`;
-			warning(`Could not report TLS handshake result to tlsrpt library: ${what}`);
+			const message = text === undefined ? `${strerror(code)} (errno ${code})` : `${text} (error ${code})`;
+			warning(`Could not report TLS handshake result to tlsrpt library: ${message}`);
 		}
 	}
 }

@@ -117,7 +117,7 @@ function byProgram(outcome: Outcome): string {
 function details(outcomes: readonly Outcome[], withVariant: boolean): Table {
 	const measured = outcomes.filter(({samples}) => samples.length > 0);
 	return [
-		[...HEAD, ...(withVariant ? ['setting'] : []), 'way', ...DETAILS.map(([title]) => title)],
+		[...HEAD, ...(withVariant ? ['setting'] : []), 'mode', ...DETAILS.map(([title]) => title)],
 		...measured.map(outcome => [
 			...conditionCells(outcome),
 			...(withVariant ? [outcome.variant ?? ''] : []),

@@ -1,6 +1,6 @@
 /*++
 /* NAME
-/*	exact 3
+/*	exact-space 3
 /* SUMMARY
 /*	read white space that postconf(1) does not print
 /* DESCRIPTION

@@ -1,4 +1,4 @@
-/* Compares the settings that exact.ts reads with the output of postconf(1): only white space may differ. */
+/* Compares the settings that exact-space.ts reads with the output of postconf(1): only white space may differ. */
 import {mkdtempSync, rmSync, utimesSync, writeFileSync} from 'node:fs';
 import {tmpdir} from 'node:os';
 import {join} from 'node:path';
@@ -6,7 +6,7 @@ import test, {type ExecutionContext} from 'ava';
 import {execa} from 'execa';
 import fc from 'fast-check';
 import {foldSpace} from '../../src/base/text.ts';
-import {readMainCf, readMasterCf, type Values, withExactSpace} from '../../src/conf/exact.ts';
+import {readMainCf, readMasterCf, type Values, withExactSpace} from '../../src/conf/exact-space.ts';
 import {isIn, parameterNames, parameterOf} from '../../src/conf/parameters.ts';
 import {postconfLines, readConfiguration} from '../../src/conf/postconf.ts';
 import {valuesIn} from '../../src/conf/postconf-output.ts';
