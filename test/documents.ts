@@ -301,9 +301,9 @@ test('the table of options in INSTALL.md is complete, with the defaults of insta
 test('the exit statuses in the manual page of doctor are those of the command', t => {
 	const source = read('postfix/lib/doctor.ts');
 	const [found] = groups(source, /^const FOUND = (\d)/m);
-	const [cannotLook] = groups(source, /^const CANNOT_LOOK = (\d)/m);
+	const [cannotExamine] = groups(source, /^const CANNOT_EXAMINE = (\d)/m);
 	const [statuses = ''] = groups(source, /DIAGNOSTICS\n([\s\S]*?)\/\* SEE ALSO/);
-	t.regex(statuses, new RegExp(`${found}: at least one finding\\. ${cannotLook}: the instance`));
+	t.regex(statuses, new RegExp(`${found}: at least one finding\\. ${cannotExamine}: the instance`));
 	t.regex(text['INSTALL.md'] ?? '', new RegExp(`exit status is ${found}\\.`));
 });
 

@@ -2,25 +2,25 @@
 /* NAME
 /*	certificates 3
 /* SUMMARY
-/*	throw-away certificates for the sandbox
+/*	temporary certificates for the sandbox
 /* DESCRIPTION
 /*	Makes a certification authority and a server certificate that it
-/*	signed, with openssl(1), in a directory that the caller owns.
-/*	Nothing is kept in the project: every run has its own.
+/*	signed, with openssl(1), in a directory that the caller owns. Every
+/*	run makes new ones: the project contains no private keys.
 /*--*/
 
 import {readFile, writeFile} from 'node:fs/promises';
 import {join} from 'node:path';
 import {execa} from 'execa';
 
-/** Kinds of keys that real mail servers have. */
+/** Types of keys that mail servers use. */
 export type KeyType = 'ecdsa' | 'rsa';
 
 /** Paths of PEM files. */
 export interface Certificates {
 	readonly caFile: string;
 	readonly certFile: string;
-	/** The certificate, and that of the authority behind it. */
+	/** The server certificate, then the certificate of the authority. */
 	readonly chainFile: string;
 	readonly keyFile: string;
 }
@@ -33,9 +33,9 @@ const keyOptions: Readonly<Record<KeyType, readonly string[]>> = {
 /**
  * Makes a certification authority and a server certificate.
  *
- * @param directory - must exist; gets the files.
- * @param hostName - name in the certificate.
- * @param keyType - of both keys.
+ * @param directory - an existing directory for the files.
+ * @param hostName - DNS name in the server certificate.
+ * @param keyType - type of both keys.
  */
 export async function makeCertificates(
 	directory: string,
@@ -46,7 +46,7 @@ export async function makeCertificates(
 	const [certFile, keyFile] = [join(directory, 'cert.pem'), join(directory, 'key.pem')];
 	const request = join(directory, 'request.pem');
 	const extensions = join(directory, 'extensions.cnf');
-	/* An own configuration: that of the host may ask questions, or forbid what we need. */
+	/* The openssl.cnf of the host may prompt for names, or restrict keys. */
 	const configuration = join(directory, 'openssl.cnf');
 	await writeFile(
 		configuration,

@@ -2,21 +2,22 @@
 /* NAME
 /*	compile 3
 /* SUMMARY
-/*	has V8 compile the built program
+/*	compile the built program with V8
 /* SYNOPSIS
 /*	node FLAGS --hash-seed=N compile.ts program output
 /* DESCRIPTION
-/*	Writes what load-compiled(3) gives to V8 together with the program. All
-/*	functions are compiled, not only those that are called at once: to
-/*	compile one later costs more than to read it now.
+/*	Writes the V8 code cache that load-compiled(3) passes to V8 together
+/*	with the program. All functions are compiled, not only those that
+/*	are called at start: compiling a function later costs more than
+/*	reading its code.
 /*
-/*	V8 takes the output only where it runs with the same flags. Those
-/*	that are needed here and not there are taken back before it looks
-/*	at them: the order in which the compiler does its work, and the
-/*	seed of hash tables, without which no two outputs are the same.
+/*	V8 accepts the code cache only if it runs with the same flags. Two
+/*	flags are needed here only, and are reset before V8 records them:
+/*	--no-lazy, and the fixed hash seed, without which no two outputs
+/*	would be equal.
 /* DIAGNOSTICS
-/*	Error: V8 does not take what it has made. Then a process would
-/*	start slowly, and nobody would know.
+/*	Error: V8 rejects the code cache. Processes would start slowly, and
+/*	nothing would report it.
 /* SEE ALSO
 /*	load-compiled(3), vm.Script
 /*--*/
@@ -27,7 +28,7 @@ import {Script} from 'node:vm';
 
 const [program = '', output = ''] = process.argv.slice(2);
 const source = readFileSync(program, 'latin1');
-/* It becomes a part of the output: the same wherever that is made. */
+/* The name becomes part of the output. A constant name keeps builds in different directories equal. */
 const filename = 'program.js';
 
 setFlagsFromString('--no-lazy');
@@ -36,7 +37,7 @@ setFlagsFromString('--lazy');
 setFlagsFromString('--hash-seed=0');
 const cachedData = script.createCachedData();
 if (new Script(source, {filename, cachedData}).cachedDataRejected !== false) {
-	throw new Error(`V8 does not take what it has made of ${program}`);
+	throw new Error(`V8 rejects the code cache of ${program}`);
 }
 
 writeFileSync(output, cachedData);

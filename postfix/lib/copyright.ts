@@ -2,11 +2,11 @@
 /* NAME
 /*	copyright 3
 /* SUMMARY
-/*	whose work is in the package, and under which licence
+/*	the copyright file of the Debian package
 /* DESCRIPTION
-/*	Makes the copyright file of the Debian package: the licence of this
-/*	project, that of the runtime, and that of each npm package whose
-/*	code is in the program. Which these are is asked of the bundler.
+/*	Makes the copyright file: the licence of this project, of the
+/*	Node.js runtime, and of each npm package whose code is in the
+/*	program. esbuild lists these packages.
 /* SEE ALSO
 /*	https://www.debian.org/doc/packaging-manuals/copyright-format/1.0/
 /*--*/
@@ -14,16 +14,16 @@
 import {globSync, readFileSync} from 'node:fs';
 import {join} from 'node:path';
 import {build} from 'esbuild';
-import {UsageError} from './master-cf.ts';
+import {UsageError} from './usage-error.ts';
 
-/** What is not bundled, but stands beside the bundle. */
-const BESIDE = ['koffi'];
+/** Packages that are installed separately from the bundle. */
+const NOT_BUNDLED = ['koffi'];
 
 /**
  * The copyright file.
  *
  * @param home - top directory of the project.
- * @throws {UsageError} when a package does not say what its licence is.
+ * @throws {UsageError} if a package contains no licence.
  */
 export async function copyright(home: string): Promise<string> {
 	const {metafile} = await build({
@@ -32,7 +32,7 @@ export async function copyright(home: string): Promise<string> {
 		bundle: true,
 		platform: 'node',
 		format: 'esm',
-		external: BESIDE,
+		external: NOT_BUNDLED,
 		write: false,
 		metafile: true,
 		logLevel: 'error',
@@ -41,7 +41,7 @@ export async function copyright(home: string): Promise<string> {
 		path => /^node_modules\/((?:@[^/]+\/)?[^/]+)\//.exec(path)?.[1] ?? [],
 	);
 	const runtime = `node-linux-${process.arch}`;
-	const packages = [...new Set([...bundled, ...BESIDE])].toSorted();
+	const packages = [...new Set([...bundled, ...NOT_BUNDLED])].toSorted();
 	return `Format: https://www.debian.org/doc/packaging-manuals/copyright-format/1.0/
 Upstream-Name: postfix-tlsproxy
 
@@ -68,7 +68,7 @@ function paragraph(home: string, name: string): string {
 	const holders = [...text.matchAll(/^\s*(?:Copyright )?(?:\(c\)|©|Copyright)\s*(.*\w.*)$/gim)].map(
 		([, holder = '']) => holder.trim(),
 	);
-	const files = BESIDE.includes(name)
+	const files = NOT_BUNDLED.includes(name)
 		? `usr/lib/postfix-tlsproxy/lib/node_modules/*`
 		: 'usr/lib/postfix-tlsproxy/lib/main.js';
 	return `Files: ${files}
@@ -87,7 +87,7 @@ function licenceText(home: string, name: string): string {
 	return readFileSync(join(home, 'node_modules', name, file), 'utf8');
 }
 
-/* Lines that are empty have a dot in this format. */
+/* In this format, an empty line is written as a dot. */
 function indented(text: string): string {
 	return text
 		.trimEnd()

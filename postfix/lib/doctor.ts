@@ -37,79 +37,80 @@
 import {existsSync} from 'node:fs';
 import {dirname, join} from 'node:path';
 import {cacheKey} from '../../src/base/cache-key.ts';
-import {namedDirectory, runCommand, singleLetterOptions} from './command-line.ts';
+import {errorText} from '../../src/base/text.ts';
+import {requireDirectory, runCommand, singleLetterOptions} from './command-line.ts';
 import {checkCache} from './doctor/cache.ts';
 import {checkIdentities} from './doctor/identity.ts';
+import {type Finding, readInstance, titles} from './doctor/postfix-instance.ts';
 import {checkRunning} from './doctor/running.ts';
 import {checkService} from './doctor/service.ts';
 import {checkSwitches} from './doctor/switches.ts';
-import {type Finding, lookAt, titles} from './doctor/view.ts';
 import {checkRelease} from './instance.ts';
 
 const USAGE = 'usage: doctor -c config_dir [next-hop ...]';
 
 /** Exit statuses. */
 const FOUND = 1;
-const CANNOT_LOOK = 2;
+const CANNOT_EXAMINE = 2;
 
-/** Width of a line on a terminal. */
-const WIDTH = 78;
+/** Maximum length of an output line, in characters. */
+const LINE_WIDTH = 78;
 
 await runCommand(
 	'doctor',
 	() => {
-		const {values, words} = singleLetterOptions(['c'], USAGE, [], 'words');
-		const view = lookAt(namedDirectory(values.c, USAGE), words);
-		const findings = diagnose(view.value('mail_version')) ?? [
-			...checkService(view, installCommand()),
-			...checkSwitches(view),
-			...checkCache(view),
-			...checkIdentities(view),
-			...checkRunning(view),
+		const {values, operands} = singleLetterOptions(['c'], USAGE, [], 'operands');
+		const instance = readInstance(requireDirectory(values.c, USAGE), operands);
+		const findings = checkSupported(instance.value('mail_version')) ?? [
+			...checkService(instance, installCommand()),
+			...checkSwitches(instance),
+			...checkCache(instance),
+			...checkIdentities(instance),
+			...checkRunning(instance),
 		];
 		if (findings.length > 0) {
 			process.exitCode = FOUND;
-			console.log(report(view.directory, merged(findings)));
+			console.log(report(instance.directory, merged(findings)));
 		}
 	},
-	CANNOT_LOOK,
+	CANNOT_EXAMINE,
 );
 
-/* What else there is to say about a release that cannot do it does not matter. */
-function diagnose(mailVersion: string): readonly Finding[] | undefined {
+/* Undefined if the release supports connection reuse. If not, nothing else is examined. */
+function checkSupported(mailVersion: string): readonly Finding[] | undefined {
 	try {
 		checkRelease(mailVersion);
 		return undefined;
 	} catch (reason) {
 		return [
 			{
-				fact: reason instanceof Error ? `${reason.message}.` : '',
-				effect: 'smtp(8) of this release always does TLS itself.',
+				fact: `${errorText(reason)}.`,
+				effect: 'smtp(8) of this release does not use tlsproxy(8).',
 				repair: ['install a later release of Postfix'],
 			},
 		];
 	}
 }
 
-/* In a checkout the command has another name than where a package installs it. */
+/* The name of the command in a checkout differs from that in the package. */
 function installCommand(): string {
 	const inCheckout = join(dirname(import.meta.dirname), 'install');
 	return existsSync(inCheckout) ? inCheckout : 'postfix-tlsproxy-install';
 }
 
-/* What is so of several services is said once, if the same repairs it. */
+/* Findings with the same fact, effect and repair become one finding for all their services. */
 function merged(findings: readonly Finding[]): readonly Finding[] {
 	const same = Map.groupBy(findings, ({fact, effect, repair}) => cacheKey(fact, effect, ...repair));
 	return [...same.values()].flatMap(group => {
 		const [first] = group;
-		const who = group.flatMap(finding => finding.who ?? []);
-		return first === undefined ? [] : [{...first, who}];
+		const services = group.flatMap(finding => finding.services ?? []);
+		return first === undefined ? [] : [{...first, services}];
 	});
 }
 
-/* In front of the full stop: of which services. */
-function sentence({fact, who = []}: Finding): string {
-	return who.length === 0 ? fact : `${fact.replace(/\.$/, '')} (${titles(who)}).`;
+/* Adds the services in parentheses, in front of the full stop. */
+function sentence({fact, services = []}: Finding): string {
+	return services.length === 0 ? fact : `${fact.replace(/\.$/, '')} (${titles(services)}).`;
 }
 
 function report(directory: string, findings: readonly Finding[]): string {
@@ -126,7 +127,7 @@ function wrapped(text: string, indent: string): string {
 	const lines: string[] = [];
 	let line = '';
 	for (const word of text.split(' ')) {
-		if (line !== '' && line.length + word.length >= WIDTH) {
+		if (line !== '' && line.length + word.length >= LINE_WIDTH) {
 			lines.push(line);
 			line = indent + word;
 		} else {

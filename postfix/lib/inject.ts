@@ -4,12 +4,12 @@
 /* SUMMARY
 /*	submit messages by SMTP, in parallel streams
 /* DESCRIPTION
-/*	One connection per stream; a stream takes the next message when it
-/*	is done with one. The sandbox is fed this way because sendmail(1)
-/*	and postdrop(1) accept only configuration directories that the
-/*	host's own main.cf names, and that is not ours to change.
+/*	Each stream is a connection, and submits one message after the
+/*	other. SMTP is used because sendmail(1) and postdrop(1) accept only
+/*	configuration directories that the main.cf of the host names, and
+/*	that file must not be changed.
 /* DIAGNOSTICS
-/*	Error: the server refused something, or went away.
+/*	Error: the server rejected a command, or closed the connection.
 /*--*/
 
 import {once} from 'node:events';
@@ -20,44 +20,44 @@ import {createInterface} from 'node:readline';
 export interface Outgoing {
 	readonly from: string;
 	readonly to: string;
-	/** Lines end in LF; lines of any length, without NUL. */
+	/** Lines of any length that end with LF, without null bytes. */
 	readonly text: string | Buffer;
 }
 
 /**
- * Submits messages; done when the server has taken all of them.
+ * Submits messages. Resolves when the server has accepted all of them.
  *
- * @param port - on 127.0.0.1.
+ * @param port - TCP port on 127.0.0.1.
  * @param streams - number of connections.
- * @param onTaken - called after each message.
+ * @param onAccepted - called after each message.
  */
 export async function inject(
 	port: number,
 	messages: Iterable<Outgoing>,
 	streams: number,
-	onTaken: () => void = () => undefined,
+	onAccepted: () => void = () => undefined,
 ): Promise<void> {
 	const queue = messages[Symbol.iterator]();
-	await Promise.all(Array.from({length: streams}, () => stream(port, queue, onTaken)));
+	await Promise.all(Array.from({length: streams}, () => stream(port, queue, onAccepted)));
 }
 
-async function stream(port: number, queue: Iterator<Outgoing>, onTaken: () => void): Promise<void> {
+async function stream(port: number, queue: Iterator<Outgoing>, onAccepted: () => void): Promise<void> {
 	const socket = connect(port, '127.0.0.1');
 	try {
 		await once(socket, 'connect');
-		/* Or a message waits until the server has acknowledged what came before, 40 milliseconds later. */
+		/* With Nagle's algorithm, a message would wait for the delayed acknowledgement: 40 milliseconds. */
 		socket.setNoDelay();
 		const replies = createInterface({input: socket, crlfDelay: Infinity})[Symbol.asyncIterator]();
 		const expect = async (code: string): Promise<void> => {
 			for (;;) {
 				const {value, done} = await replies.next();
 				if (done === true) {
-					throw new Error('the server of the sandbox closed the connection');
+					throw new Error('the sandbox closed the connection');
 				}
 
 				if (value[3] !== '-') {
 					if (!value.startsWith(code)) {
-						throw new Error(`the server of the sandbox said: ${value}`);
+						throw new Error(`unexpected reply of the sandbox: ${value}`);
 					}
 
 					return;
@@ -76,7 +76,7 @@ async function stream(port: number, queue: Iterator<Outgoing>, onTaken: () => vo
 			await send(socket, stuffed(text));
 			await send(socket, '.\r\n');
 			await expect('250');
-			onTaken();
+			onAccepted();
 		}
 
 		await send(socket, 'QUIT\r\n');

@@ -44,9 +44,9 @@ import {availableParallelism} from 'node:os';
 import {dirname, join, relative} from 'node:path';
 import {
 	checkServiceName,
-	namedDirectory,
+	labelled,
 	printBytes,
-	quoted,
+	requireDirectory,
 	requireRoot,
 	runCommand,
 	singleLetterOptions,
@@ -58,23 +58,24 @@ import {
 	reloadIfRunning,
 	replaceFile,
 } from './instance.ts';
-import {register, UsageError} from './master-cf.ts';
+import {register} from './master-cf.ts';
 import {builtProgram, checkSafe, copyProgram, copyTarget} from './program.ts';
 import {registrationsOf} from './registered.ts';
+import {UsageError} from './usage-error.ts';
 
 const USAGE = `usage: install -c config_dir [-s service] [-p program_dir] [-C y|n] [-l limit] [-r]
        install -a [-r]`;
 
 await runCommand('install', () => {
 	const {values, flags} = singleLetterOptions(['c', 's', 'p', 'C', 'l'], USAGE, ['a', 'r']);
-	const {c: named, s: service = 'tlsproxy', p: programDirectory, C: chroot, l: limit} = values;
+	const {c: directoryOption, s: service = 'tlsproxy', p: programDirectory, C: chroot, l: limit} = values;
 	if (flags.has('a')) {
 		if (Object.keys(values).length > 0) {
-			throw new UsageError(`-a is for all instances as they are\n${USAGE}`);
+			throw new UsageError(`-a selects all instances: omit all other options except -r\n${USAGE}`);
 		}
 
-		requireRoot('master(8) belongs to root');
-		refresh(flags.has('r'));
+		requireRoot('only root can reload Postfix');
+		reloadRegistered(flags.has('r'));
 		return;
 	}
 
@@ -84,11 +85,11 @@ await runCommand('install', () => {
 	}
 
 	if (limit !== undefined && !/^\d{1,5}$/.test(limit)) {
-		throw new UsageError(`-l ${limit}: a number of processes expected`);
+		throw new UsageError(`-l ${limit}: number of processes expected`);
 	}
 
-	requireRoot('master.cf belongs to root, and so must the program that it names');
-	const directory = configurationDirectory(namedDirectory(named, USAGE));
+	requireRoot('root owns master.cf, and must own the program that it names');
+	const directory = configurationDirectory(requireDirectory(directoryOption, USAGE));
 	const parameters = parametersOf(directory, [
 		'mail_version',
 		'daemon_directory',
@@ -113,20 +114,20 @@ await runCommand('install', () => {
 		defaultLimit: Math.max(2, availableParallelism()),
 	});
 
-	/* All that can be refused has been. The program has to be there before anybody names it. */
+	/* All checks are done. The program must exist before master.cf names it. */
 	const copied = target !== built && copyProgram(built, target);
 	if (copied) {
 		console.log(`install: copied the program to ${target}`);
 	}
 
 	if (change.text === before) {
-		console.log(`install: ${masterCf}: service ${service}/unix is registered already, nothing changed`);
+		console.log(`install: ${masterCf}: service ${service}/unix is already registered, nothing changed`);
 	} else {
 		replaceFile(masterCf, before, change.text);
 		console.log(
 			`install: ${masterCf}: ${change.before === '' ? 'added' : 'replaced'} service ${service}/unix`,
 		);
-		printBytes(quoted('was', change.before) + quoted('now', change.after));
+		printBytes(labelled('was', change.before) + labelled('now', change.after));
 	}
 
 	if (copied || change.text !== before) {
@@ -137,28 +138,28 @@ await runCommand('install', () => {
 				throw reason;
 			}
 
-			/* The command can then be repeated: with the service in master.cf it would have nothing to do. */
+			/* Otherwise a second run would find the service in master.cf, and would not reload. */
 			replaceFile(masterCf, change.text, before);
-			throw new UsageError(`${reason.message}\n${masterCf} was put back`, {cause: reason});
+			throw new UsageError(`${reason.message}\n${masterCf} was restored`, {cause: reason});
 		}
 	}
 
 	if (parameters.smtp_tls_connection_reuse.toLowerCase() !== 'yes') {
 		console.log(
-			'install: note: smtp_tls_connection_reuse is off, so smtp(8) does not use the service. To turn it on:',
+			'install: note: smtp_tls_connection_reuse is off: smtp(8) does not use the service. To turn it on:',
 		);
 		console.log(`  postconf -c ${directory} -e smtp_tls_connection_reuse=yes`);
 	}
 
 	if (parameters.tlsproxy_service_name !== service) {
 		console.log(
-			`install: note: clients use the service ${parameters.tlsproxy_service_name}. To have one use this, in master.cf:`,
+			`install: note: clients use the service ${parameters.tlsproxy_service_name}. To select this service for a client, add to its line in master.cf:`,
 		);
 		console.log(`  -o tlsproxy_service_name=${service}`);
 	}
 });
 
-function refresh(reload: boolean): void {
+function reloadRegistered(reload: boolean): void {
 	for (const directory of registrationsOf(builtProgram(dirname(dirname(import.meta.dirname))))) {
 		announceReload(directory, reload);
 	}
@@ -172,13 +173,13 @@ function announceReload(directory: string, reload: boolean): void {
 	}
 }
 
-/* master(8) puts daemon_directory in front and splits at blanks: an absolute path, or one with a blank, cannot be written. */
+/* master(8) prepends daemon_directory and splits at blanks: the path must be relative and must not contain a blank. */
 function commandColumn(daemonDirectory: string, program: string): string {
 	const command = relative(realpathSync(daemonDirectory), program);
 	// oxlint-disable-next-line no-control-regex
 	if (/[\s{}\u0000-\u001f\u007f]/.test(command)) {
 		throw new UsageError(
-			`${program}: a path with blanks or braces cannot be written in master.cf: use "-p DIRECTORY"`,
+			`${program}: master.cf cannot contain a path with blanks or braces: use "-p DIRECTORY"`,
 		);
 	}
 

@@ -2,20 +2,22 @@
 /* NAME
 /*	instance 3
 /* SUMMARY
-/*	a Postfix instance, as its configuration directory describes it
+/*	operations on a Postfix instance
 /* DESCRIPTION
-/*	What installation needs to know of an instance: parameters, through
-/*	postconf(1); whether a path is safe to be run as root; and how to
-/*	replace a configuration file so that nobody ever sees half of it.
+/*	Functions that the commands share: they read the parameters of an
+/*	instance with postconf(1), find the instances of this machine,
+/*	reload an instance, check that a path is safe to be run as root,
+/*	and replace a configuration file atomically.
 /* DIAGNOSTICS
-/*	Refusal: no such instance, no Postfix, an unsafe path.
+/*	UsageError: the instance or Postfix does not exist, a command of
+/*	Postfix failed, or another process changed a file.
 /* SECURITY
-/*	master(8) runs the program as root. Whoever can write to it, or to
-/*	a directory above it, is root. A sticky directory is safe: there,
-/*	only the owner of an entry can replace it.
+/*	master(8) runs the program as root. A user who can write to the
+/*	program, or to a directory above it, can become root. A sticky
+/*	directory is safe: only the owner of an entry can replace it.
 /*--*/
 
-import {spawnSync} from 'node:child_process';
+import {type SpawnSyncReturns, spawnSync} from 'node:child_process';
 import {
 	closeSync,
 	existsSync,
@@ -28,16 +30,20 @@ import {
 	realpathSync,
 	renameSync,
 	rmSync,
+	type Stats,
 	statSync,
 	writeFileSync,
 } from 'node:fs';
 import {basename, dirname, join} from 'node:path';
-import {UsageError} from './master-cf.ts';
+import {splitList, trimSpace} from '../../src/base/text.ts';
+import {valuesIn} from '../../src/conf/postconf-output.ts';
+import {compareReleases, type Release} from '../../src/conf/release.ts';
+import {UsageError} from './usage-error.ts';
 
-/** Where administration commands are, for a PATH that does not say. */
+/** The search path. The PATH of a user may lack the directories of administration commands. */
 const PATH = [process.env['PATH'], '/usr/local/sbin', '/usr/sbin', '/sbin'].filter(Boolean).join(':');
 
-/** Environment for commands of an instance: nothing that points to another one. */
+/** Environment of Postfix commands. It contains no variable that selects another instance, such as MAIL_CONFIG. */
 export const commandEnvironment: Readonly<NodeJS.ProcessEnv> = {
 	PATH,
 	LC_ALL: 'C',
@@ -45,9 +51,11 @@ export const commandEnvironment: Readonly<NodeJS.ProcessEnv> = {
 };
 
 /**
- * @param directory - what the user calls the configuration directory.
- * @returns its absolute path.
- * @throws {UsageError} when it is none.
+ * Checks a configuration directory.
+ *
+ * @param directory - as the user wrote it.
+ * @returns its absolute path, without symbolic links.
+ * @throws {UsageError} if it is not a configuration directory.
  */
 export function configurationDirectory(directory: string): string {
 	const stat = statSync(directory, {throwIfNoEntry: false});
@@ -67,61 +75,68 @@ export function configurationDirectory(directory: string): string {
 }
 
 /**
- * Parameters of an instance, expanded.
+ * Runs a command with `commandEnvironment`. The output is decoded as UTF-8.
  *
- * @throws {UsageError} when postconf(1) is missing or fails.
+ * @returns its status and output. Does not throw if the command fails or does not exist.
+ */
+export function run(command: string, args: readonly string[]): SpawnSyncReturns<string> {
+	return spawnSync(command, args, {
+		encoding: 'utf8',
+		env: {...commandEnvironment},
+		maxBuffer: 64 * 1024 * 1024,
+	});
+}
+
+/**
+ * Parameters of an instance, expanded. A parameter that the release does not have is empty.
+ *
+ * @throws {UsageError} if postconf(1) is missing or fails.
  */
 export function parametersOf<Name extends string>(
 	directory: string,
 	names: readonly Name[],
 ): Readonly<Record<Name, string>> {
-	const stdout = runPostconf(directory, ['-x', ...names]).output;
-	const lines = new Map(
-		stdout.split('\n').map(line => {
-			const [name = '', ...value] = line.split('=');
-			return [name.trim(), value.join('=').trim()] as const;
-		}),
-	);
-	return Object.fromEntries(names.map(name => [name, lines.get(name) ?? ''])) as Record<Name, string>;
+	const values = valuesIn(runPostconf(directory, ['-x', ...names]).output.split('\n'));
+	return Object.fromEntries(names.map(name => [name, trimSpace(values.get(name) ?? '')])) as Record<
+		Name,
+		string
+	>;
 }
 
 /**
  * Runs postconf(1) on an instance.
  *
- * @returns what it prints, and what it warns of.
- * @throws {UsageError} when it is missing or fails.
+ * @returns its standard output, and its warnings.
+ * @throws {UsageError} if it is missing or fails.
  */
 export function runPostconf(
 	directory: string,
 	args: readonly string[],
 ): {readonly output: string; readonly warnings: string} {
-	const run = spawnSync('postconf', ['-c', directory, ...args], {
-		encoding: 'utf8',
-		env: {...commandEnvironment},
-		maxBuffer: 64 * 1024 * 1024,
-	});
-	if (run.error !== undefined) {
-		throw new UsageError(`cannot run postconf(1): is Postfix installed? (${run.error.message})`);
+	const {error, status, stdout, stderr} = run('postconf', ['-c', directory, ...args]);
+	if (error !== undefined) {
+		throw new UsageError(`cannot run postconf(1): is Postfix installed? (${error.message})`);
 	}
 
-	if (run.status !== 0) {
-		throw new UsageError(`postconf(1) failed: ${run.stderr.trim()}`);
+	if (status !== 0) {
+		throw new UsageError(`postconf(1) failed: ${stderr.trim()}`);
 	}
 
-	return {output: run.stdout, warnings: run.stderr};
+	return {output: stdout, warnings: stderr};
 }
 
 /**
- * The configuration directories of all instances that this machine's own one knows of, itself first.
+ * The configuration directories of all instances of this machine: the default one, then those that its
+ * main.cf names.
  *
- * A Postfix that was removed leaves its configuration behind: then there is still that.
+ * A Postfix package that was removed can leave its configuration: then only the default directory is known.
  */
 export function allInstances(): readonly string[] {
-	const first = builtInDirectory();
+	const first = defaultDirectory();
 	const named = ['multi_instance_directories', 'alternate_config_directories'] as const;
 	const others = ((): readonly string[] => {
 		try {
-			return Object.values(parametersOf(first, named)).flatMap(value => value.split(/[\s,]+/));
+			return Object.values(parametersOf(first, named)).flatMap(value => splitList(value));
 		} catch (reason) {
 			if (reason instanceof UsageError) {
 				return [];
@@ -135,28 +150,23 @@ export function allInstances(): readonly string[] {
 	);
 }
 
-function builtInDirectory(): string {
-	const {status, stdout} = spawnSync('postconf', ['-dh', 'config_directory'], {
-		encoding: 'utf8',
-		env: {...commandEnvironment},
-	});
+function defaultDirectory(): string {
+	const {status, stdout} = run('postconf', ['-dh', 'config_directory']);
 	return status === 0 ? stdout.trim() : '/etc/postfix';
 }
 
 /**
- * Has a running instance read its configuration.
+ * Reloads an instance if it is running.
  *
  * @returns whether it is running.
- * @throws {UsageError} when it does not do so.
+ * @throws {UsageError} if the reload fails.
  */
 export function reloadIfRunning(directory: string): boolean {
-	const postfix = (command: string) =>
-		spawnSync('postfix', ['-c', directory, command], {encoding: 'utf8', env: {...commandEnvironment}});
-	if (postfix('status').status !== 0) {
+	if (run('postfix', ['-c', directory, 'status']).status !== 0) {
 		return false;
 	}
 
-	const {status, stderr} = postfix('reload');
+	const {status, stderr} = run('postfix', ['-c', directory, 'reload']);
 	if (status !== 0) {
 		throw new UsageError(`postfix -c ${directory} reload: ${stderr.trim()}`);
 	}
@@ -165,40 +175,48 @@ export function reloadIfRunning(directory: string): boolean {
 }
 
 /**
- * The release of the installed Postfix, whatever an instance says of itself.
+ * The release of the installed Postfix. An instance cannot override it.
  *
- * @throws {UsageError} when postconf(1) is missing or fails.
+ * @throws {UsageError} if postconf(1) is missing or fails.
  */
 export function mailVersion(): string {
-	const run = spawnSync('postconf', ['-dh', 'mail_version'], {
-		encoding: 'utf8',
-		env: {...commandEnvironment},
-	});
-	if (run.status !== 0) {
+	const {error, status, stdout, stderr} = run('postconf', ['-dh', 'mail_version']);
+	if (status !== 0) {
 		throw new UsageError(
-			`cannot run postconf(1): is Postfix installed? (${run.error?.message ?? run.stderr.trim()})`,
+			`cannot run postconf(1): is Postfix installed? (${error?.message ?? stderr.trim()})`,
 		);
 	}
 
-	return run.stdout.trim();
+	return stdout.trim();
 }
 
 /**
+ * The major and minor number of a release.
+ *
  * @param release - as in the parameter `mail_version`.
- * @throws {UsageError} when that release has no tlsproxy(8) with a client role.
+ */
+export function minorRelease(release: string): Release {
+	const [, major = '0', minor = '0'] = /^(\d+)\.(\d+)/.exec(release) ?? [];
+	return `${Number(major)}.${Number(minor)}`;
+}
+
+/**
+ * Checks that a release has a tlsproxy(8) with a client role.
+ *
+ * @param release - as in the parameter `mail_version`.
+ * @throws {UsageError} if it does not.
  */
 export function checkRelease(release: string): void {
-	const [, major = '0', minor = '0'] = /^(\d+)\.(\d+)/.exec(release) ?? [];
-	if (Number(major) < 3 || (Number(major) === 3 && Number(minor) < 4)) {
+	if (compareReleases(minorRelease(release), '3.4') < 0) {
 		throw new UsageError(`Postfix ${release} cannot reuse TLS connections: this needs Postfix 3.4 or later`);
 	}
 }
 
 /**
- * Why a path must not be run as root.
+ * The reason why a path must not be run as root.
  *
  * @param path - without symbolic links.
- * @returns the first reason, or nothing.
+ * @returns the first reason; undefined if the path is safe.
  */
 export function unsafeReason(path: string): string | undefined {
 	for (let component = path; ; component = dirname(component)) {
@@ -208,9 +226,8 @@ export function unsafeReason(path: string): string | undefined {
 		}
 
 		const sticky = stat.isDirectory() && (stat.mode & 0o1000) !== 0;
-		const byGroup = (stat.mode & 0o020) !== 0 && stat.gid !== 0;
-		if (!stat.isSymbolicLink() && !sticky && (byGroup || (stat.mode & 0o002) !== 0)) {
-			return `${component} is writable for others than root`;
+		if (!stat.isSymbolicLink() && !sticky && isWritableByOthers(stat)) {
+			return `${component} is writable by users other than root`;
 		}
 
 		if (component === dirname(component)) {
@@ -219,11 +236,18 @@ export function unsafeReason(path: string): string | undefined {
 	}
 }
 
+/** Whether the mode of a file permits users other than root to write to it. Does not examine the owner. */
+export function isWritableByOthers({mode, gid}: Stats): boolean {
+	return (mode & 0o002) !== 0 || ((mode & 0o020) !== 0 && gid !== 0);
+}
+
 /**
- * Replaces the content of a file in one step; of the target, where it is a symbolic link.
+ * Replaces the content of a file atomically. If the path is a symbolic link, its target is replaced. Owner and
+ * mode are kept.
  *
- * @param expected - content that the file must still have.
- * @throws {UsageError} when somebody else has changed it meanwhile.
+ * @param expected - the content that the file must still have, one character per byte.
+ * @param content - likewise.
+ * @throws {UsageError} if another process has changed the file.
  */
 export function replaceFile(path: string, expected: string, content: string): void {
 	const target = realpathSync(path);
@@ -241,7 +265,7 @@ export function replaceFile(path: string, expected: string, content: string): vo
 		}
 
 		if (readFileSync(target, 'latin1') !== expected) {
-			throw new UsageError(`${path} was changed by somebody else at the same time: try again`);
+			throw new UsageError(`${path} was changed by another process at the same time: try again`);
 		}
 
 		renameSync(temporary, target);

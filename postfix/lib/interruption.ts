@@ -2,23 +2,25 @@
 /* NAME
 /*	interruption 3
 /* SUMMARY
-/*	a command that is interrupted leaves nothing behind
+/*	remove everything when a command is interrupted
 /* DESCRIPTION
-/*	The first SIGINT, SIGTERM or SIGHUP removes what the command has
-/*	started. Until that is done further signals are ignored, so that
-/*	an impatient user does not leave daemons behind.
+/*	The first SIGINT, SIGTERM or SIGHUP removes everything that the
+/*	command has started, and ends the process. Further signals are
+/*	ignored until that is done: otherwise a user who presses ^C twice
+/*	would leave daemons running.
 /*--*/
+
+import {errorText} from '../../src/base/text.ts';
 
 const STATUS = {SIGHUP: 129, SIGINT: 130, SIGTERM: 143} as const;
 
 /**
- * Removes what a command has started when it is interrupted, and ends the process then. Once in the life of a
- * process.
+ * Installs the signal handlers. Call this once per process.
  *
  * @param program - name of the command, for messages.
- * @param remove - removes all that there is by then, and whatever is still being made. Called once at most.
- * @returns waits for the end of the process if there was a signal, and for nothing if not: whatever fails in
- * between fails because its ground is being removed.
+ * @param remove - removes everything that exists, and everything that is still being created. Called at most once.
+ * @returns a function to call when the command fails. After a signal it waits for the end of the process, because
+ * the removal has caused the failure. Without a signal it returns immediately.
  */
 export function removeOnSignal(program: string, remove: () => Promise<void>): () => Promise<void> {
 	let removal: Promise<void> | undefined;
@@ -28,7 +30,7 @@ export function removeOnSignal(program: string, remove: () => Promise<void>): ()
 			await remove();
 			process.exit(status);
 		} catch (reason) {
-			console.error(`${program}: fatal: ${String(reason)}`);
+			console.error(`${program}: fatal: ${errorText(reason)}`);
 			process.exit(1);
 		}
 	};

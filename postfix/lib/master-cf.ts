@@ -2,40 +2,38 @@
 /* NAME
 /*	master-cf 3
 /* SUMMARY
-/*	one service in the text of master.cf
+/*	edit one service in the text of master.cf
 /* DESCRIPTION
-/*	register() puts a service into the text; uninstall(1) takes it out
-/*	again. Text in, text out; one character is one byte (latin1), so
-/*	that whatever is in the file survives.
+/*	register() adds a service to the text; uninstall(1) removes it. The
+/*	text has one character per byte (latin1), so that any content of
+/*	the file is preserved.
 /*
-/*	What register() adds stands between two marker comments. Lines that
-/*	it replaces are kept there as comments, and a missing newline at the
-/*	end of the file is noted. uninstall(1) needs nothing else to restore
-/*	every byte, also when other parts of the file were edited since.
+/*	register() writes a block between two marker comments. The lines
+/*	that it replaces become comments in the block, and a marker records
+/*	that the file did not end with a newline. With this information
+/*	uninstall(1) restores every byte, even if other parts of the file
+/*	were edited in the meantime.
 /*
-/*	A block is added at the end of the file, or takes the place of the
-/*	active line of the service. A commented-out line is never touched:
-/*	it can stand between another service and its options, where nothing
+/*	The block is added at the end of the file, or replaces the active
+/*	line of the service. A line that is commented out is never changed:
+/*	it can be between another service and its options, where nothing
 /*	can be inserted.
 /*
 /*	postconf(1) writes the line that it edits in front of the next
-/*	service, and therefore moves our line out of the block, or the line
-/*	of a neighbor into it. The service is therefore recognized by its
-/*	name and its command, wherever it stands. Registering it again puts
-/*	the line back into the block, with everything that was edited, and
-/*	puts other lines out.
+/*	service. This moves the line of this program out of the block, or
+/*	the line of another service into the block. The service is
+/*	therefore recognized by its name and command, at any position.
+/*	Registering it again moves its line back into the block, with all
+/*	edits, and other lines out of the block.
 /* DIAGNOSTICS
-/*	Refusal: the text has something that cannot be replaced safely.
+/*	UsageError: the text contains lines that cannot be replaced safely.
 /* SEE ALSO
 /*	uninstall(1), master(5)
 /*	postfix src/util/readlline.c, src/master/master_ent.c
 /*	postfix src/postconf/postconf_edit.c
 /*--*/
 
-/** Something that the administrator has to decide; nothing was changed. */
-export class UsageError extends Error {
-	override readonly name = 'Refusal';
-}
+import {UsageError} from './usage-error.ts';
 
 /** An active service definition. */
 export interface Entry {
@@ -47,54 +45,60 @@ export interface Entry {
 	readonly wakeup: string;
 	readonly limit: string;
 	readonly command: string;
-	/** Physical lines, the first and the one behind the last, counted from 0. */
+	/** Indexes of the first physical line and of the line after the last one. */
 	readonly lines: readonly [first: number, end: number];
-	/** What follows the command, as it stands: the rest of its line, and all lines below. */
+	/** The text after the command: the rest of its line, and the lines that continue it, unchanged. */
 	readonly rest: string;
 }
 
 /** The service to register. */
 export interface Registration {
 	readonly service: string;
-	/** Command column: path of the program, relative to daemon_directory. */
+	/** Command column: the path of the program, relative to daemon_directory. */
 	readonly command: string;
-	/** Chroot column; without, what the active line has, or `n`. */
+	/** Chroot column. Default: that of the active line, or `n`. */
 	readonly chroot?: 'y' | 'n';
-	/** Process limit; without, what the line of an earlier registration has, or `defaultLimit`. */
+	/** Process limit. Default: that of an earlier registration, or `defaultLimit`. */
 	readonly limit?: number;
 	readonly defaultLimit: number;
 }
 
-/** What register() did. */
+/** The result of register(). */
 export interface Change {
-	/** The whole file, new. */
+	/** The new text of the whole file. */
 	readonly text: string;
-	/** Active lines before, empty when there were none. */
+	/** The active lines of the service before the change; empty if it was not defined. */
 	readonly before: string;
-	/** Active lines after, likewise. */
+	/** The active lines of the service after the change. */
 	readonly after: string;
 }
 
+/** The lines between two marker comments, with the markers. */
 interface Block {
+	/** Index of the first line. */
 	readonly first: number;
+	/** Index of the line after the last one. */
 	readonly end: number;
-	readonly kept: readonly string[];
+	/** The lines that an earlier registration replaced. */
+	readonly replaced: readonly string[];
+	/** Whether the file did not end with a newline before the registration. */
 	readonly noNewline: boolean;
 }
 
+/* These texts are in the files of existing installations, and in uninstall(1): they must not be changed. */
 const BEGIN = '# BEGIN postfix-tlsproxy';
 const END = '# END postfix-tlsproxy';
 const anyBegin = new RegExp(`^${BEGIN} (\\S+)`);
-const KEPT = '#was: ';
+const REPLACED = '#was: ';
 const NO_NEWLINE = '(the file had no newline at its end)';
 const REMARK = '# Made by install, taken out again by uninstall. Options may be added below the service.';
 
 /**
- * The service as active line, in a block of its own.
+ * Adds a service to master.cf, or updates its block.
  *
- * @param text - master.cf.
- * @returns the new text; equal to the old one when there is nothing to do.
- * @throws {UsageError} when the name belongs to something else, or the file is damaged.
+ * @param text - the text of master.cf.
+ * @returns the change. Its text equals the old one if the service is registered already.
+ * @throws {UsageError} if the name is that of a service of another program, or if the block is damaged.
  */
 export function register(text: string, wanted: Registration): Change {
 	const lines = physicalLines(text);
@@ -105,7 +109,7 @@ export function register(text: string, wanted: Registration): Change {
 		checkNotRenamed(lines, all, block, wanted.service);
 	}
 
-	/* After the command was changed to that of Postfix, that line is what gets replaced, and not what once was. */
+	/* If the command was changed back to that of Postfix, that line is replaced, instead of the line in the block. */
 	const edited = block !== undefined && found !== undefined && runsThisProgram(found) ? found : undefined;
 	const replaced = edited === undefined ? found : undefined;
 	const first = replaced?.lines[0] ?? block?.first ?? lines.length;
@@ -114,8 +118,8 @@ export function register(text: string, wanted: Registration): Change {
 	checkContinuation(rest, lines, wanted.service);
 	const before = found === undefined ? '' : lines.slice(...found.lines).join('');
 	const atEnd = (replaced?.lines[1] ?? lines.length) === lines.length;
-	const kept =
-		replaced === undefined ? (block?.kept ?? []) : lines.slice(...replaced.lines).map(withoutNewline);
+	const replacedLines =
+		replaced === undefined ? (block?.replaced ?? []) : lines.slice(...replaced.lines).map(withoutNewline);
 	const noNewline =
 		replaced === undefined && block !== undefined
 			? block.noNewline
@@ -127,7 +131,7 @@ export function register(text: string, wanted: Registration): Change {
 		text:
 			(head === '' || head.endsWith('\n') ? head : `${head}\n`) +
 			`${BEGIN} ${wanted.service}${noNewline ? ` ${NO_NEWLINE}` : ''}\n${REMARK}\n` +
-			kept.map(line => `${KEPT}${line}\n`).join('') +
+			replacedLines.map(line => `${REPLACED}${line}\n`).join('') +
 			`${after}${END} ${wanted.service}\n` +
 			rest.join(''),
 		before,
@@ -135,7 +139,7 @@ export function register(text: string, wanted: Registration): Change {
 	};
 }
 
-/* Which lines are neither the block nor the service. Comments in the block go with it, unless other services stand there. */
+/* Whether each line remains. The service and the block are removed, with all comments in it unless it contains other services. */
 function remainingLines(
 	lines: readonly string[],
 	all: readonly Entry[],
@@ -153,26 +157,26 @@ function remainingLines(
 			return false;
 		}
 
-		return !inBlock(number) || isActive(number) || (shared && !isOwnComment(line));
+		return !inBlock(number) || isActive(number) || (shared && !isBlockComment(line));
 	});
 }
 
-/* Comments that register() writes. */
-function isOwnComment(line: string): boolean {
-	return [BEGIN, END, REMARK, KEPT].some(text => line.startsWith(text));
+/* Whether register() wrote a comment. */
+function isBlockComment(line: string): boolean {
+	return [BEGIN, END, REMARK, REPLACED].some(text => line.startsWith(text));
 }
 
-/* A line that continues a service in front of the block would continue ours. */
+/* A line that continues a service in front of the block would continue this service. */
 function checkContinuation(rest: readonly string[], lines: readonly string[], service: string): void {
 	const [next] = rest.filter(line => !isIgnored(line));
 	if (next !== undefined && isContinuation(next)) {
 		throw new UsageError(
-			`a line continues another service behind the block of ${service}/unix: move it:${numbered(lines, lines.indexOf(next))}`,
+			`a line after the block of ${service}/unix continues another service: move it:${numbered(lines, lines.indexOf(next))}`,
 		);
 	}
 }
 
-/* With a name of its own it would be served twice, and what was edited would be lost. */
+/* With the service under both names, two services would run the program, and edits of the renamed one would be lost. */
 function checkNotRenamed(
 	lines: readonly string[],
 	all: readonly Entry[],
@@ -184,7 +188,7 @@ function checkNotRenamed(
 	if (other !== undefined) {
 		const title = `${other.name}/${other.type}`;
 		throw new UsageError(
-			`service ${service}/unix is missing, and service ${title} runs this program: give it the old name again (postconf -F ${title}/service=${service}), or remove it:${numbered(lines, ...range(...other.lines), block.first, block.end - 1)}`,
+			`service ${service}/unix is missing, and service ${title} runs this program: restore its name (postconf -F ${title}/service=${service}), or remove it:${numbered(lines, ...range(...other.lines), block.first, block.end - 1)}`,
 		);
 	}
 }
@@ -197,7 +201,7 @@ function numbered(lines: readonly string[], ...numbers: readonly number[]): stri
 	return numbers.map(number => `\n  ${number + 1}: ${withoutNewline(lines[number] ?? '')}`).join('');
 }
 
-/* Or another copy of it: the program of Postfix is in daemon_directory itself. */
+/* This copy or another one. The program of Postfix is in daemon_directory, and its command contains no slash. */
 function runsThisProgram({command}: Entry): boolean {
 	return command.endsWith('/tlsproxy');
 }
@@ -215,7 +219,7 @@ function withoutNewline(line: string): string {
 	return line.endsWith('\n') ? line.slice(0, -1) : line;
 }
 
-/* Blank lines and comments are no part of any definition, wherever they stand. */
+/* Empty lines and comments are not part of any definition, even between its lines. */
 function isIgnored(line: string): boolean {
 	return /^[ \t\r\v\f\n]*(#|$)/.test(line);
 }
@@ -251,7 +255,7 @@ function entriesOf(lines: readonly string[]): readonly Entry[] {
 	return found;
 }
 
-/* The eight columns can stand on more than one line. What is behind them is kept as it stands. */
+/* The eight columns can be on more than one line. The text after them is preserved. */
 function parseEntry(lines: readonly string[], first: number, end: number): Entry | undefined {
 	const columns: string[] = [];
 	for (let number = first; number < end; number++) {
@@ -273,9 +277,9 @@ function parseEntry(lines: readonly string[], first: number, end: number): Entry
 					limit = '',
 					command = '',
 				] = columns;
-				const behind = line.slice(column.index + column[0].length);
+				const remainder = line.slice(column.index + column[0].length);
 				const rest =
-					(isIgnored(behind) && !behind.includes('#') ? '\n' : behind) +
+					(isIgnored(remainder) && !remainder.includes('#') ? '\n' : remainder) +
 					lines.slice(number + 1, end).join('');
 				return {
 					name,
@@ -301,12 +305,12 @@ function findService(all: readonly Entry[], service: string): Entry | undefined 
 	for (const entry of named) {
 		const where = `service ${service}/${entry.type} in line ${entry.lines[0] + 1}`;
 		if (entry.type !== 'unix') {
-			throw new UsageError(`${where} has another type than unix: choose another service name`);
+			throw new UsageError(`${where} does not have the type unix: choose another service name`);
 		}
 
 		if (/^n/i.test(entry.private)) {
 			throw new UsageError(
-				`${where} is not private, and clients look for private/${service}: choose another service name`,
+				`${where} is not private, and clients connect to private/${service}: choose another service name`,
 			);
 		}
 
@@ -339,7 +343,7 @@ function findBlock(lines: readonly string[], service: string): Block | undefined
 
 	if (begin === undefined || last === undefined || begins.length > 1 || ends.length > 1 || last < begin) {
 		throw new UsageError(
-			`the marker comments of service ${service}/unix are damaged: each must be there once, BEGIN in front of END:${numbered(lines, ...[...begins, ...ends].toSorted((a, b) => a - b))}`,
+			`the marker comments of service ${service}/unix are damaged: each must exist once, BEGIN in front of END:${numbered(lines, ...[...begins, ...ends].toSorted((a, b) => a - b))}`,
 		);
 	}
 
@@ -347,7 +351,7 @@ function findBlock(lines: readonly string[], service: string): Block | undefined
 	return {
 		first: begin,
 		end: last + 1,
-		kept: content.filter(line => line.startsWith(KEPT)).map(line => line.slice(KEPT.length)),
+		replaced: content.filter(line => line.startsWith(REPLACED)).map(line => line.slice(REPLACED.length)),
 		noNewline: (lines[begin] ?? '').includes(NO_NEWLINE),
 	};
 }
@@ -365,9 +369,9 @@ function serviceLines(wanted: Registration, found: Entry | undefined, limit: str
 		found?.wakeup ?? '-',
 		limit,
 	].map(column => column.padEnd(7));
-	/* Options can stand behind the end marker. */
+	/* Options can be after the end marker. */
 	const rest = physicalLines(found?.rest ?? '\n')
-		.filter(line => !isOwnComment(line))
+		.filter(line => !isBlockComment(line))
 		.join('');
 	return `${wanted.service.padEnd(9)} ${columns.join(' ')} ${wanted.command}${rest.endsWith('\n') ? rest : `${rest}\n`}`;
 }

@@ -2,29 +2,30 @@
 /* NAME
 /*	package 1
 /* SUMMARY
-/*	make a Debian package of the built program
+/*	make the Debian package
 /* SYNOPSIS
 /*	package [directory]
 /* DESCRIPTION
-/*	Writes postfix-tlsproxy_VERSION_ARCH.deb to the directory, by
-/*	default the top of the project, with dpkg-deb(1), and prints its
-/*	path. The package has the program with its own runtime, the
-/*	commands postfix-tlsproxy-install, -uninstall and -doctor, and
-/*	manuals. Nothing is compiled where it is installed.
+/*	Builds the program, writes postfix-tlsproxy_VERSION_ARCH.deb to the
+/*	directory (default: the top of the project) with dpkg-deb(1), and
+/*	prints its path. The package contains the program with the Node.js
+/*	runtime, the commands postfix-tlsproxy-install, -uninstall and
+/*	-doctor, and documents. Nothing is compiled on the target.
 /*
-/*	The same sources give the same package, byte for byte: times are
-/*	SOURCE_DATE_EPOCH, by default the day of the latest entry in
-/*	HISTORY; files belong to root.
+/*	The build is reproducible: the same sources give the same bytes.
+/*	File times are SOURCE_DATE_EPOCH, by default the day of the latest
+/*	entry in HISTORY. Root owns all files.
 /*
-/*	Installing the package changes no Postfix configuration: it says
-/*	how to register the service. A mail server does not change its way
-/*	of delivery because a file was unpacked, and Debian's policy
-/*	(10.7.4) leaves the configuration of one package to its commands.
-/*	Removing it takes the service out of all instances first, because
-/*	mail is deferred, or sent in cleartext, when a service has no
-/*	program. The script that does so is uninstall(1), as a part of
-/*	prerm: it works with a damaged runtime, and without the files of
-/*	the package.
+/*	The installation of the package prints how to register the service,
+/*	and changes no Postfix configuration: unpacking a file must not
+/*	change how a mail server delivers mail, and the Debian policy
+/*	(10.7.4) requires that a package changes the configuration of
+/*	another package with the commands of that package only.
+/*
+/*	The removal of the package first removes the service from all
+/*	instances: without the program, mail would be deferred, or sent in
+/*	cleartext. prerm contains the script uninstall(1), which works
+/*	without the runtime and the other files of the package.
 /* DIAGNOSTICS
 /*	package: fatal: ..., exit status 1.
 /* SEE ALSO
@@ -50,18 +51,18 @@ import {basename, dirname, join, resolve} from 'node:path';
 import {gzipSync} from 'node:zlib';
 import {runCommand} from './command-line.ts';
 import {copyright} from './copyright.ts';
-import {UsageError} from './master-cf.ts';
 import {builtProgram} from './program.ts';
+import {UsageError} from './usage-error.ts';
 
 const NAME = 'postfix-tlsproxy';
 const COMMANDS = ['install', 'doctor'] as const;
 
-/** What the program is in Debian's words, by Node.js's word for the machine. */
+/** Debian's name of an architecture, by that of Node.js. */
 const ARCHITECTURES: Readonly<Partial<Record<NodeJS.Architecture, string>>> = {x64: 'amd64', arm64: 'arm64'};
 
 /*
- * What the runtime and the foreign function interface are linked with, and what the
- * program loads. test/postfix/package.ts compares this with the files.
+ * The libraries with which the runtime and the foreign function interface are linked, and those that
+ * the program loads. test/postfix/package.ts compares this list with the binaries.
  */
 const DEPENDS = [
 	'postfix (>= 3.4)',
@@ -81,7 +82,7 @@ await runCommand('package', async () => {
 	};
 	const architecture = ARCHITECTURES[process.arch];
 	if (architecture === undefined) {
-		throw new UsageError(`no Debian name for this kind of machine: ${process.arch}`);
+		throw new UsageError(`no Debian architecture for this machine: ${process.arch}`);
 	}
 
 	const tree = mkdtempSync(join(tmpdir(), `${NAME}-`));
@@ -127,7 +128,7 @@ async function fill(tree: string, date: Date): Promise<void> {
 	);
 
 	for (const page of globSync('man/*.[18]', {cwd: home}).toSorted()) {
-		/* The page of the program has the name of the package: Postfix has a tlsproxy(8). */
+		/* The Postfix package contains a page tlsproxy(8). */
 		const name = basename(page) === 'tlsproxy.8' ? `${NAME}.8` : basename(page);
 		write(tree, `usr/share/man/man${name.at(-1)}/${name}.gz`, compressed(read(page)));
 	}
@@ -159,15 +160,15 @@ Depends: ${DEPENDS.join(', ')}
 Section: mail
 Priority: optional
 Description: ${description.replace(/^An? /, '')}
- With smtp_tls_connection_reuse, the Postfix SMTP client hands each connection
- to a TLS proxy after STARTTLS. The connection can then be stored, and carries
- more than one message. This program does the job of the tlsproxy(8) that
- comes with Postfix, over the same protocol, with the same parameters and the
- same log lines.
+ With smtp_tls_connection_reuse, the Postfix SMTP client passes each connection
+ to a TLS proxy after STARTTLS. The connection can then be stored, and used for
+ more than one message. This program replaces the tlsproxy(8) that comes with
+ Postfix. It uses the same protocol, parameters and log lines.
  .
- It brings its own runtime. Installing it changes no configuration: the
- command postfix-tlsproxy-install registers it with a Postfix instance, and
- postfix-tlsproxy-doctor says why connections are not being reused.
+ The package contains the Node.js runtime that it needs. Installing it changes
+ no configuration: the command postfix-tlsproxy-install registers the program
+ with a Postfix instance, and postfix-tlsproxy-doctor reports why connections
+ are not reused.
 `;
 }
 
@@ -176,14 +177,14 @@ function maintainer(): string {
 	return author;
 }
 
-/* Debian's form. What changed is in HISTORY, in Postfix's. */
+/* A change log in the format of Debian. HISTORY, in the format of Postfix, lists the changes. */
 function changelog(date: Date): string {
 	const {version} = JSON.parse(read('package.json')) as {readonly version: string};
 	const day = date
 		.toUTCString()
 		.replace(/GMT$/, '+0000')
 		.replace(/^(\w+, )0/, '$1 ');
-	return `${NAME} (${version}) unstable; urgency=medium\n\n  * The record of changes is HISTORY.gz in this directory.\n\n -- ${maintainer()}  ${day}\n`;
+	return `${NAME} (${version}) unstable; urgency=medium\n\n  * HISTORY.gz in this directory lists the changes.\n\n -- ${maintainer()}  ${day}\n`;
 }
 
 function releaseDate(): Date {
@@ -210,7 +211,7 @@ function build(tree: string, target: string, date: Date): void {
 		execFileSync('touch', ['--no-dereference', `--date=@${seconds}`, path]);
 	}
 
-	/* xz is what dpkg of all supported releases can read; one thread, because the output depends on their number. */
+	/* dpkg of every supported release can read xz. One thread: the output depends on the number of threads. */
 	execFileSync('dpkg-deb', ['--root-owner-group', '-Zxz', '-z1', '--build', tree, target], {
 		stdio: ['ignore', 'ignore', 'inherit'],
 		env: {...process.env, SOURCE_DATE_EPOCH: String(seconds), DPKG_DEB_THREADS_MAX: '1', LC_ALL: 'C'},
@@ -227,7 +228,7 @@ function md5(path: string): string {
 	return createHash('md5').update(readFileSync(path)).digest('hex');
 }
 
-/* Without the time of compression. */
+/* gzipSync() writes no time stamp. */
 function compressed(text: string): Buffer {
 	return gzipSync(text, {level: 9});
 }

@@ -2,14 +2,15 @@
 /* NAME
 /*	program 3
 /* SUMMARY
-/*	the built program: where it is, and how it gets elsewhere
+/*	find, check and copy the built program
 /* DESCRIPTION
-/*	The program is a directory, made by postfix/build. It can be run
-/*	where it was built, or be copied to a directory of its own. A copy
-/*	replaces an earlier copy as a whole; processes that run the earlier
-/*	one keep their files.
+/*	The program is a directory that postfix/build creates. It runs in
+/*	the directory where it was built, or in a copy. A copy replaces an
+/*	earlier copy as a whole; processes that run the earlier copy keep
+/*	their open files.
 /* DIAGNOSTICS
-/*	Refusal: not built, an unsafe place, a directory of somebody else.
+/*	UsageError: the program is not built, users other than root can
+/*	write to it, or the target directory contains other files.
 /*--*/
 
 import {
@@ -27,25 +28,32 @@ import {
 	rmSync,
 } from 'node:fs';
 import {basename, dirname, join, relative, resolve} from 'node:path';
-import {unsafeReason} from './instance.ts';
-import {UsageError} from './master-cf.ts';
+import {isWritableByOthers, unsafeReason} from './instance.ts';
+import {UsageError} from './usage-error.ts';
 
-/** What every release of the program has had. */
-const MARKS = ['tlsproxy', 'lib/main.js', 'lib/node', 'lib/package.json'] as const;
+/** Files of every release of the program. They identify a copy. */
+const IDENTIFYING_FILES = ['tlsproxy', 'lib/main.js', 'lib/node', 'lib/package.json'] as const;
 
-/** What a built program consists of, at least. */
-const PARTS = [...MARKS, 'lib/launch.js', 'lib/launch.pl', 'lib/offer', 'lib/program.js'] as const;
+/** Files that a built program must contain. */
+const REQUIRED_FILES = [
+	...IDENTIFYING_FILES,
+	'lib/launch.js',
+	'lib/launch.pl',
+	'lib/offer',
+	'lib/program.js',
+] as const;
 
 /**
- * The program that a command belongs to: the one that it came with, or the one that postfix/build made.
+ * The program that a command belongs to: the copy that contains the command, or the program that postfix/build
+ * created in the project.
  *
  * @param home - top directory of the project, or of a copy of the program.
- * @returns its directory, without symbolic links.
- * @throws {UsageError} when it is not complete.
+ * @returns the directory of the program, without symbolic links.
+ * @throws {UsageError} if the program is incomplete.
  */
 export function builtProgram(home: string): string {
 	const directory = existsSync(join(home, 'lib', 'main.js')) ? home : join(home, 'dist');
-	const missing = PARTS.find(part => !existsSync(join(directory, part)));
+	const missing = REQUIRED_FILES.find(file => !existsSync(join(directory, file)));
 	if (missing !== undefined) {
 		throw new UsageError(
 			`the program is not built: ${join(directory, missing)} is missing: run "npm ci && npm run build" in ${home} first`,
@@ -56,10 +64,10 @@ export function builtProgram(home: string): string {
 }
 
 /**
- * Checks all that master(8) will run or load as root.
+ * Checks every file that master(8) runs or loads as root.
  *
- * @param directory - of the program, without symbolic links.
- * @throws {UsageError} when somebody else could change it.
+ * @param directory - the directory of the program, without symbolic links.
+ * @throws {UsageError} if users other than root can change one.
  */
 export function checkSafe(directory: string): void {
 	const reason =
@@ -69,17 +77,17 @@ export function checkSafe(directory: string): void {
 			.find(Boolean);
 	if (reason !== undefined) {
 		throw new UsageError(
-			`${reason}, and master(8) would run it as root: use "-p DIRECTORY" to have a copy in a safe place, like /usr/local/libexec/postfix-tlsproxy`,
+			`${reason}, and master(8) would run it as root: use "-p DIRECTORY" to install a copy in a safe directory, such as /usr/local/libexec/postfix-tlsproxy`,
 		);
 	}
 }
 
 /**
- * Where a copy will be.
+ * Checks the directory for a copy of the program.
  *
- * @param directory - what the user asked for; need not exist.
+ * @param directory - as the user wrote it; need not exist.
  * @returns its path, without symbolic links.
- * @throws {UsageError} when it cannot be used.
+ * @throws {UsageError} if the directory cannot be used.
  */
 export function copyTarget(directory: string): string {
 	let parent = resolve(directory);
@@ -95,7 +103,7 @@ export function copyTarget(directory: string): string {
 		);
 	}
 
-	/* The directory is going to be replaced as a whole. It must not be /usr/local. */
+	/* The directory will be replaced as a whole: an existing one, such as /usr/local, must not be lost. */
 	if (existsSync(target)) {
 		if (!lstatSync(target).isDirectory()) {
 			throw new UsageError(`${target} is not a directory`);
@@ -103,10 +111,10 @@ export function copyTarget(directory: string): string {
 
 		const names = readdirSync(target);
 		const isCopy =
-			MARKS.every(part => existsSync(join(target, part))) &&
+			IDENTIFYING_FILES.every(file => existsSync(join(target, file))) &&
 			names.every(name => /^(tlsproxy|lib)$/.test(name));
 		if (names.length > 0 && !isCopy) {
-			throw new UsageError(`${target} has other files in it: choose a directory for this program alone`);
+			throw new UsageError(`${target} contains other files: choose a directory for this program alone`);
 		}
 	}
 
@@ -114,9 +122,9 @@ export function copyTarget(directory: string): string {
 }
 
 /**
- * Copies a program. All of the copy belongs to root, and only root can write to it.
+ * Copies the program. Root owns the copy, and only root can write to it.
  *
- * @returns whether there was anything to do.
+ * @returns false if an identical copy exists already.
  */
 export function copyProgram(source: string, target: string): boolean {
 	if (source === target || sameFiles(source, target)) {
@@ -125,19 +133,19 @@ export function copyProgram(source: string, target: string): boolean {
 
 	const previousMask = process.umask(0o022);
 	const suffix = `tlsproxy-${process.pid}`;
-	const fresh = join(dirname(target), `.${basename(target)}.new-${suffix}`);
-	const old = join(dirname(target), `.${basename(target)}.old-${suffix}`);
+	const temporary = join(dirname(target), `.${basename(target)}.new-${suffix}`);
+	const previous = join(dirname(target), `.${basename(target)}.old-${suffix}`);
 	try {
 		mkdirSync(dirname(target), {recursive: true});
-		mkdirSync(fresh);
+		mkdirSync(temporary);
 		for (const file of filesIn(source)) {
-			const [from, to] = [join(source, file), join(fresh, file)];
+			const [from, to] = [join(source, file), join(temporary, file)];
 			const stat = lstatSync(from);
 			if (stat.isDirectory()) {
 				mkdirSync(to);
 			} else {
 				copyFileSync(from, to, constants.COPYFILE_FICLONE);
-				/* A copy as root gets the owner of the original. */
+				/* copyFile() as root keeps the owner of the original. */
 				chownSync(to, 0, 0);
 				chmodSync(to, modeOf(stat.mode));
 			}
@@ -145,13 +153,13 @@ export function copyProgram(source: string, target: string): boolean {
 
 		const replaces = existsSync(target);
 		if (replaces) {
-			renameSync(target, old);
+			renameSync(target, previous);
 		}
 
-		renameSync(fresh, target);
+		renameSync(temporary, target);
 	} finally {
-		rmSync(fresh, {recursive: true, force: true});
-		rmSync(old, {recursive: true, force: true});
+		rmSync(temporary, {recursive: true, force: true});
+		rmSync(previous, {recursive: true, force: true});
 		process.umask(previousMask);
 	}
 
@@ -166,7 +174,7 @@ function filesIn(directory: string): readonly string[] {
 	return readdirSync(directory, {recursive: true, encoding: 'utf8'}).toSorted();
 }
 
-/* Directories above were looked at already: only the file itself, and no way around it. */
+/* The directories above have been checked already. */
 function unsafeFile(path: string): string | undefined {
 	const stat = lstatSync(path);
 	if (stat.isSymbolicLink()) {
@@ -177,9 +185,7 @@ function unsafeFile(path: string): string | undefined {
 		return `${path} is not owned by root`;
 	}
 
-	return (stat.mode & 0o002) !== 0 || ((stat.mode & 0o020) !== 0 && stat.gid !== 0)
-		? `${path} is writable for others than root`
-		: undefined;
+	return isWritableByOthers(stat) ? `${path} is writable by users other than root` : undefined;
 }
 
 function sameFiles(source: string, target: string): boolean {

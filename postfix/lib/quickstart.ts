@@ -2,24 +2,26 @@
 /* NAME
 /*	quickstart 1
 /* SUMMARY
-/*	show what connection reuse is good for
+/*	compare delivery with and without connection reuse
 /* SYNOPSIS
 /*	quickstart [--keep] [--stock]
 /*	quickstart --stop directory
 /* DESCRIPTION
 /*	Starts a private Postfix whose smtp(8) uses this tlsproxy(8) at
-/*	level "encrypt", and a mail server; both on loopback. Sends 200
-/*	messages in 20 parallel streams from one to the other, twice: with
-/*	smtp_tls_connection_reuse, and without. Ends with a table. Removes
-/*	all it started, also when it is interrupted.
+/*	level "encrypt", and a mail server, both on loopback. Postfix
+/*	delivers 200 messages in 20 parallel streams, first with
+/*	smtp_tls_connection_reuse, then without. The command prints a table
+/*	of the results, and removes everything that it started, even if it
+/*	is interrupted.
 /* .IP \fB--keep\fR
-/*	Leave both running, and say how to look at them.
+/*	Leave Postfix and the server running, and print how to examine
+/*	them.
 /* .IP \fB--stock\fR
-/*	Use the tlsproxy(8) that comes with Postfix, to compare.
+/*	Use the tlsproxy(8) that comes with Postfix, for comparison.
 /* .IP "\fB--stop \fIdirectory\fR"
-/*	Stop and remove what --keep has left.
+/*	Stop and remove the processes and files of an earlier --keep.
 /* DIAGNOSTICS
-/*	Exit status 0 when all messages were delivered encrypted.
+/*	Exit status 0: all messages were delivered over TLS.
 /*--*/
 
 import {mkdirSync, readFileSync, writeFileSync} from 'node:fs';
@@ -27,20 +29,19 @@ import {join, resolve} from 'node:path';
 import {setTimeout as sleep} from 'node:timers/promises';
 import {parseArgs} from 'node:util';
 import {makeCertificates} from './certificates.ts';
-import {requireRoot, runCommand} from './command-line.ts';
+import {checkUsage, requireRoot, runCommand} from './command-line.ts';
 import {inject, type Outgoing} from './inject.ts';
 import {removeOnSignal} from './interruption.ts';
-import {UsageError} from './master-cf.ts';
 import {commandLine} from './processes.ts';
-import {Sandbox, STORED_FOR} from './sandbox.ts';
+import {Sandbox, STORAGE_TIME} from './sandbox.ts';
 import {SINK_PROGRAM, Sink} from './sink.ts';
 
 const MESSAGES = 200;
 const STREAMS = 20;
 const HOST = 'sink.example';
 
-/** Without a message for so long, in milliseconds, something is wrong. */
-const STALL_LIMIT = 30_000;
+/** The measurement ends if no message arrives for this time, in milliseconds. */
+const STALL_TIMEOUT = 30_000;
 
 const USAGE = 'usage: quickstart [--keep] [--stock]\n       quickstart --stop directory';
 
@@ -59,9 +60,9 @@ await runCommand('quickstart', async () => {
 		return;
 	}
 
-	requireRoot('it starts a private Postfix, whose master(8) must be root to run daemons as another user');
+	requireRoot('it starts a private Postfix, and master(8) starts daemons that run as another user');
 	if (stop !== undefined) {
-		await stopKept(resolve(stop));
+		await stopSandbox(resolve(stop));
 		return;
 	}
 
@@ -74,7 +75,7 @@ function options(): {
 	readonly help: boolean;
 	readonly stop: string | undefined;
 } {
-	try {
+	return checkUsage(USAGE, () => {
 		const {values} = parseArgs({
 			options: {
 				keep: {type: 'boolean', default: false},
@@ -84,11 +85,7 @@ function options(): {
 			},
 		});
 		return {keep: values.keep, stock: values.stock, help: values.help, stop: values.stop};
-	} catch (reason) {
-		throw new UsageError(`${reason instanceof Error ? reason.message : String(reason)}\n${USAGE}`, {
-			cause: reason,
-		});
-	}
+	});
 }
 
 async function demonstrate(keep: boolean, stock: boolean): Promise<void> {
@@ -117,8 +114,8 @@ async function compare(stack: AsyncDisposableStack, keep: boolean, stock: boolea
 	const reused = await measure(sandbox, sink, 'with connection reuse   ');
 	await sandbox.postconf('smtp_tls_connection_reuse', 'no');
 	await sandbox.reload();
-	/* Otherwise the first of these messages could go over connections of those before. */
-	await sleep(STORED_FOR);
+	/* Otherwise the first of these messages could use stored connections of the previous measurement. */
+	await sleep(STORAGE_TIME);
 	await sink.reset();
 	const single = await measure(sandbox, sink, 'without connection reuse');
 
@@ -134,7 +131,7 @@ async function compare(stack: AsyncDisposableStack, keep: boolean, stock: boolea
 		stack.move();
 		console.log(instructions(sandbox));
 	} else if (failed) {
-		console.error(await summaryOfTrouble(sandbox));
+		console.error(await failureSummary(sandbox));
 	}
 
 	if (failed) {
@@ -142,7 +139,7 @@ async function compare(stack: AsyncDisposableStack, keep: boolean, stock: boolea
 	}
 }
 
-/* What is being made when everything is removed gets removed too, as soon as it is there. */
+/* An object that is still being created during the removal is removed as soon as it exists. */
 async function acquire<T extends AsyncDisposable>(
 	stack: AsyncDisposableStack,
 	make: () => Promise<T>,
@@ -165,9 +162,8 @@ async function acquire<T extends AsyncDisposable>(
 }
 
 /*
- * A connection is stored after each delivery, and as many deliveries run at a
- * time as there are streams, from the first message on. Therefore no more
- * connections are made than there are streams, give or take an unlucky few.
+ * A connection is stored after each delivery, and at most STREAMS deliveries run at the same time. The number
+ * of connections is therefore about STREAMS; a few more are possible.
  */
 async function configure(sandbox: Sandbox, port: number): Promise<void> {
 	const nextHop = `[127.0.0.1]:${port}`;
@@ -176,7 +172,7 @@ async function configure(sandbox: Sandbox, port: number): Promise<void> {
 		smtp_tls_security_level: 'encrypt',
 		smtp_tls_connection_reuse: 'yes',
 		smtp_tls_loglevel: '1',
-		/* smtp(8) looks for the host alone here, without brackets and port. */
+		/* smtp(8) looks for the host without brackets and port. */
 		smtp_connection_cache_destinations: '127.0.0.1',
 		smtp_destination_concurrency_limit: String(STREAMS),
 	};
@@ -188,11 +184,11 @@ async function configure(sandbox: Sandbox, port: number): Promise<void> {
 async function measure(sandbox: Sandbox, sink: Sink, label: string): Promise<Measurement> {
 	const progress = progressLine(label);
 	const started = Date.now();
-	let taken = 0;
+	let submitted = 0;
 	const submission = inject(sandbox.submissionPort, messages(), STREAMS, () => {
-		taken++;
+		submitted++;
 	});
-	/* Looked at below; until then a failure is nobody's. */
+	/* Awaited below. Until then, a failure must not be an unhandled rejection. */
 	submission.catch(() => undefined);
 
 	let delivered = 0;
@@ -205,13 +201,13 @@ async function measure(sandbox: Sandbox, sink: Sink, label: string): Promise<Mea
 			lastChange = Date.now();
 		}
 
-		progress(`${taken} submitted, ${delivered} delivered, ${counts.handshakes} TLS connections`);
-		return delivered >= MESSAGES || Date.now() - lastChange > STALL_LIMIT;
+		progress(`${submitted} submitted, ${delivered} delivered, ${counts.handshakes} TLS connections`);
+		return delivered >= MESSAGES || Date.now() - lastChange > STALL_TIMEOUT;
 	}, Infinity);
 	await submission;
 	progress(undefined);
 
-	/* Counted by recipient: a message that arrives twice does not stand for one that does not arrive. */
+	/* Recipients are counted, so that a message that arrives twice does not hide a lost one. */
 	const report = await sink.report();
 	const arrived = report.messages.toSorted((a, b) => a.arrived - b.arrived).at(-1)?.arrived ?? Infinity;
 	return {
@@ -234,7 +230,7 @@ function* messages(): Generator<Outgoing> {
 	}
 }
 
-/* On a terminal one line that changes; elsewhere a line for each quarter of the way. */
+/* On a terminal, one line that is updated; otherwise one line per quarter of the messages. */
 function progressLine(label: string): (text: string | undefined) => void {
 	let last = '';
 	let quarter = -1;
@@ -283,17 +279,17 @@ function line(name: string, left: string, right: string): string {
 function instructions(sandbox: Sandbox): string {
 	const {directory, configDirectory, logFile, submissionPort} = sandbox;
 	return [
-		`The sandbox keeps running in ${directory}. Have a look:`,
+		`The sandbox keeps running in ${directory}. To examine it:`,
 		`  tail -f ${logFile}`,
 		`  postconf -c ${configDirectory} -n`,
 		`  postqueue -c ${configDirectory} -p`,
 		`  submit mail by SMTP on 127.0.0.1, port ${submissionPort}`,
-		'Stop and remove it:',
+		'To stop and remove it:',
 		`  ${join(import.meta.dirname, '..', 'quickstart')} --stop ${directory}`,
 	].join('\n');
 }
 
-async function summaryOfTrouble(sandbox: Sandbox): Promise<string> {
+async function failureSummary(sandbox: Sandbox): Promise<string> {
 	const lines = await sandbox.logLines(/warning:|fatal:|panic:|status=(deferred|bounced)/);
 	return [
 		`quickstart: ${(await sandbox.queue()).length} messages still queued; from the log:`,
@@ -301,7 +297,7 @@ async function summaryOfTrouble(sandbox: Sandbox): Promise<string> {
 	].join('\n');
 }
 
-async function stopKept(directory: string): Promise<void> {
+async function stopSandbox(directory: string): Promise<void> {
 	const sandbox = Sandbox.attach(directory);
 	try {
 		const pid = Number(readFileSync(join(directory, 'sink', 'pid'), 'utf8'));
@@ -309,7 +305,7 @@ async function stopKept(directory: string): Promise<void> {
 			process.kill(pid, 'SIGKILL');
 		}
 	} catch (reason) {
-		/* It has ended before, or never was. */
+		/* The server has ended, or was never started. */
 		if (!['ENOENT', 'ESRCH'].includes((reason as NodeJS.ErrnoException).code ?? '')) {
 			throw reason;
 		}

@@ -4,19 +4,22 @@
 /* SUMMARY
 /*	a private Postfix instance
 /* DESCRIPTION
-/*	Configuration, queue, data and log in one new directory; loopback
-/*	only; a free port for submission. The daemons are those of the
-/*	installed Postfix. The configuration, queue and processes of the
-/*	host's own instance are neither needed nor touched.
+/*	A Sandbox has configuration, queue, data and log in a new directory,
+/*	and listens on a free port of 127.0.0.1. The daemons are those of
+/*	the installed Postfix. The default instance of the host is not
+/*	used, and not changed.
 /*
-/*	The directory belongs to root and can be read by all, because
-/*	daemons run as the mail owner; names in it cannot be guessed
-/*	beforehand. Mail is submitted by SMTP (inject.ts).
+/*	Root owns the directory. All users can read it, because daemons run
+/*	as the mail owner; its name cannot be guessed in advance. Mail is
+/*	submitted by SMTP: see inject(3).
 /*
-/*	stop() ends what this instance started and nothing else: master(8)
-/*	by its lock file, and what is left of its session.
+/*	stop() ends the processes of this instance only: master(8), which
+/*	its lock file names, and then the rest of its session.
 /* DIAGNOSTICS
-/*	Error: Postfix did not do what it was told; with its own words.
+/*	Error: a Postfix command failed; with its output.
+/*
+/*	UsageError: a directory is not a sandbox, or Postfix is not
+/*	installed.
 /*--*/
 
 import {chownSync, lstatSync, mkdirSync, mkdtempSync, readFileSync, rmSync} from 'node:fs';
@@ -26,48 +29,53 @@ import {tmpdir} from 'node:os';
 import {dirname, join} from 'node:path';
 import {setTimeout as sleep} from 'node:timers/promises';
 import {execa} from 'execa';
-import {commandEnvironment, mailVersion} from './instance.ts';
-import {UsageError} from './master-cf.ts';
+import {compareReleases} from '../../src/conf/release.ts';
+import {commandEnvironment, mailVersion, minorRelease} from './instance.ts';
 import {type ProcessEntry, processesOf, runsProgram} from './processes.ts';
 import {builtProgram, checkSafe} from './program.ts';
+import {UsageError} from './usage-error.ts';
 
-/** How a sandbox differs from the usual one. */
+/** Options of a sandbox. */
 export interface SandboxOptions {
 	/** Parameters for main.cf. */
 	readonly main?: Readonly<Record<string, string>>;
-	/** Lines for master.cf. A service that the sandbox also has is replaced. */
+	/** Lines for master.cf. A line replaces the default service of the same name and type. */
 	readonly services?: readonly string[];
-	/** Which tlsproxy(8) the instance has. Default: ours, as postfix/install registers it. */
+	/** The tlsproxy(8) of the instance. Default: this program, as postfix/install registers it. */
 	readonly tlsproxy?: 'ours' | 'stock' | 'none';
-	/** More services like tlsproxy, by name, with parameters of their own. */
+	/** Additional services that run the same program as tlsproxy: parameters by service name. */
 	readonly copies?: Readonly<Record<string, Readonly<Record<string, string>>>>;
 	/** Chroot column of tlsproxy. Default n. */
 	readonly chroot?: 'y' | 'n';
-	/** Process limit of our tlsproxy. Default: as postfix/install has it. */
+	/** Process limit of this program. Default: that of postfix/install. */
 	readonly processLimit?: number;
-	/** Address of the resolver that its processes use, instead of those that the host uses. */
+	/** IP address of a DNS resolver that replaces those of the host. */
 	readonly resolver?: string;
-	/** Do not remove the directory in stop(). */
+	/** stop() does not remove the directory. */
 	readonly keep?: boolean;
 }
 
-/** How long scache(8) keeps a connection, and a little for it to be closed; in milliseconds. Source: smtp_connection_cache_time_limit in postconf(5). */
-export const STORED_FOR = 2500;
+/**
+ * The time after which scache(8) has closed a stored connection, in milliseconds.
+ *
+ * Source: smtp_connection_cache_time_limit in postconf(5), 2 seconds, and time for the close.
+ */
+export const STORAGE_TIME = 2500;
 
-/** Its presence says that a directory may be removed. */
+/** A file that marks a directory that stop() may remove. */
 const MARKER = '.tlsproxy-sandbox';
 
-/** Time for one administration command, in milliseconds: no matter how busy the machine is. */
-const COMMAND_LIMIT = 120_000;
+/** Time limit of a Postfix command, in milliseconds. It must be sufficient on a busy machine. */
+const COMMAND_TIMEOUT = 120_000;
 
-/** Time for something that is about to happen, in milliseconds. Who waits for it sees that it does not; a machine that is busy is no reason. */
-const PATIENCE = 60_000;
+/** Default time limit of waitFor(), in milliseconds. It must be sufficient on a busy machine. */
+const WAIT_TIMEOUT = 60_000;
 
-/** Directories of a queue, by owner. Source: postfix conf/postfix-files. */
+/** Queue directories that the mail owner owns. Source: postfix conf/postfix-files. */
 const OWNED_BY_MAIL_OWNER =
 	'active bounce corrupt defer deferred flush hold incoming private saved trace'.split(' ');
 
-/** Columns: type, private, unprivileged, chroot, wake-up, limit, command. No jail: there is nothing in the queue to live on. */
+/** Columns: type, private, unprivileged, chroot, wakeup, process limit, command. No chroot: the queue directory contains no files of the system. */
 const SERVICES: Readonly<Record<string, string>> = {
 	pickup: 'unix n - n 60 1 pickup',
 	cleanup: 'unix n - n - 0 cleanup',
@@ -94,15 +102,15 @@ const SERVICES: Readonly<Record<string, string>> = {
 	postlog: 'unix-dgram n - n - 1 postlogd',
 };
 
-/** Those of this process that are made and not stopped yet. */
-const standing = new Set<Sandbox>();
-/** Whoever removes all of them does not want to see another. */
-let noMore = false;
+/** The sandboxes of this process that have not been stopped. */
+const running = new Set<Sandbox>();
+/** Set by stopAll(): no sandbox is created after it. */
+let isClosed = false;
 
-/** A private Postfix instance. Disposal stops and removes it. */
+/** A private Postfix instance. It owns its directory and its processes; disposal stops and removes them. */
 export class Sandbox implements AsyncDisposable {
 	readonly directory: string;
-	/** Where smtpd(8) listens, on 127.0.0.1. */
+	/** TCP port of smtpd(8) on 127.0.0.1. */
 	readonly submissionPort: number;
 	readonly #resolver: string | undefined;
 	#keep: boolean;
@@ -116,20 +124,20 @@ export class Sandbox implements AsyncDisposable {
 		this.#keep = keep;
 	}
 
-	/** Makes an instance; start() runs it. */
+	/** Creates an instance. start() starts it. */
 	static async create(options: SandboxOptions = {}): Promise<Sandbox> {
 		const port = await freePort();
-		if (noMore) {
+		if (isClosed) {
 			throw new Error('all sandboxes are being removed');
 		}
 
 		const directory = mkdtempSync(join(tmpdir(), 'postfix-sandbox-'));
 		const sandbox = new Sandbox(directory, port, options.keep ?? false, options.resolver);
-		standing.add(sandbox);
+		running.add(sandbox);
 		try {
 			await sandbox.#populate(options);
 		} catch (reason) {
-			standing.delete(sandbox);
+			running.delete(sandbox);
 			rmSync(directory, {recursive: true, force: true});
 			throw reason;
 		}
@@ -137,21 +145,21 @@ export class Sandbox implements AsyncDisposable {
 		return sandbox;
 	}
 
-	/** Stops all that this process has made, for a command that is interrupted. There will not be others. */
+	/** Stops all sandboxes of this process, for a command that is interrupted. After this, create() fails. */
 	static async stopAll(): Promise<void> {
-		noMore = true;
-		await Promise.all(Array.from(standing, sandbox => sandbox.stop()));
+		isClosed = true;
+		await Promise.all(Array.from(running, sandbox => sandbox.stop()));
 	}
 
 	/**
-	 * An instance that another process made and left running.
+	 * Takes over an instance that another process has created and left running.
 	 *
-	 * @throws {UsageError} when the directory is not one of ours.
+	 * @throws {UsageError} if the directory is not that of a sandbox.
 	 */
 	static attach(directory: string): Sandbox {
 		const marker = lstatSync(join(directory, MARKER), {throwIfNoEntry: false});
 		const stat = lstatSync(directory, {throwIfNoEntry: false});
-		/* Whoever can make a directory in /tmp must not be able to have root remove another. */
+		/* Otherwise a user who can create a directory in /tmp could make root remove another directory. */
 		if (
 			marker === undefined ||
 			stat === undefined ||
@@ -177,7 +185,7 @@ export class Sandbox implements AsyncDisposable {
 		return join(this.directory, 'log', 'maillog');
 	}
 
-	/** Starts the instance; it accepts mail when this is done. */
+	/** Starts the instance. Resolves when it accepts mail. */
 	async start(): Promise<void> {
 		if (this.#stopped) {
 			throw new Error('the sandbox was stopped');
@@ -189,11 +197,11 @@ export class Sandbox implements AsyncDisposable {
 		await this.#starting;
 	}
 
-	/** Ends all processes of the instance, within ten seconds, and removes the directory unless it is to be kept. */
+	/** Ends all processes of the instance, within ten seconds, and removes the directory unless keep is set. */
 	async stop(): Promise<void> {
 		this.#stopped = !this.#keep;
-		standing.delete(this);
-		/* A start that is under way may be about to write the lock file. */
+		running.delete(this);
+		/* A start that has not finished may be about to write the lock file. */
 		await this.#starting?.catch(() => undefined);
 		const master = this.#master();
 		if (master !== undefined) {
@@ -212,7 +220,7 @@ export class Sandbox implements AsyncDisposable {
 		}
 	}
 
-	/** Keeps the directory when the instance is stopped. */
+	/** Makes stop() leave the directory. */
 	keep(): void {
 		this.#keep = true;
 	}
@@ -221,16 +229,16 @@ export class Sandbox implements AsyncDisposable {
 		await this.stop();
 	}
 
-	/** Sets a parameter in main.cf. Takes effect in new processes; see reload(). */
+	/** Sets a parameter in main.cf. It takes effect in new processes: see reload(). */
 	async postconf(name: string, value: string): Promise<void> {
 		await this.#run('postconf', ['-c', this.configDirectory, '-e', `${name}=${value}`]);
 	}
 
-	/** Has master(8) read its configuration again; done when it says so, and our own processes of before accept nothing more. */
+	/** Reloads the instance. Resolves when master(8) has logged the reload and earlier processes of this program no longer accept connections. */
 	async reload(): Promise<void> {
 		const reloads = async () => (await this.logLines(/postfix\/master\[\d+\]: reload -- /)).length;
 		const before = await reloads();
-		/* master(8) says so first, and closes the status channels then. A supervisor goes when its worker has let go. */
+		/* master(8) logs the reload before it closes the status pipes. A supervisor ends when its worker has closed the listening socket. */
 		const old = this.#supervisors();
 		await this.#postfix('reload');
 		const done = async (): Promise<boolean> =>
@@ -240,12 +248,12 @@ export class Sandbox implements AsyncDisposable {
 		}
 	}
 
-	/** Tries to deliver all that is queued. */
+	/** Attempts to deliver all queued messages. */
 	async flush(): Promise<void> {
 		await this.#run('postqueue', ['-c', this.configDirectory, '-f']);
 	}
 
-	/** Names of all queue files that are not delivered yet. */
+	/** Names of the queue files of all undelivered messages. */
 	async queue(): Promise<readonly string[]> {
 		const found = await Promise.all(
 			['incoming', 'active', 'deferred'].map(async name => {
@@ -256,7 +264,7 @@ export class Sandbox implements AsyncDisposable {
 					});
 					return files.filter(file => file.isFile()).map(file => file.name);
 				} catch (reason) {
-					/* A directory of the hash can go between two looks. */
+					/* Postfix can remove a hash directory while it is being read. */
 					if ((reason as NodeJS.ErrnoException).code === 'ENOENT') {
 						return [];
 					}
@@ -268,7 +276,7 @@ export class Sandbox implements AsyncDisposable {
 		return [...new Set(found.flat())];
 	}
 
-	/** All that the instance has logged. */
+	/** The log of the instance; empty before the first line. */
 	async log(): Promise<string> {
 		try {
 			return await readFile(this.logFile, 'utf8');
@@ -277,14 +285,16 @@ export class Sandbox implements AsyncDisposable {
 		}
 	}
 
-	/** Lines of the log, without line ends. */
+	/** Lines of the log that match, without newlines. */
 	async logLines(pattern: RegExp = /./): Promise<readonly string[]> {
 		return (await this.log()).split('\n').filter(line => pattern.test(line));
 	}
 
 	/**
-	 * Processes that master(8) has started, by the last part of the path of their program. What such a
-	 * process starts looks like itself at first.
+	 * Process IDs of the children of master(8) that run a program, by the base name of the program.
+	 *
+	 * Other processes are excluded, because a child of a daemon has the command line of the daemon until it
+	 * calls execve().
 	 */
 	daemonPids(name: string): readonly number[] {
 		const master = this.#master();
@@ -293,7 +303,7 @@ export class Sandbox implements AsyncDisposable {
 			.map(({pid}) => pid);
 	}
 
-	/** The processes that serve: those of our Node.js, or stock's own. */
+	/** Process IDs of the processes that serve: the workers of this program, or stock tlsproxy(8). */
 	tlsproxyWorkers(): readonly number[] {
 		return this.processes()
 			.filter(
@@ -308,8 +318,8 @@ export class Sandbox implements AsyncDisposable {
 		return master === undefined ? [] : processesOf(master);
 	}
 
-	/** Asks until the answer is yes; tells whether it was, in time. */
-	async waitFor(condition: () => boolean | Promise<boolean>, milliseconds = PATIENCE): Promise<boolean> {
+	/** Polls a condition until it is true. Returns false if the time limit expires first. */
+	async waitFor(condition: () => boolean | Promise<boolean>, milliseconds = WAIT_TIMEOUT): Promise<boolean> {
 		for (const end = Date.now() + milliseconds; ; ) {
 			if (await condition()) {
 				return true;
@@ -323,14 +333,14 @@ export class Sandbox implements AsyncDisposable {
 		}
 	}
 
-	/* Shell scripts, which is what tells them from the daemons of stock. */
+	/* Supervisors are shell scripts: the path is the second argument. In stock daemons it is the first. */
 	#supervisors(): readonly number[] {
 		return this.processes()
 			.filter(({args}) => args[1]?.endsWith('/tlsproxy') === true)
 			.map(({pid}) => pid);
 	}
 
-	/* The lock file can be older than a process of the same number: look who it is. */
+	/* The process ID in an old lock file can be that of another process: the environment identifies the instance. */
 	#master(): number | undefined {
 		try {
 			const pid = Number(readFileSync(join(this.queueDirectory, 'pid', 'master.pid'), 'utf8').trim());
@@ -341,7 +351,7 @@ export class Sandbox implements AsyncDisposable {
 		}
 	}
 
-	/* resolv.conf(5) has one place: those who are to see another need a mount namespace of their own. */
+	/* The path of resolv.conf(5) is fixed: another resolver requires a mount namespace. */
 	async #postfixStart(): Promise<void> {
 		if (this.#resolver === undefined) {
 			await this.#postfix('start');
@@ -360,8 +370,8 @@ export class Sandbox implements AsyncDisposable {
 
 	async #run(command: string, args: readonly string[]): Promise<void> {
 		/*
-		 * Output goes to a pipe that master(8) does not inherit. A process group of
-		 * its own, so that a terminal's interrupt reaches us alone.
+		 * Output goes to a pipe that master(8) does not inherit. The command runs in a new process group, so that
+		 * the terminal sends SIGINT to this process only.
 		 */
 		const result = await execa(command, args, {
 			env: {...commandEnvironment},
@@ -369,7 +379,7 @@ export class Sandbox implements AsyncDisposable {
 			stdin: 'ignore',
 			detached: true,
 			reject: false,
-			timeout: COMMAND_LIMIT,
+			timeout: COMMAND_TIMEOUT,
 			all: true,
 		});
 		if (result.failed) {
@@ -461,7 +471,7 @@ export class Sandbox implements AsyncDisposable {
 		return `${[...services.values()].join('\n')}\n`;
 	}
 
-	/* Where the program was built is not always a place that root may run programs from. */
+	/* If other users can write to the directory where the program was built, root must not run it there: install a copy. */
 	async #install(options: SandboxOptions): Promise<void> {
 		const home = dirname(dirname(import.meta.dirname));
 		const args = ['-c', this.configDirectory, '-C', options.chroot ?? 'n'];
@@ -483,10 +493,9 @@ export class Sandbox implements AsyncDisposable {
 	}
 }
 
-/* Before 3.6 a level is a number, and 2 is the last of them. */
+/* The latest level that the release knows, up to 3.6. Before 3.6, levels are integers up to 2. */
 function compatibilityLevel(): string {
-	const [, minor = '0'] = /^3\.(\d+)/.exec(mailVersion()) ?? [];
-	return Number(minor) < 6 ? '2' : '3.6';
+	return compareReleases(minorRelease(mailVersion()), '3.6') < 0 ? '2' : '3.6';
 }
 
 function signal(pid: number, name: NodeJS.Signals): void {
@@ -505,25 +514,27 @@ function mailOwner(): {readonly uid: number; readonly gid: number; readonly drop
 	return {uid: Number(account[2]), gid: Number(account[3]), dropGid: Number(group[2])};
 }
 
-/* Debian's package makes both; where they come from a directory service they are not for a sandbox. */
+/* Accounts that only a directory service knows are not supported: the Debian package creates local ones. */
 function lookup(database: 'passwd' | 'group', name: string): readonly string[] {
 	const found = readFileSync(`/etc/${database}`, 'utf8')
 		.split('\n')
 		.map(line => line.split(':'))
 		.find(fields => fields[0] === name);
 	if (found === undefined) {
-		throw new UsageError(`/etc/${database} has no ${name}: is Postfix installed?`);
+		throw new UsageError(`/etc/${database} does not contain ${name}: is Postfix installed?`);
 	}
 
 	return found;
 }
 
+/** Number of calls of freePort() and of ports that it found in use. */
 let portsTried = 0;
 
 /**
- * A port of this host that nobody listens on. It is below the range that outgoing connections take their
- * ports from, so that none takes it before master(8) does; and processes that look at the same time look
- * at different ports.
+ * A TCP port of 127.0.0.1 that is not in use.
+ *
+ * It is below the range of local ports for outgoing connections, so that no connection takes it before the
+ * caller listens. Processes that call this at the same time start with different ports.
  */
 export async function freePort(): Promise<number> {
 	for (;;) {

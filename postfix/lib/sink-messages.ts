@@ -2,16 +2,18 @@
 /* NAME
 /*	sink-messages 3
 /* SUMMARY
-/*	what a sink counts, and what is said to it
+/*	options, counts and messages of an SMTP sink
+/* DESCRIPTION
+/*	The types that sink(3) and its process share.
 /*--*/
 
-/** How the sink's server behaves. */
+/** Options of the server. */
 export interface SinkOptions {
 	/** Name in the greeting and, by convention, in the certificate. */
 	readonly hostName: string;
-	/** 0: any free port. */
+	/** TCP port on 127.0.0.1. 0: any free port. */
 	readonly port: number;
-	/** PEM files. Without, STARTTLS is not offered. */
+	/** PEM files. Without them, the server does not offer STARTTLS. */
 	readonly tls?: {readonly certFile: string; readonly keyFile: string};
 	readonly minVersion?: TlsVersion;
 	readonly maxVersion?: TlsVersion;
@@ -19,61 +21,61 @@ export interface SinkOptions {
 	readonly ciphers?: string;
 	/** Speak LMTP. */
 	readonly lmtp?: boolean;
-	/** Ask clients for a certificate, and accept any. */
+	/** Request client certificates, and accept any. */
 	readonly requestCertificate?: boolean;
-	/** Mechanisms offered after STARTTLS; any user with any password is let in. */
+	/** SASL mechanisms that the server offers after STARTTLS. It accepts any user and password. */
 	readonly auth: ReadonlyArray<'PLAIN' | 'LOGIN'>;
-	/** Time that the server takes over each message before it accepts it, in milliseconds. */
+	/** Time before the server accepts a message, in milliseconds. */
 	readonly delay: number;
-	/** Connections at a time; one more is refused, with 421, as servers do that have such a limit. Default: no limit. */
+	/** Maximum number of concurrent connections. The server rejects further ones with 421. Default: no limit. */
 	readonly maxConnections?: number;
 }
 
-/** Names as node:tls has them. */
+/** Protocol versions, as node:tls names them. */
 export type TlsVersion = 'TLSv1.2' | 'TLSv1.3';
 
 /** One TCP connection. */
 export interface SinkConnection {
-	/** Port of the client: with the log of Postfix, tells connections apart. */
+	/** TCP port of the client. It identifies the connection in the log of Postfix. */
 	readonly remotePort: number;
 	readonly encrypted: boolean;
-	/** Protocol version, once encrypted. */
+	/** Protocol version; empty before the handshake. */
 	readonly protocol: string;
 	readonly resumed: boolean;
-	/** Common name in the client's certificate; empty when there was none. */
+	/** Common name in the client certificate; empty without a certificate. */
 	readonly clientName: string;
 	readonly messages: number;
 	readonly closed: boolean;
-	/** All that authenticated on it. More than one is an error of the client. */
+	/** Users that authenticated on this connection. More than one is a fault of the client. */
 	readonly users: readonly string[];
 }
 
-/** One message that was accepted. */
+/** One accepted message. */
 export interface SinkMessage {
-	/** Index in the list of connections; -1 for one that was made before the last reset(). */
+	/** Index in the list of connections; -1 for a connection from before the last reset(). */
 	readonly connection: number;
 	readonly encrypted: boolean;
 	readonly from: string;
 	readonly to: readonly string[];
-	/** Who had authenticated; empty when nobody. */
+	/** The authenticated user; empty without authentication. */
 	readonly user: string;
-	/** Size of the DATA content. */
+	/** Size of the DATA content in bytes. */
 	readonly bytes: number;
 	/** SHA-256 of the DATA content, in hexadecimal. */
 	readonly sha256: string;
-	/** SHA-256 of what follows the first empty line: servers on the way change only the header. */
+	/** SHA-256 of the content after the first empty line, in hexadecimal. Mail servers change only the header. */
 	readonly bodySha256: string;
-	/** When it was complete, in milliseconds since the epoch. */
+	/** Time at which the message was complete, in milliseconds since the epoch. */
 	readonly arrived: number;
 }
 
-/** All that a sink has seen since it started, or since reset(). */
+/** Counts since the start of the sink, or since reset(). */
 export interface SinkCounts {
 	readonly tcpConnections: number;
 	readonly handshakes: number;
 	readonly resumptions: number;
 	readonly failedHandshakes: number;
-	/** Connections that were refused; they are not among the others. */
+	/** Rejected connections. They are not counted in tcpConnections. */
 	readonly refusals: number;
 	readonly encryptedMessages: number;
 	readonly clearMessages: number;
@@ -85,12 +87,12 @@ export interface SinkReport extends SinkCounts {
 	readonly messages: readonly SinkMessage[];
 }
 
-/** From the owner to the process. */
+/** A message from the owner to the process. */
 export type SinkRequest =
 	| {readonly name: 'start'; readonly options: SinkOptions}
 	| {readonly name: 'counts' | 'report' | 'reset' | 'detach' | 'stop'; readonly serial: number};
 
-/** From the process to its owner. */
+/** A message from the process to its owner. */
 export type SinkReply =
 	| {readonly name: 'started'; readonly port: number}
 	| {readonly name: 'failed'; readonly reason: string}

@@ -4,14 +4,14 @@
 /* SUMMARY
 /*	the process of an SMTP sink
 /* DESCRIPTION
-/*	Accepts all mail, keeps digests of it, and counts. It is a process
-/*	of its own so that neither its handshakes nor its garbage collector
-/*	disturb who measures. sink.ts starts it and talks to it; when that
-/*	end goes away, so does this one, unless it was detached.
+/*	Accepts all mail, stores its digests, and counts. It is a separate
+/*	process, so that its handshakes and its garbage collector do not
+/*	affect measurements. sink(3) starts it and exchanges messages with
+/*	it. The process ends when its owner ends, unless it was detached.
 /*
-/*	The library waits 100 milliseconds before it greets, to find out
-/*	who talks early. Nobody here does, and whoever pays for a connection
-/*	per message would pay for that too: the sink greets at once.
+/*	smtp-server waits 100 milliseconds before its greeting, to detect
+/*	clients that send early. This delay would distort a measurement of
+/*	one connection per message: the sink sends the greeting immediately.
 /*--*/
 
 import {createHash} from 'node:crypto';
@@ -31,18 +31,19 @@ import type {
 
 type Writable<T> = {-readonly [Key in keyof T]: T[Key]};
 
-interface Seen extends Writable<Omit<SinkConnection, 'users'>> {
+/** A connection, and its state so far. */
+interface Connection extends Writable<Omit<SinkConnection, 'users'>> {
 	readonly users: string[];
 }
 
-let connections: Seen[] = [];
+let connections: Connection[] = [];
 let messages: SinkMessage[] = [];
 let failedHandshakes = 0;
-/** Connections that TCP has made, refused ones among them. */
+/** Number of accepted TCP connections, including those that the server then rejects. */
 let accepted = 0;
 let detached = false;
 let delay = 0;
-const bySession = new Map<string, Seen>();
+const bySession = new Map<string, Connection>();
 
 process.on('message', (request: SinkRequest) => {
 	switch (request.name) {
@@ -56,7 +57,7 @@ process.on('message', (request: SinkRequest) => {
 			reply({name: 'done', serial: request.serial, result: {...counts(), connections, messages}});
 			break;
 		case 'reset':
-			/* Connections that are still open were made before: they are not counted again. */
+			/* Connections that are still open are not counted again. */
 			connections = [];
 			messages = [];
 			failedHandshakes = 0;
@@ -78,14 +79,14 @@ process.on('disconnect', () => {
 });
 
 function reply(message: SinkReply): void {
-	/* The owner may have gone just now; then nobody wants to know. */
+	/* If the owner has just ended, the error is ignored. */
 	process.send?.(message, undefined, undefined, () => undefined);
 }
 
 const {init, connectionReady} = SMTPConnection.prototype;
 const greeted = new WeakSet<SMTPConnection>();
 
-/* A connection that was refused by then is being closed, and the library looks at that first. */
+/* connectionReady() does nothing if init() has rejected the connection. */
 SMTPConnection.prototype.init = function greetAtOnce(this: SMTPConnection): void {
 	init.call(this);
 	this.connectionReady();
@@ -120,7 +121,7 @@ function start(options: SinkOptions): void {
 		...(options.maxVersion === undefined ? {} : {maxVersion: options.maxVersion}),
 		...(options.ciphers === undefined ? {} : {ciphers: options.ciphers}),
 		...(options.requestCertificate === true ? {requestCert: true, rejectUnauthorized: false} : {}),
-		/* A message of 100 MB on a busy machine takes its time. */
+		/* In milliseconds. Sufficient for a message of 100 MB on a busy machine. */
 		socketTimeout: 600_000,
 		onConnect(session, callback) {
 			connectionOf(session);
@@ -132,7 +133,7 @@ function start(options: SinkOptions): void {
 			if (socket instanceof TLSSocket) {
 				connection.protocol = socket.getProtocol() ?? '';
 				connection.resumed = socket.isSessionReused();
-				/* Without a certificate the library has an empty object for one. */
+				/* Without a certificate, this is an empty object. */
 				const {subject} = socket.getPeerCertificate() as {
 					readonly subject?: {readonly CN?: string | string[]};
 				};
@@ -163,7 +164,7 @@ function start(options: SinkOptions): void {
 			return;
 		}
 
-		/* Resets and broken handshakes of clients are what tests are about. */
+		/* Tests reset connections and break handshakes deliberately. */
 		if (/SSL|TLS/i.test(`${error.code} ${error.message}`)) {
 			failedHandshakes++;
 		}
@@ -177,13 +178,13 @@ function start(options: SinkOptions): void {
 	});
 }
 
-function connectionOf(session: SMTPServerSession): Seen {
+function connectionOf(session: SMTPServerSession): Connection {
 	const known = bySession.get(session.id);
 	if (known !== undefined) {
 		return known;
 	}
 
-	const connection: Seen = {
+	const connection: Connection = {
 		remotePort: session.remotePort,
 		encrypted: false,
 		protocol: '',
@@ -206,12 +207,12 @@ async function acknowledge(
 	callback(await receive(stream, session));
 }
 
-/* Returns why the message is not accepted: the client went away in the middle of it. */
+/* Returns an error if the message is incomplete, because the client disconnected. */
 async function receive(stream: SMTPServerDataStream, session: SMTPServerSession): Promise<Error | undefined> {
 	const whole = createHash('sha256');
 	const body = createHash('sha256');
 	let bytes = 0;
-	/* The empty line can be cut anywhere: look at the end of what came before, too. */
+	/* The empty line can be split across chunks: the header is searched as a whole. */
 	let header: Buffer | undefined = Buffer.alloc(0);
 	try {
 		for await (const chunk of stream as AsyncIterable<Buffer>) {

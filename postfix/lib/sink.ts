@@ -2,12 +2,12 @@
 /* NAME
 /*	sink 3
 /* SUMMARY
-/*	an SMTP server that accepts all mail and counts
+/*	an SMTP server that accepts and counts all mail
 /* DESCRIPTION
-/*	A Sink is the owner's side of a process that sink-process.ts
-/*	describes. It listens on loopback.
+/*	A Sink starts a process that runs sink-process(1), and exchanges
+/*	messages with it. The server listens on 127.0.0.1.
 /* DIAGNOSTICS
-/*	Error: the server could not be started, or its process has gone.
+/*	Error: the server cannot be started, or its process has ended.
 /*--*/
 
 import {type ChildProcess, fork} from 'node:child_process';
@@ -15,16 +15,16 @@ import {once} from 'node:events';
 import {join} from 'node:path';
 import type {SinkCounts, SinkOptions, SinkReply, SinkReport, SinkRequest} from './sink-messages.ts';
 
-/** File that the process runs; with it, a process can be told from another one of the same number. */
+/** The script of the process. It is in the command line, which identifies the process. */
 export const SINK_PROGRAM: string = join(import.meta.dirname, 'sink-process.ts');
 
-/** A running SMTP sink. Disposal ends it. */
+/** A running SMTP sink. It owns the process; disposal ends it. */
 export class Sink implements AsyncDisposable {
 	/** TCP port on 127.0.0.1. */
 	readonly port: number;
 	readonly pid: number;
 	readonly #child: ChildProcess;
-	readonly #waiting = new Map<number, PromiseWithResolvers<SinkCounts | SinkReport | undefined>>();
+	readonly #pending = new Map<number, PromiseWithResolvers<SinkCounts | SinkReport | undefined>>();
 	#serial = 0;
 
 	private constructor(child: ChildProcess, port: number) {
@@ -33,22 +33,22 @@ export class Sink implements AsyncDisposable {
 		this.pid = child.pid ?? 0;
 		child.on('message', (message: SinkReply) => {
 			if (message.name === 'done') {
-				this.#waiting.get(message.serial)?.resolve(message.result);
-				this.#waiting.delete(message.serial);
+				this.#pending.get(message.serial)?.resolve(message.result);
+				this.#pending.delete(message.serial);
 			}
 		});
 		child.on('exit', () => {
-			for (const waiter of this.#waiting.values()) {
-				waiter.reject(new Error('the process of the sink has gone'));
+			for (const request of this.#pending.values()) {
+				request.reject(new Error('the process of the sink has ended'));
 			}
 
-			this.#waiting.clear();
+			this.#pending.clear();
 		});
 	}
 
-	/** Starts a sink; it accepts connections when this is done. */
+	/** Starts a sink. Resolves when it accepts connections. */
 	static async start(options: Partial<SinkOptions> = {}): Promise<Sink> {
-		/* A process group of its own: what a terminal sends to ours is for us to act on. */
+		/* In a new process group, so that the terminal sends SIGINT to this process only. */
 		const child = fork(SINK_PROGRAM, [], {
 			execArgv: [],
 			detached: true,
@@ -77,24 +77,24 @@ export class Sink implements AsyncDisposable {
 		}
 	}
 
-	/** The numbers alone; cheap. */
+	/** The counts, without the lists. */
 	async counts(): Promise<SinkCounts> {
-		return (await this.#ask('counts')) as SinkCounts;
+		return (await this.#request('counts')) as SinkCounts;
 	}
 
-	/** The numbers, every connection and every message. */
+	/** The counts, all connections and all messages. */
 	async report(): Promise<SinkReport> {
-		return (await this.#ask('report')) as SinkReport;
+		return (await this.#request('report')) as SinkReport;
 	}
 
-	/** Forgets all that was seen. */
+	/** Resets the counts and lists. */
 	async reset(): Promise<void> {
-		await this.#ask('reset');
+		await this.#request('reset');
 	}
 
-	/** Lets the process live on when this one ends. It must be ended by its number then. */
+	/** Lets the process continue after the end of this process. The caller must then end it by its process ID. */
 	async detach(): Promise<void> {
-		await this.#ask('detach');
+		await this.#request('detach');
 		this.#child.disconnect();
 		this.#child.unref();
 	}
@@ -112,21 +112,23 @@ export class Sink implements AsyncDisposable {
 		await this.stop();
 	}
 
-	async #ask(name: 'counts' | 'report' | 'reset' | 'detach'): Promise<SinkCounts | SinkReport | undefined> {
+	async #request(
+		name: 'counts' | 'report' | 'reset' | 'detach',
+	): Promise<SinkCounts | SinkReport | undefined> {
 		if (!this.#child.connected) {
-			throw new Error('the process of the sink has gone');
+			throw new Error('the process of the sink has ended');
 		}
 
 		const serial = ++this.#serial;
-		const answer = Promise.withResolvers<SinkCounts | SinkReport | undefined>();
-		this.#waiting.set(serial, answer);
-		/* Between its end and our learning of it, it is the call that fails. */
+		const reply = Promise.withResolvers<SinkCounts | SinkReport | undefined>();
+		this.#pending.set(serial, reply);
+		/* If the process has ended and this process was not notified yet, send() fails. */
 		this.#child.send({name, serial} satisfies SinkRequest, error => {
 			if (error !== null) {
-				this.#waiting.delete(serial);
-				answer.reject(error);
+				this.#pending.delete(serial);
+				reply.reject(error);
 			}
 		});
-		return await answer.promise;
+		return await reply.promise;
 	}
 }

@@ -1,12 +1,12 @@
 /*
- * The part of a module of smtp-server that sink-process.ts replaces: the types that
- * others made for that library end at its front door.
+ * The part of an internal module of smtp-server that sink-process.ts replaces. The published types
+ * describe the public interface only.
  */
 declare module 'smtp-server/lib/smtp-connection.js' {
 	export class SMTPConnection {
-		/** Called for each connection that was accepted: refuses it, or has it greeted after a while. */
+		/** Called for each accepted connection: rejects it, or sends the greeting after a delay. */
 		init: (this: SMTPConnection) => void;
-		/** Greets, unless the connection is being closed. */
+		/** Sends the greeting, unless the connection is being closed. */
 		connectionReady: (this: SMTPConnection) => void;
 	}
 }

@@ -1,22 +1,24 @@
 /*
- * Instances that are never started: a directory with main.cf and master.cf, for
- * commands that only look at these or change them.
+ * Instances that are never started: a directory with main.cf and master.cf, for commands
+ * that read or change these files.
  */
 import {chmodSync, existsSync, mkdtempSync, readFileSync, rmSync, utimesSync, writeFileSync} from 'node:fs';
 import {tmpdir} from 'node:os';
 import {join} from 'node:path';
 
-/** An instance. Disposal removes it. */
+/** An instance. Disposal removes its directory. */
 export interface Instance extends Disposable {
 	readonly directory: string;
+	/** Path of master.cf. */
 	readonly masterCf: string;
+	/** The text of master.cf, one character per byte. */
 	read(): string;
 }
 
 const debianMasterCf = ['/usr/share/postfix/master.cf.dist', '/etc/postfix/master.cf.proto'].find(path =>
 	existsSync(path),
 );
-/** The master.cf that Debian's package comes with. */
+/** The master.cf of the Debian package. */
 export const proto: string =
 	debianMasterCf === undefined
 		? 'smtp unix - - y - - smtp\n#tlsproxy unix - - y - 0 tlsproxy\n'
@@ -25,8 +27,8 @@ export const proto: string =
 /**
  * Makes an instance.
  *
- * @param text - master.cf.
- * @param main - what main.cf has in addition.
+ * @param text - the text of master.cf.
+ * @param main - additional lines of main.cf.
  */
 export function instance(text: string = proto, main = ''): Instance {
 	const directory = mkdtempSync(join(tmpdir(), 'tlsproxy-install-'));
@@ -36,7 +38,7 @@ export function instance(text: string = proto, main = ''): Instance {
 		join(directory, 'main.cf'),
 		`compatibility_level = 3.6\nqueue_directory = ${directory}/queue\n${main}`,
 	);
-	/* For as long as it is new, every postconf(1) waits for it to be complete. */
+	/* postconf(1) waits for one second if main.cf is new, because it may be incomplete. */
 	const past = Date.now() / 1000 - 60;
 	utimesSync(join(directory, 'main.cf'), past, past);
 	writeFileSync(masterCf, text, 'latin1');

@@ -1,6 +1,6 @@
 /*
- * The command uninstall, as a function of text: the real script, on an instance
- * that is never started.
+ * Runs the command uninstall on an instance that is never started, as a function of the
+ * text of master.cf.
  */
 import {spawnSync} from 'node:child_process';
 import {join} from 'node:path';
@@ -12,25 +12,25 @@ const uninstall = join(import.meta.dirname, '..', '..', 'postfix', 'uninstall');
 export interface Removal {
 	readonly status: number | null;
 	readonly stdout: string;
-	/** Without the name of the temporary directory. */
+	/** With the temporary directory replaced by DIR, as in stdout. */
 	readonly stderr: string;
-	/** master.cf after it. */
+	/** The text of master.cf after the command. */
 	readonly text: string;
 }
 
 /**
  * Runs uninstall.
  *
- * @param text - master.cf.
- * @param args - after the name of the instance.
- * @param main - what main.cf has in addition.
+ * @param text - the text of master.cf.
+ * @param args - arguments after the configuration directory.
+ * @param main - additional lines of main.cf.
  */
-export function uninstalled(text: string, args: readonly string[] = [], main = ''): Removal {
-	using it = instance(text, main);
-	const {status, stdout, stderr} = spawnSync(uninstall, ['-c', it.directory, ...args], {
+export function runUninstall(text: string, args: readonly string[] = [], main = ''): Removal {
+	using subject = instance(text, main);
+	const {status, stdout, stderr} = spawnSync(uninstall, ['-c', subject.directory, ...args], {
 		encoding: 'latin1',
 		cwd: '/',
 	});
-	const plain = (output: string) => output.replaceAll(it.directory, 'DIR');
-	return {status, stdout: plain(stdout), stderr: plain(stderr), text: it.read()};
+	const plain = (output: string) => output.replaceAll(subject.directory, 'DIR');
+	return {status, stdout: plain(stdout), stderr: plain(stderr), text: subject.read()};
 }

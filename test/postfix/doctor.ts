@@ -1,7 +1,6 @@
 /*
- * What doctor says about configurations, good and broken, on instances that are
- * never started. That Postfix really behaves as it says is the matter of
- * doctor-agrees-with-postfix.ts.
+ * The reports of doctor on working and broken configurations of instances that are never
+ * started. doctor-agrees-with-postfix.ts tests that Postfix behaves as reported.
  */
 
 import {execFileSync, spawnSync} from 'node:child_process';
@@ -19,8 +18,8 @@ const asRoot = process.getuid?.() === 0 ? test : test.skip;
 const GOOD_MAIN = 'smtp_tls_security_level = may\nsmtp_tls_connection_reuse = yes\n';
 const GOOD_MASTER = proto.replace(/^#tlsproxy/m, 'tlsproxy');
 
-/* Its name before 3.7. */
-const ROLE =
+/* Postfix 3.7 renamed this parameter. */
+const CLIENT_LEVEL =
 	execFileSync('postconf', ['-d', 'tlsproxy_client_security_level'], {encoding: 'utf8', stdio: 'pipe'}) === ''
 		? 'tlsproxy_client_level'
 		: 'tlsproxy_client_security_level';
@@ -40,7 +39,7 @@ function run(command: string, args: readonly string[], uid?: number): Outcome {
 	return {status, stdout, stderr};
 }
 
-/** What doctor says, without the line breaks. */
+/** Runs doctor. Its output is returned in one line. */
 function doctor(directory: string, ...destinations: readonly string[]): Outcome {
 	const outcome = run(join(project, 'postfix', 'doctor'), ['-c', directory, ...destinations]);
 	return {...outcome, stdout: outcome.stdout.replaceAll(/\s+/g, ' ').trim()};
@@ -48,14 +47,14 @@ function doctor(directory: string, ...destinations: readonly string[]): Outcome 
 
 interface Configuration {
 	readonly main?: string;
-	/** Changes master.cf of Debian, in which the stock service is active. */
+	/** Edits the master.cf of Debian, in which the stock service is active. */
 	readonly master?: (text: string) => string;
 	readonly prepare?: (it: Instance) => Promise<void> | void;
 	readonly destinations?: readonly string[];
 }
 
 function make({main = '', master = text => text}: Configuration): Instance {
-	/* A later setting wins, as in any main.cf; postconf(1) would warn of that. */
+	/* Settings of the test replace the usual ones: postconf(1) warns about duplicates. */
 	const names = new Set([...main.matchAll(/^(\w+)\s*=/gm)].map(([, name]) => name));
 	const usual = GOOD_MAIN.split('\n').filter(line => !names.has(line.split(' ')[0]));
 	return instance(master(GOOD_MASTER), `${usual.join('\n')}\n${main}`);
@@ -71,7 +70,7 @@ const silent = test.macro({
 			stderr: '',
 		});
 	},
-	title: (condition = '') => `doctor is silent on ${condition}`,
+	title: (condition = '') => `doctor reports nothing for ${condition}`,
 });
 
 const finds = test.macro({
@@ -85,22 +84,22 @@ const finds = test.macro({
 		t.regex(stdout, cause);
 		t.regex(stdout, repair);
 	},
-	title: (condition = '') => `doctor names the cause: ${condition}`,
+	title: (condition = '') => `doctor reports the cause: ${condition}`,
 });
 
-test('doctor takes functions of main.cf as the release does', t => {
+test('doctor evaluates functions in main.cf if the release has them', t => {
 	using it = make({
 		main: 'smtp_tls_connection_reuse = ${{${domain_to_ascii{é.test}}}=={xn--9ca.test}?{yes}:{no}}\n',
 	});
 	const {status, stdout, stderr} = doctor(it.directory);
 	t.is(stdout, '');
-	/* Functions are from 3.11. Before, main.cf cannot be used. */
+	/* Before 3.11, Postfix rejects this main.cf. */
 	const hasFunctions = releaseFeatures(mailVersion()).domainFunctions;
 	t.is(status, hasFunctions ? 0 : 2, stderr);
 	t.regex(stderr, hasFunctions ? /^$/ : /macro processing error/);
 });
 
-/* A commented-out service is inactive with its options. */
+/* A service whose line is commented out is inactive, with its options. */
 function without(name: string): (text: string) => string {
 	return text => text.replace(new RegExp(`^${name}\\s+unix`, 'm'), '#$&');
 }
@@ -114,7 +113,7 @@ function added(...lines: readonly string[]): (text: string) => string {
 	return text => `${text.trimEnd()}\n${lines.join('\n')}\n`;
 }
 
-/** The program as postfix/install registers it. */
+/** Registers the program with postfix/install. */
 function installed(it: Instance, ...options: readonly string[]): void {
 	const {status, stderr} = run(join(project, 'postfix', 'install'), ['-c', it.directory, ...options]);
 	if (status !== 0) {
@@ -126,14 +125,14 @@ test('stock in the master.cf of Debian', silent, {});
 test('a relay host with a policy', silent, {
 	main: 'relayhost = [mail.example.com]:587\nsmtp_tls_policy_maps = inline:{ { [mail.example.com]:587 = encrypt } }\n',
 });
-test('cache destinations as they have to be written', silent, {
+test('correct cache destinations', silent, {
 	main: 'smtp_connection_cache_destinations = mail.example.com, /etc/postfix/names, hash:/etc/postfix/table\n',
 });
-test('longer time limits that fit together', silent, {
+test('longer time limits that match', silent, {
 	main: 'smtp_connection_cache_time_limit = 30s\nconnection_cache_ttl_limit = 1m\n',
 });
-test('one transport that reuses, others that do not', silent, {
-	main: `smtp_tls_connection_reuse = no\nsmtp_tls_security_level =\n${ROLE} = may\n`,
+test('one transport with connection reuse, and others without', silent, {
+	main: `smtp_tls_connection_reuse = no\nsmtp_tls_security_level =\n${CLIENT_LEVEL} = may\n`,
 	master: added(
 		'reusing unix - - n - - smtp',
 		'  -o smtp_tls_connection_reuse=yes',
@@ -147,7 +146,7 @@ asRoot('this program instead of stock', silent, {
 	master: without('tlsproxy'),
 	prepare: it => installed(it, '-l', '2'),
 });
-asRoot('this program beside stock, in a jail, with three identities', silent, {
+asRoot('this program in addition to stock, in a chroot jail, with three identities', silent, {
 	master: text =>
 		added(
 			'one unix - - n - - smtp -o tlsproxy_service_name=tlsproxyn -o smtp_tls_cert_file=$config_directory/cert.pem',
@@ -164,7 +163,7 @@ test(
 	'connection reuse is off',
 	finds,
 	{main: 'smtp_tls_connection_reuse = no\n'},
-	/smtp_tls_connection_reuse is off \(smtp\/unix, relay\/unix\)\. smtp\(8\) does TLS itself/,
+	/smtp_tls_connection_reuse is off \(smtp\/unix, relay\/unix\)\. smtp\(8\) does not use tlsproxy\(8\)/,
 	/postconf -c \S+ -e "smtp_tls_connection_reuse=yes"$/,
 );
 test(
@@ -182,7 +181,7 @@ test(
 	'TLS is off',
 	finds,
 	{
-		main: `smtp_tls_security_level = none\nlmtp_tls_security_level = may\n${ROLE} = may\n`,
+		main: `smtp_tls_security_level = none\nlmtp_tls_security_level = may\n${CLIENT_LEVEL} = may\n`,
 		master: without('relay'),
 	},
 	/smtp_tls_security_level is "none" \(smtp\/unix\)\. Mail is sent in cleartext/,
@@ -191,15 +190,15 @@ test(
 test(
 	'TLS was never turned on',
 	finds,
-	{main: `smtp_tls_security_level =\n${ROLE} = may\n`, master: without('relay')},
+	{main: `smtp_tls_security_level =\n${CLIENT_LEVEL} = may\n`, master: without('relay')},
 	/smtp_tls_security_level is empty/,
 	/-e "smtp_tls_security_level=may"/,
 );
 test(
-	'a security level that does not exist',
+	'an unknown security level',
 	finds,
 	{main: 'smtp_tls_security_level = high\n', master: without('relay')},
-	/"high", which is no security level/,
+	/"high", which is not a security level/,
 	/-e "smtp_tls_security_level=may"/,
 );
 test(
@@ -213,7 +212,7 @@ test(
 	'STARTTLS is hidden',
 	finds,
 	{main: 'smtp_discard_ehlo_keywords = silent-discard, starttls\n', master: without('relay')},
-	/smtp_discard_ehlo_keywords has STARTTLS/,
+	/smtp_discard_ehlo_keywords contains STARTTLS/,
 	/-e "smtp_discard_ehlo_keywords=silent-discard"/,
 );
 test(
@@ -227,7 +226,7 @@ test(
 	'a misspelled parameter',
 	finds,
 	{main: 'smtp_tls_conection_reuse = yes\n'},
-	/main\.cf or master\.cf has "smtp_tls_conection_reuse=yes", and Postfix \S+ has no parameter of that name/,
+	/main\.cf or master\.cf contains "smtp_tls_conection_reuse=yes", and Postfix \S+ has no parameter of that name/,
 	/-X "smtp_tls_conection_reuse"/,
 );
 test(
@@ -238,7 +237,7 @@ test(
 		master: without('relay'),
 	},
 	/Reuse is off: the policy of \[mail\.example\.com\]:587 in inline:\{.*\} is "encrypt connection_reuse=no" \(smtp\/unix\)/,
-	/take out "connection_reuse=no"/,
+	/remove "connection_reuse=no"/,
 );
 test(
 	'a policy for the host of the relay host, without brackets and port',
@@ -287,7 +286,7 @@ test(
 	'a public service',
 	finds,
 	{master: column('tlsproxy', 1, 'n')},
-	/tlsproxy\/unix is not private, and clients look for private\/tlsproxy/,
+	/tlsproxy\/unix is not private, and clients connect to private\/tlsproxy/,
 	/-F tlsproxy\/unix\/private=y/,
 );
 test(
@@ -301,18 +300,18 @@ test(
 	'a process limit for stock',
 	finds,
 	{master: column('tlsproxy', 5, '2')},
-	/process limit of 2, and stock tlsproxy\(8\) runs without a limit only/,
+	/process limit of 2, and stock tlsproxy\(8\) must have no limit/,
 	/-F tlsproxy\/unix\/process_limit=0/,
 );
 test(
-	'no process limit for stock, where the default is one',
+	'the default process limit for stock',
 	finds,
 	{master: column('tlsproxy', 5, '-')},
 	/process limit of 100, and stock/,
 	/process_limit=0/,
 );
 asRoot(
-	'a process limit of one for this program',
+	'a process limit of 1 for this program',
 	finds,
 	{master: without('tlsproxy'), prepare: it => installed(it, '-l', '1')},
 	/tlsproxy\/unix has a process limit of 1\. All handshakes wait for one processor core/,
@@ -326,7 +325,7 @@ test(
 	/-F tlsproxy\/unix\/command=tlsproxy/,
 );
 
-/** A copy of the program in a directory of the instance, and a line that names it. */
+/** A copy of the program in the directory of the instance, and a line in master.cf that runs it. */
 function copied(change: (program: string) => void): Configuration {
 	return {
 		master: without('tlsproxy'),
@@ -347,19 +346,19 @@ function copied(change: (program: string) => void): Configuration {
 }
 
 test(
-	'a copy of this program that a line names',
+	'a copy of this program in master.cf',
 	silent,
 	copied(() => undefined),
 );
 test(
-	'a program that is not there',
+	'a program that does not exist',
 	finds,
 	copied(program => rmSync(join(program, 'tlsproxy'))),
 	/The program of tlsproxy\/unix does not exist: \S+\/tlsproxy\. master\(8\) cannot start it/,
 	/postfix\/install -c/,
 );
 test(
-	'a program whose directory is gone',
+	'a program whose directory does not exist',
 	finds,
 	{master: column('tlsproxy', 6, '../../../absent/tlsproxy')},
 	/The program of tlsproxy\/unix does not exist: \/usr\/absent\/tlsproxy|does not exist: \/absent\/tlsproxy/,
@@ -373,21 +372,21 @@ test(
 	/chmod 755 \S+\/program\/tlsproxy/,
 );
 asRoot(
-	'a program of another user',
+	'a program that another user owns',
 	finds,
 	copied(program => chownSync(join(program, 'tlsproxy'), 1, 1)),
 	/program\/tlsproxy is not owned by root, and master\(8\) runs \S+ as root/,
 	/chown root \S+\/tlsproxy/,
 );
 test(
-	'a part of the program that others can write to',
+	'a file of the program that other users can write to',
 	finds,
 	copied(program => chmodSync(join(program, 'lib', 'main.js'), 0o666)),
-	/main\.js is writable for others than root/,
+	/main\.js is writable by users other than root/,
 	/chmod go-w \S+\/main\.js/,
 );
 test(
-	'the client role is off, because only a transport has a security level',
+	'the client role is disabled, because only a transport sets a security level',
 	finds,
 	{
 		main: 'smtp_tls_security_level =\nsmtp_tls_connection_reuse = no\n',
@@ -395,7 +394,7 @@ test(
 			'reusing unix - - n - - smtp -o smtp_tls_connection_reuse=yes -o smtp_tls_security_level=encrypt',
 		),
 	},
-	/tlsproxy_client_(security_)?level is empty for tlsproxy\/unix, which turns its client role off \(reusing\/unix want TLS\)/,
+	/tlsproxy_client_(security_)?level is empty for tlsproxy\/unix, which turns its client role off \(reusing\/unix use TLS\)/,
 	/-e "tlsproxy_client_(security_)?level=may"/,
 );
 
@@ -435,38 +434,38 @@ test(
 	/-e "smtp_connection_cache_on_demand=yes"/,
 );
 test(
-	'brackets in cache destinations, by way of the relay host',
+	'brackets in cache destinations, from the relay host',
 	finds,
 	{
 		main: 'relayhost = [mail.example.com]:587\nsmtp_connection_cache_destinations = $relayhost, example.org, [192.0.2.1]\n',
 		master: without('relay'),
 	},
-	/has "\[mail\.example\.com\]:587", "\[192\.0\.2\.1\]".*looks for the name without brackets and port/,
+	/contains "\[mail\.example\.com\]:587", "\[192\.0\.2\.1\]".*searches this list for the name without brackets and port/,
 	/-e "smtp_connection_cache_destinations=mail\.example\.com, example\.org, 192\.0\.2\.1"/,
 );
 test(
-	'a longer time limit that the cache does not grant',
+	'a time limit above that of the cache',
 	finds,
 	{main: 'smtp_connection_cache_time_limit = 1m\n', master: without('relay')},
-	/cache_time_limit is 60 s, and connection_cache_ttl_limit is 2 s.*closes connections after 2 s all the same/,
+	/cache_time_limit is 60 s, and connection_cache_ttl_limit is 2 s.*still closes connections after 2 s/,
 	/-e connection_cache_ttl_limit=60s/,
 );
 test(
-	'a storage time that is too short',
+	'a cache time limit that is too short',
 	finds,
 	{main: 'smtp_connection_cache_time_limit = 1s\n', master: without('relay')},
 	/smtp_connection_cache_time_limit is 1 s/,
 	/-e "smtp_connection_cache_time_limit=2s"/,
 );
 test(
-	'a life that is too short',
+	'a reuse time limit that is too short',
 	finds,
 	{main: 'smtp_connection_reuse_time_limit = 3s\n', master: without('relay')},
 	/reuse_time_limit is 3 s.*made more than 3 s ago is closed instead of stored/,
 	/-e "smtp_connection_reuse_time_limit=300s"/,
 );
 test(
-	'too few deliveries',
+	'a reuse count limit that is too small',
 	finds,
 	{main: 'smtp_connection_reuse_count_limit = 1\n', master: without('relay')},
 	/reuse_count_limit is 1 \(.*closed after 2 deliveries/,
@@ -476,7 +475,7 @@ test(
 	'a delay between deliveries',
 	finds,
 	{main: 'default_destination_rate_delay = 1m\n', master: without('relay')},
-	/smtp_destination_rate_delay is 60 s, and a stored connection is kept for 2 s/,
+	/smtp_destination_rate_delay is 60 s, and connections are stored for 2 s/,
 	/-e smtp_connection_cache_time_limit=62s postconf \S+ \S+ -e connection_cache_ttl_limit=62s/,
 );
 test(
@@ -488,7 +487,7 @@ test(
 );
 
 test(
-	'authorities that do not exist',
+	'a CAfile that does not exist',
 	finds,
 	{main: 'smtp_tls_CAfile = /absent/ca.pem\n', master: without('relay')},
 	/smtp_tls_CAfile is \/absent\/ca\.pem, which does not exist \(smtp\/unix\)/,
@@ -508,16 +507,16 @@ asRoot(
 	/smtp_tls_key_file=/,
 );
 test(
-	'an identity that stock does not have',
+	'an identity that differs from that of stock',
 	finds,
 	{
-		master: text => added('own unix - - n - - smtp -o smtp_tls_CAfile=$config_directory/main.cf')(text),
+		master: text => added('other unix - - n - - smtp -o smtp_tls_CAfile=$config_directory/main.cf')(text),
 	},
-	/Stock tlsproxy\(8\) has one identity, and that of own\/unix is another: smtp_tls_CAfile\..*unexpected settings/,
+	/Stock tlsproxy\(8\) has one identity, and that of other\/unix differs: smtp_tls_CAfile\..*unexpected settings/,
 	/-e "tlsproxy_client_CAfile=\S+\/main\.cf"/,
 );
 test(
-	'authorities that the jail does not have',
+	'a CApath directory that does not exist inside the chroot jail',
 	finds,
 	{
 		main: 'smtp_tls_security_level = secure\nsmtp_tls_CApath = /usr\n',
@@ -527,7 +526,7 @@ test(
 	/-F tlsproxy\/unix\/chroot=n/,
 );
 
-test('doctor lists several findings, what has to be done first comes first', t => {
+test('doctor lists several findings, in the order of the repair', t => {
 	using it = instance('smtp unix - - n - - smtp\n');
 	const {status, stdout} = doctor(it.directory);
 	t.is(status, 1);
@@ -537,7 +536,7 @@ test('doctor lists several findings, what has to be done first comes first', t =
 	);
 });
 
-test('doctor finds a release of Postfix before 3.4', t => {
+test('doctor reports a release of Postfix before 3.4', t => {
 	using it = make({});
 	const directory = join(it.directory, 'bin');
 	mkdirSync(directory);
@@ -566,7 +565,7 @@ for (const [condition, args, message] of [
 		/^doctor: fatal: \/nonexistent: no such directory/,
 	],
 ] as const) {
-	test(`doctor cannot look at ${condition}`, t => {
+	test(`doctor fails with ${condition}`, t => {
 		const {status, stdout, stderr} = run(join(project, 'postfix', 'doctor'), args);
 		t.is(status, 2);
 		t.is(stdout, '');
@@ -574,14 +573,14 @@ for (const [condition, args, message] of [
 	});
 }
 
-test('doctor cannot look when postconf(1) fails', t => {
+test('doctor fails if postconf(1) fails', t => {
 	using it = make({main: 'broken\n'});
 	const {status, stderr} = doctor(it.directory);
 	t.is(status, 2);
 	t.regex(stderr, /postconf\(1\) failed: .*missing '=' after attribute name/s);
 });
 
-test('doctor says once what is so of several services', t => {
+test('doctor reports a finding for several services once', t => {
 	using it = make({main: 'smtp_connection_reuse_time_limit = 3s\n'});
 	t.regex(
 		doctor(it.directory).stdout,

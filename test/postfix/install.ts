@@ -1,7 +1,6 @@
 /*
- * Registration is tried in two ways: as a function of text, with many texts, and
- * as the command that an administrator runs, on instances that are never started.
- * What Postfix thinks of the result is asked of its own postconf(1).
+ * Registration as a function of the text of master.cf, with many texts; and as a command, on
+ * instances that are never started. postconf(1) reads the result.
  */
 
 import {spawnSync} from 'node:child_process';
@@ -23,9 +22,10 @@ import {availableParallelism, tmpdir} from 'node:os';
 import {basename, join, relative} from 'node:path';
 import test from 'ava';
 import fc from 'fast-check';
-import {entries, register, UsageError} from '../../postfix/lib/master-cf.ts';
+import {entries, register} from '../../postfix/lib/master-cf.ts';
+import {UsageError} from '../../postfix/lib/usage-error.ts';
 import {type Instance, instance, proto} from '../helpers/instance.ts';
-import {uninstalled} from '../helpers/uninstall.ts';
+import {runUninstall} from '../helpers/uninstall.ts';
 
 const project = join(import.meta.dirname, '..', '..');
 const wanted = {service: 'tlsproxy', command: '../../x/tlsproxy', defaultLimit: 3};
@@ -33,7 +33,7 @@ const asRoot = process.getuid?.() === 0 ? test : test.skip;
 
 /** The text after uninstall. */
 function unregistered(text: string, service = 'tlsproxy', ...more: readonly string[]): string {
-	const {status, stderr, text: after} = uninstalled(text, ['-s', service, ...more]);
+	const {status, stderr, text: after} = runUninstall(text, ['-s', service, ...more]);
 	if (status !== 0 || stderr !== '') {
 		throw new Error(stderr);
 	}
@@ -41,7 +41,7 @@ function unregistered(text: string, service = 'tlsproxy', ...more: readonly stri
 	return after;
 }
 
-/** The text after install, checked to survive a second install. */
+/** The text after install. A second install must not change it. */
 function registered(text: string, options: Partial<Parameters<typeof register>[1]> = {}): string {
 	const {text: after} = register(text, {...wanted, ...options});
 	if (register(after, {...wanted, ...options}).text !== after) {
@@ -51,7 +51,7 @@ function registered(text: string, options: Partial<Parameters<typeof register>[1
 	return after;
 }
 
-/** The active line of a service, blanks made one. */
+/** The active line of a service, with blanks folded. */
 function line(text: string, service = 'tlsproxy'): string | undefined {
 	const found = entries(text).find(({name, type}) => name === service && type === 'unix');
 	return found === undefined
@@ -97,13 +97,13 @@ asRoot(
 	added,
 );
 asRoot(
-	'an active line, and keep its jail',
+	'an active line, and keep its chroot column',
 	restores,
 	'a unix - - n - - smtp\ntlsproxy\tunix  -  -  y  -  0  tlsproxy\nz unix - - n - - smtp\n',
 	'tlsproxy unix - - y - 3 ../../x/tlsproxy',
 );
 asRoot(
-	'an active line with the default jail',
+	'an active line with the default chroot column',
 	restores,
 	'tlsproxy unix - - - - 0 tlsproxy\n',
 	'tlsproxy unix - - - - 3 ../../x/tlsproxy',
@@ -138,15 +138,20 @@ asRoot(
 	'a unix - - n - - smtp\r\ntlsproxy unix - - n - 0 tlsproxy\r\n -o a=b\r\n',
 	`${added} -o a=b`,
 );
-asRoot('a hand-made line of this program', restores, 'tlsproxy unix - - n - 7 ../../old/tlsproxy\n', added);
 asRoot(
-	'bytes that are no UTF-8',
+	'a line of this program that install did not write',
+	restores,
+	'tlsproxy unix - - n - 7 ../../old/tlsproxy\n',
+	added,
+);
+asRoot(
+	'bytes that are not UTF-8',
 	restores,
 	'# \u00ff\u0080\u00e9\ntlsproxy unix - - n - 0 tlsproxy\n# \u00fe',
 	added,
 );
 
-test('register adds the block behind everything else', t => {
+test('register adds the block at the end of the file', t => {
 	t.is(
 		register('a unix - - n - - smtp', wanted).text,
 		'a unix - - n - - smtp\n' +
@@ -165,14 +170,14 @@ test('register keeps the lines that it replaces as comments', t => {
 	);
 });
 
-asRoot('register keeps limit, jail and added options of an earlier registration', t => {
+asRoot('register keeps the limit, the chroot column and added options of an earlier registration', t => {
 	const first = register('', {...wanted, chroot: 'y', limit: 7}).text;
 	const edited = first.replace('../../x/tlsproxy\n', '../../x/tlsproxy\n  -o a=b\n');
 	t.is(line(registered(edited)), 'tlsproxy unix - - y - 7 ../../x/tlsproxy -o a=b');
 	t.is(unregistered(registered(edited)), '');
 });
 
-asRoot('register serves several names in one file', t => {
+asRoot('register supports several services in one file', t => {
 	const text = 'a unix - - n - - smtp';
 	const both = registered(registered(text), {service: 'tlsproxyn'});
 	t.is(line(both), added);
@@ -181,7 +186,7 @@ asRoot('register serves several names in one file', t => {
 	t.is(unregistered(one), text);
 });
 
-asRoot('uninstall keeps what was added behind a block, where the file had no newline at its end', t => {
+asRoot('uninstall keeps lines that were added after a block in a file without a final newline', t => {
 	const after = `${registered('a unix - - n - - smtp')}z unix - - n - - smtp\n`;
 	t.is(unregistered(after), 'a unix - - n - - smtp\nz unix - - n - - smtp\n');
 	const replaced = `${registered('tlsproxy unix - - n - 0 tlsproxy')}z unix - - n - - smtp\n`;
@@ -192,14 +197,14 @@ const refuses = test.macro({
 	exec(t, text: string, message: RegExp) {
 		t.throws(() => register(text, wanted), {instanceOf: UsageError, message});
 	},
-	title: (condition = '') => `register refuses ${condition}`,
+	title: (condition = '') => `register fails with ${condition}`,
 });
 
 test(
 	'a service of another type',
 	refuses,
 	'tlsproxy inet n - n - - smtpd\n',
-	/tlsproxy\/inet in line 1 has another type/,
+	/tlsproxy\/inet in line 1 does not have the type unix/,
 );
 test(
 	'a service that is not private',
@@ -208,7 +213,7 @@ test(
 	/line 2 is not private/,
 );
 test(
-	'a service that runs something else',
+	'a service that runs another program',
 	refuses,
 	'tlsproxy unix - - n - 0 smtp\n',
 	/runs smtp, not tlsproxy/,
@@ -220,7 +225,7 @@ test(
 	/defined twice, in lines 1 and 2/,
 );
 test(
-	'a second definition beside its own block',
+	'a second definition outside of the block',
 	refuses,
 	`${register('', wanted).text}tlsproxy unix - - n - 0 tlsproxy\n`,
 	/defined twice, in lines 3 and 5/,
@@ -228,26 +233,26 @@ test(
 test('a block without end', refuses, '# BEGIN postfix-tlsproxy tlsproxy\n', /damaged[^]*\n {2}1: # BEGIN/);
 test('a block without beginning', refuses, '# END postfix-tlsproxy tlsproxy\n', /damaged[^]*\n {2}1: # END/);
 test(
-	'a line that continues another service behind the block',
+	'a line after the block that continues another service',
 	refuses,
 	`a unix - - n - - smtp\n${register('', wanted).text.replace(/^tlsproxy.*\n/m, '')}  -o a=b\n`,
-	/a line continues another service behind the block[^]*\n {2}5: {3}-o a=b/,
+	/a line after the block of tlsproxy\/unix continues another service[^]*\n {2}5: {3}-o a=b/,
 );
 test(
 	'a service that was renamed',
 	refuses,
 	register('', wanted).text.replace(/^tlsproxy /m, 'renamed '),
-	/renamed\/unix runs this program: give it the old name again[^]*\n {2}3: renamed +unix/,
+	/renamed\/unix runs this program: restore its name[^]*\n {2}3: renamed +unix/,
 );
 
-test('register takes options behind the end marker into the block', t => {
+test('register moves options after the end marker into the block', t => {
 	const text = `${register('', wanted).text}# x\n  -o a=b\n`;
 	t.is(line(registered(text)), `${added} -o a=b`);
 	t.true(registered(text).endsWith('# x\n  -o a=b\n# END postfix-tlsproxy tlsproxy\n'));
 });
 
-/* Lines as they are found in the wild. A comment or blank line can stand anywhere, also before options. */
-const neighbour = fc.constantFrom(
+/* Lines of real files. A comment or an empty line is valid at any position, even in front of options. */
+const otherLines = fc.constantFrom(
 	'smtp      inet  n       -       y       -       -       smtpd\n',
 	'smtp unix - - n - - smtp\n  -o a=b\n',
 	'relay unix - - n - - smtp\n# x\n\n\t-o { b = c }\n',
@@ -259,8 +264,8 @@ const neighbour = fc.constantFrom(
 	'#\n',
 );
 const noise = fc.stringMatching(/^[ -~\u0080-\u00ff]{0,20}$/).map(text => `#${text}\n`);
-const part = fc.oneof(neighbour, noise);
-const own = fc.constantFrom(
+const part = fc.oneof(otherLines, noise);
+const serviceLines = fc.constantFrom(
 	'',
 	'tlsproxy unix - - y - 0 tlsproxy\n',
 	'tlsproxy unix - - n - 0 tlsproxy -o a=b\n# y\n  -o c=d\n',
@@ -268,7 +273,7 @@ const own = fc.constantFrom(
 );
 const parts = fc.array(part, {maxLength: 6}).map(list => list.join(''));
 const file = fc
-	.tuple(parts, own, parts, fc.boolean())
+	.tuple(parts, serviceLines, parts, fc.boolean())
 	.map(([head, service, tail, newline]) =>
 		newline ? head + service + tail : (head + service + tail).replace(/\n$/, ''),
 	);
@@ -295,34 +300,34 @@ function ended(text: string): string {
 	return text === '' || text.endsWith('\n') ? text : `${text}\n`;
 }
 
-asRoot('uninstall reverts only its block when the rest was edited', t => {
+asRoot('uninstall changes only the block if the rest of the file was edited', t => {
 	fc.assert(
-		fc.property(file, part, part, (text, before, behind) => {
-			/* Whoever appends to the file ends its last line first: without, he would change that line. */
+		fc.property(file, part, part, (text, before, following) => {
+			/* Text that is appended must not change the last line: add the missing newline first. */
 			const rest = ended(text);
 			const after = ended(registered(text));
-			t.is(unregistered(before + after + behind), before + rest + behind);
+			t.is(unregistered(before + after + following), before + rest + following);
 		}),
 		{numRuns: 40},
 	);
 });
 
-/* A line at the end of the file gets the newline that it did not have. */
-function neighbours(text: string): ReadonlyArray<readonly [string, string, string]> {
+/* The last line of the file may get a newline. */
+function otherEntries(text: string): ReadonlyArray<readonly [string, string, string]> {
 	return entries(text)
 		.filter(({name}) => name !== 'tlsproxy')
 		.map(({name, command, rest}) => [name, command, rest.trimEnd()]);
 }
 
-test('register leaves all other services alone', t => {
+test('register does not change other services', t => {
 	fc.assert(
 		fc.property(file, text => {
-			t.deepEqual(neighbours(registered(text)), neighbours(text));
+			t.deepEqual(otherEntries(registered(text)), otherEntries(text));
 		}),
 	);
 });
 
-/* From here on: the commands. */
+/* The commands. */
 
 interface Outcome {
 	readonly status: number | null;
@@ -346,7 +351,7 @@ function uninstall(...args: readonly string[]): Outcome {
 	return run(join(project, 'postfix', 'uninstall'), args);
 }
 
-/** What Postfix itself takes from master.cf. */
+/** The services in master.cf, as postconf(1) prints them, with blanks folded. */
 function postconf(directory: string, service?: string): string {
 	const {stdout} = run('postconf', ['-c', directory, '-M', ...(service === undefined ? [] : [service])], {
 		env: {PATH: '/usr/local/sbin:/usr/sbin:/usr/bin:/sbin:/bin'},
@@ -358,7 +363,7 @@ function daemonDirectory(directory: string): string {
 	return run('/usr/sbin/postconf', ['-c', directory, '-hx', 'daemon_directory']).stdout.trim();
 }
 
-/** A project of its own, with a program that only looks like one. */
+/** A project directory with a program that consists of dummy files. */
 function fakeProject(parent: string): string {
 	const home = join(parent, 'project');
 	mkdirSync(join(home, 'dist', 'lib'), {recursive: true});
@@ -396,8 +401,8 @@ asRoot('install registers the program in the master.cf of Debian, and uninstall 
 	t.is(postconf(it.directory), before);
 });
 
-asRoot('install replaces the stock line of a chrooted Debian, and keeps its jail', t => {
-	/* In the jail up to Debian 13. */
+asRoot('install replaces an active stock line, and keeps its chroot column', t => {
+	/* Up to Debian 13, the service runs in a chroot jail. */
 	const active = proto.replace(/^#(tlsproxy\s+unix\s+-\s+-\s+)[yn]/m, '$1y');
 	using it = instance(active, 'smtp_tls_connection_reuse = yes\n');
 	const done = install('-c', it.directory, '-l', '4');
@@ -410,13 +415,13 @@ asRoot('install replaces the stock line of a chrooted Debian, and keeps its jail
 	t.is(it.read(), active);
 });
 
-asRoot('install twice changes nothing the second time, and says so', t => {
+asRoot('a second install changes nothing, and reports it', t => {
 	using it = instance();
 	install('-c', it.directory, '-l', '5', '-C', 'y');
 	const [text, {ino, mtimeMs}] = [it.read(), statSync(it.masterCf)];
 	const again = install('-c', it.directory);
 	t.is(again.status, 0);
-	t.true(again.stdout.includes('is registered already, nothing changed\n'));
+	t.true(again.stdout.includes('is already registered, nothing changed\n'));
 	t.is(it.read(), text);
 	t.like(statSync(it.masterCf), {ino, mtimeMs});
 	const other = install('-c', it.directory, '-l', '6', '-C', 'n');
@@ -426,7 +431,7 @@ asRoot('install twice changes nothing the second time, and says so', t => {
 	t.is(it.read(), proto);
 });
 
-asRoot('uninstall of what was never installed says so', t => {
+asRoot('uninstall without a registered service changes nothing, and reports it', t => {
 	using it = instance();
 	const {status, stdout} = uninstall('-c', it.directory);
 	t.is(status, 0);
@@ -434,7 +439,7 @@ asRoot('uninstall of what was never installed says so', t => {
 	t.is(it.read(), proto);
 });
 
-asRoot('install -s registers a second service, and says how clients find it', t => {
+asRoot('install -s registers a second service, and prints how clients select it', t => {
 	using it = instance(proto.replace(/^#(tlsproxy\s+unix\s+-\s+-\s+)[yn]/m, '$1y'));
 	const {stdout} = install('-c', it.directory, '-s', 'tlsproxyn');
 	t.true(stdout.includes('  -o tlsproxy_service_name=tlsproxyn\n'));
@@ -442,7 +447,7 @@ asRoot('install -s registers a second service, and says how clients find it', t 
 	t.is(postconf(it.directory, 'tlsproxy/unix'), 'tlsproxy unix - - y - 0 tlsproxy\n');
 });
 
-asRoot('install keeps owner and mode of master.cf, and leaves nothing beside it', t => {
+asRoot('install keeps owner and mode of master.cf, and leaves no temporary file', t => {
 	using it = instance();
 	chownSync(it.masterCf, 1, 2);
 	chmodSync(it.masterCf, 0o640);
@@ -451,7 +456,7 @@ asRoot('install keeps owner and mode of master.cf, and leaves nothing beside it'
 	t.deepEqual(readdirSync(it.directory).toSorted(), ['main.cf', 'master.cf']);
 });
 
-asRoot('install rewrites the target of a symbolic link', t => {
+asRoot('install replaces the target of a symbolic link', t => {
 	using it = instance();
 	using other = instance();
 	rmSync(it.masterCf);
@@ -463,7 +468,7 @@ asRoot('install rewrites the target of a symbolic link', t => {
 	t.is(other.read(), proto);
 });
 
-asRoot('install -p copies the program to a directory of its own, and copies it once', t => {
+asRoot('install -p copies the program to a directory, and only if the copy differs', t => {
 	using it = instance();
 	const home = fakeProject(it.directory);
 	chownSync(join(home, 'dist', 'lib', 'main.js'), 1, 1);
@@ -496,10 +501,10 @@ asRoot('install -p copies the program to a directory of its own, and copies it o
 	t.deepEqual(readdirSync(join(it.directory, 'libexec')), ['tlsproxy.d']);
 
 	const {stdout} = run(join(home, 'postfix', 'uninstall'), ['-c', it.directory]);
-	t.true(stdout.includes(`the program itself is still in ${target}\n`));
+	t.true(stdout.includes(`the program is still in ${target}\n`));
 });
 
-asRoot('the commands of a copy work without the checkout, on that copy', t => {
+asRoot('the commands of a copy work without the checkout, and register that copy', t => {
 	using it = instance();
 	const copy = join(it.directory, 'copy');
 	cpSync(join(project, 'dist'), copy, {recursive: true});
@@ -511,7 +516,7 @@ asRoot('the commands of a copy work without the checkout, on that copy', t => {
 	const column = relative(daemonDirectory(it.directory), join(copy, 'tlsproxy'));
 	t.true(postconf(it.directory, 'tlsproxy/unix').endsWith(` ${column}\n`));
 	t.regex(command('doctor').stdout, /smtp_tls_connection_reuse is off/);
-	/* Of a copy that is damaged, too. */
+	/* uninstall also works in a damaged copy. */
 	writeFileSync(join(copy, 'lib', 'node'), '');
 	const env = postfixOf(it);
 	t.is(run(join(commands, 'uninstall'), ['-a'], {env}).status, 0);
@@ -535,11 +540,11 @@ const refusal = test.macro({
 		t.true(stderr.startsWith('install: fatal: '));
 		t.is(existsSync(it.masterCf) ? it.read() : undefined, before);
 	},
-	title: (condition = '') => `install refuses ${condition}`,
+	title: (condition = '') => `install fails with ${condition}`,
 });
 
 const usual = (it: Instance) => ['-c', it.directory];
-asRoot('to guess the instance', refusal, () => [], /no configuration directory\nusage: install -c/);
+asRoot('no configuration directory', refusal, () => [], /no configuration directory\nusage: install -c/);
 asRoot('an unknown option', refusal, it => [...usual(it), '-x'], /'-x'[^]*\nusage: install -c/);
 asRoot(
 	'a directory that does not exist',
@@ -569,23 +574,28 @@ asRoot(
 );
 asRoot('a service name with a blank', refusal, it => [...usual(it), '-s', 'a b'], /invalid service name/);
 asRoot('an empty service name', refusal, it => [...usual(it), '-s', ''], /invalid service name/);
-asRoot('a jail of neither y nor n', refusal, it => [...usual(it), '-C', 'yes'], /-C yes: y or n expected/);
-asRoot('a limit that is no number', refusal, it => [...usual(it), '-l', '-1x'], /fatal/);
+asRoot(
+	'a chroot option other than y and n',
+	refusal,
+	it => [...usual(it), '-C', 'yes'],
+	/-C yes: y or n expected/,
+);
+asRoot('a limit that is not a number', refusal, it => [...usual(it), '-l', '-1x'], /fatal/);
 asRoot('the service of smtp(8)', refusal, it => [...usual(it), '-s', 'relay'], /runs smtp, not tlsproxy/);
 asRoot(
 	'the name of a service on the network',
 	refusal,
 	it => [...usual(it), '-s', 'smtp'],
-	/smtp\/inet in line \d+ has another type/,
+	/smtp\/inet in line \d+ does not have the type unix/,
 );
 asRoot(
-	'a directory that has something else in it',
+	'a target directory that contains other files',
 	refusal,
 	it => [...usual(it), '-p', it.directory],
-	/has other files in it/,
+	/contains other files/,
 );
 asRoot(
-	'a copy below a directory of another user',
+	'a copy below a directory that another user owns',
 	refusal,
 	it => [...usual(it), '-p', join(it.directory, 'mine', 'x')],
 	/mine is not owned by root/,
@@ -596,10 +606,10 @@ asRoot(
 	},
 );
 asRoot(
-	'a copy in a directory that others can write to',
+	'a copy in a directory that other users can write to',
 	refusal,
 	it => [...usual(it), '-p', join(it.directory, 'open', 'x')],
-	/open is writable for others/,
+	/open is writable by users other than root/,
 	it => {
 		mkdirSync(join(it.directory, 'open'));
 		chmodSync(join(it.directory, 'open'), 0o777);
@@ -635,7 +645,7 @@ asRoot(
 	},
 );
 asRoot(
-	'a program file of another user',
+	'a program file that another user owns',
 	refusal,
 	usual,
 	/main\.js is not owned by root[^]*-p DIRECTORY/,
@@ -646,34 +656,34 @@ asRoot(
 	},
 );
 asRoot(
-	'a program file that others can write to',
+	'a program file that other users can write to',
 	refusal,
 	usual,
-	/tlsproxy is writable for others than root/,
+	/tlsproxy is writable by users other than root/,
 	it => {
 		const home = fakeProject(it.directory);
 		chmodSync(join(home, 'dist', 'tlsproxy'), 0o777);
 		return home;
 	},
 );
-asRoot('a program below a directory of another user', refusal, usual, /project is not owned by root/, it => {
-	const home = fakeProject(it.directory);
-	chownSync(home, 1, 1);
-	return home;
-});
 asRoot(
-	'a program that a symbolic link leads out of its directory',
+	'a program below a directory that another user owns',
 	refusal,
 	usual,
-	/extra is a symbolic link/,
+	/project is not owned by root/,
 	it => {
 		const home = fakeProject(it.directory);
-		symlinkSync('/etc/passwd', join(home, 'dist', 'lib', 'extra'));
+		chownSync(home, 1, 1);
 		return home;
 	},
 );
+asRoot('a program that contains a symbolic link', refusal, usual, /extra is a symbolic link/, it => {
+	const home = fakeProject(it.directory);
+	symlinkSync('/etc/passwd', join(home, 'dist', 'lib', 'extra'));
+	return home;
+});
 
-asRoot('install refuses a user who is not root, and changes nothing', t => {
+asRoot('install fails without root privileges, and changes nothing', t => {
 	using it = instance();
 	const {status, stderr} = run(join(project, 'postfix', 'install'), ['-c', it.directory], {uid: 65_534});
 	t.is(status, 1);
@@ -681,7 +691,7 @@ asRoot('install refuses a user who is not root, and changes nothing', t => {
 	t.is(it.read(), proto);
 });
 
-asRoot('install refuses a release of Postfix before 3.4', t => {
+asRoot('install fails with a release of Postfix before 3.4', t => {
 	using it = instance();
 	const directory = join(it.directory, 'bin');
 	mkdirSync(directory);
@@ -698,7 +708,7 @@ asRoot('install refuses a release of Postfix before 3.4', t => {
 	t.is(it.read(), proto);
 });
 
-asRoot('install refuses when postconf(1) fails', t => {
+asRoot('install fails if postconf(1) fails', t => {
 	using it = instance();
 	const directory = join(it.directory, 'bin');
 	mkdirSync(directory);
@@ -711,7 +721,7 @@ asRoot('install refuses when postconf(1) fails', t => {
 	t.is(it.read(), proto);
 });
 
-asRoot('install works on any instance whatever directory the caller is in', t => {
+asRoot('install accepts a relative configuration directory', t => {
 	using it = instance();
 	const name = basename(it.directory);
 	const {status, stderr} = spawnSync(join(project, 'postfix', 'install'), ['-c', `./${name}`], {
@@ -722,7 +732,7 @@ asRoot('install works on any instance whatever directory the caller is in', t =>
 	t.regex(postconf(it.directory, 'tlsproxy/unix'), /^tlsproxy unix/);
 });
 
-function neighboursIn(directory: string): readonly string[] {
+function otherServices(directory: string): readonly string[] {
 	return postconf(directory)
 		.split('\n')
 		.filter(service => !service.startsWith('tlsproxy '))
@@ -734,9 +744,9 @@ asRoot('postconf(1) finds the same services in any file, before and after instal
 	fc.assert(
 		fc.property(file, text => {
 			writeFileSync(it.masterCf, text, 'latin1');
-			const before = neighboursIn(it.directory);
+			const before = otherServices(it.directory);
 			writeFileSync(it.masterCf, registered(text), 'latin1');
-			t.deepEqual(neighboursIn(it.directory), before);
+			t.deepEqual(otherServices(it.directory), before);
 			t.regex(
 				postconf(it.directory, 'tlsproxy/unix'),
 				/^tlsproxy unix - - [-yn] - 3 \.\.\/\.\.\/x\/tlsproxy( .*)?\n$/,
@@ -746,7 +756,7 @@ asRoot('postconf(1) finds the same services in any file, before and after instal
 	);
 });
 
-/* A Postfix whose own instance is one of ours: what its postconf(1) says of it, and all else from the real one. */
+/* Makes an instance the default one: a postconf(1) in front of the real one prints its directory. */
 function postfixOf(it: Instance): NodeJS.ProcessEnv {
 	const directory = join(it.directory, 'bin');
 	mkdirSync(directory);
@@ -759,7 +769,7 @@ function postfixOf(it: Instance): NodeJS.ProcessEnv {
 }
 
 asRoot(
-	'uninstall -a takes the services of this copy out of all instances, and leaves those of another',
+	'uninstall -a removes the services of this copy from all instances, and keeps those of another copy',
 	t => {
 		using second = instance('smtp unix - - n - - smtp\n');
 		using it = instance(proto, `multi_instance_directories = ${second.directory}, /nonexistent\n`);
@@ -791,7 +801,7 @@ asRoot(
 	},
 );
 
-asRoot('uninstall -a changes nothing anywhere when a line was written by hand, and says which', t => {
+asRoot('uninstall -a changes no instance if install did not write a line, and prints that line', t => {
 	using second = instance('smtp unix - - n - - smtp\n');
 	using it = instance(proto, `multi_instance_directories = ${second.directory}\n`);
 	const env = postfixOf(it);
@@ -803,12 +813,12 @@ asRoot('uninstall -a changes nothing anywhere when a line was written by hand, a
 	t.deepEqual([status, stdout], [1, '']);
 	t.is(
 		stderr,
-		`uninstall: fatal: ${second.masterCf}: service hand/unix in line 2 runs this program, and was not written by install: remove the line first:\n  2: hand unix - - n - 2 ${command}\n`,
+		`uninstall: fatal: ${second.masterCf}: service hand/unix in line 2 runs this program, and install did not write it: remove the line first:\n  2: hand unix - - n - 2 ${command}\n`,
 	);
 	t.deepEqual([it.read(), second.read()], before);
 });
 
-asRoot('install -a changes nothing, and names the instances that are to be reloaded', t => {
+asRoot('install -a changes nothing, and prints the instances to reload', t => {
 	using it = instance();
 	const env = postfixOf(it);
 	install('-c', it.directory);
@@ -817,7 +827,7 @@ asRoot('install -a changes nothing, and names the instances that are to be reloa
 	t.is(status, 0);
 	t.is(stdout, `install: next: postfix -c ${it.directory} reload\n`);
 	t.is(it.read(), before);
-	/* It is not running. */
+	/* The instance is not running. */
 	t.is(run(join(project, 'postfix', 'install'), ['-a', '-r'], {env}).stdout, '');
 });
 
@@ -826,9 +836,9 @@ for (const [command, args] of [
 	['install', ['-a', '-l', '3']],
 	['uninstall', ['-a', '-s', 'tlsproxy']],
 ] as const) {
-	asRoot(`${command} refuses ${args.join(' ')}`, t => {
+	asRoot(`${command} rejects ${args.join(' ')}`, t => {
 		const {status, stderr} = run(join(project, 'postfix', command), args);
 		t.is(status, 1);
-		t.regex(stderr, /fatal: -a is for all instances/);
+		t.regex(stderr, /fatal: -a selects all instances/);
 	});
 }

@@ -1,4 +1,4 @@
-/* A command that has started Postfix leaves no process and no file when it is interrupted. */
+/* A command that has started Postfix leaves no process and no file if it is interrupted. */
 import {spawn} from 'node:child_process';
 import {once} from 'node:events';
 import {chmodSync, mkdtempSync, readdirSync, readFileSync, rmSync} from 'node:fs';

@@ -15,7 +15,7 @@ const launchers: Readonly<Record<string, readonly string[]>> = {
 	'launch.js': [node, '--jitless', join(home, 'launch.js')],
 };
 
-/** What the executed program sees. */
+/** The state that the executed program reports. */
 interface Found {
 	readonly pid: number;
 	readonly flags: readonly string[];

@@ -1,6 +1,6 @@
 /*
- * The Debian package, as a file. What it does in an installation is the matter of
- * test/releases/package.
+ * The files of the Debian package. test/releases/package tests its installation, upgrade
+ * and removal.
  */
 import {execFileSync, spawnSync} from 'node:child_process';
 import {createHash} from 'node:crypto';
@@ -40,13 +40,13 @@ function digest(path: string, algorithm: string): string {
 	return createHash(algorithm).update(readFileSync(path)).digest('hex');
 }
 
-/* Without what dpkg(1) makes of the directories. */
+/* All files, without directories. */
 const files = () =>
 	globSync('**/*', {cwd: tree})
 		.filter(file => !lstatSync(join(tree, file)).isDirectory())
 		.toSorted();
 
-test('the name of the package says version and machine', t => {
+test('the file name of the package contains version and architecture', t => {
 	const {version} = JSON.parse(readFileSync(join(project, 'package.json'), 'utf8')) as {version: string};
 	t.is(field('Package'), 'postfix-tlsproxy');
 	t.is(field('Version'), version);
@@ -54,11 +54,11 @@ test('the name of the package says version and machine', t => {
 	t.is(basename(archive), `postfix-tlsproxy_${version}_${field('Architecture')}.deb`);
 });
 
-test('two packages of the same sources have the same bytes', t => {
+test('two builds of the same sources are equal', t => {
 	t.is(digest(make(join(directory, 'second')), 'sha256'), digest(archive, 'sha256'));
 });
 
-test('every file is listed with its digest, belongs to root, and only root can write to it', t => {
+test('md5sums lists every file, root owns every file, and only root can write to it', t => {
 	const sums = readFileSync(join(control, 'md5sums'), 'utf8').trimEnd().split('\n');
 	t.deepEqual(
 		sums,
@@ -70,7 +70,7 @@ test('every file is listed with its digest, belongs to root, and only root can w
 	}
 });
 
-test('there is nothing in /etc, and nothing that has to be made on the target', t => {
+test('no file is in /etc, and nothing is compiled on the target', t => {
 	for (const file of files()) {
 		t.regex(file, /^usr\/(lib|sbin|share\/(man|doc|lintian))\//);
 		t.notRegex(file, /\.(ts|c|cc|h|gyp)$/);
@@ -79,7 +79,7 @@ test('there is nothing in /etc, and nothing that has to be made on the target', 
 	t.deepEqual(globSync('*', {cwd: control}).toSorted(), ['control', 'md5sums', 'postinst', 'prerm']);
 });
 
-test('the program, its runtime and every command of the package run from there', t => {
+test('the program, its runtime and every command run from the unpacked package', t => {
 	const library = join(tree, 'usr/lib/postfix-tlsproxy');
 	const node = join(library, 'lib/node');
 	execFileSync(node, ['--check', join(library, 'lib/main.js')]);
@@ -99,7 +99,7 @@ test('the program, its runtime and every command of the package run from there',
 	}
 });
 
-test('everything that the machine has to have for the binaries is a dependency', t => {
+test('every library that the binaries need is a dependency', t => {
 	const owners: Readonly<Record<string, string>> = {
 		'libatomic.so.1': 'libatomic1',
 		'libgcc_s.so.1': 'libgcc-s1',
@@ -119,7 +119,7 @@ test('everything that the machine has to have for the binaries is a dependency',
 			t.true(depends.includes(owner), `${binary} needs ${library}`);
 		}
 
-		/* Names of versions stand in the file as they are. The oldest Debian that is supported has 2.31. */
+		/* Symbol versions are plain text in the binary. The oldest supported Debian release has 2.31. */
 		const text = readFileSync(join(tree, binary), 'latin1');
 		for (const [, minor = ''] of text.matchAll(/GLIBC_2\.(\d+)/g)) {
 			t.true(Number(minor) <= 28, `${binary} needs GLIBC_2.${minor}`);
@@ -137,23 +137,23 @@ test('every command and the program have a manual page that nroff accepts', t =>
 	]);
 });
 
-test('the copyright file has the licences of this project, of the runtime, and of each bundled package', t => {
+test('the copyright file contains the licences of this project, of the runtime, and of each bundled package', t => {
 	const text = readFileSync(join(tree, 'usr/share/doc/postfix-tlsproxy/copyright'), 'utf8');
 	t.true(text.startsWith('Format: https://www.debian.org/doc/packaging-manuals/copyright-format/1.0/\n'));
-	for (const word of [
+	for (const excerpt of [
 		'Eclipse Public License',
 		'Node.js is licensed',
 		'npm package koffi',
 		'npm package pino',
 	]) {
-		t.true(text.includes(word), word);
+		t.true(text.includes(excerpt), excerpt);
 	}
 
 	/* In this format an empty line ends a paragraph. */
 	t.notRegex(text, /\n\n(?!Files: )/);
 });
 
-test('the change log is in the form of Debian', t => {
+test('the change log has the format of Debian', t => {
 	const text = gunzipSync(readFileSync(join(tree, 'usr/share/doc/postfix-tlsproxy/changelog.gz'))).toString();
 	t.regex(
 		text,
@@ -161,26 +161,23 @@ test('the change log is in the form of Debian', t => {
 	);
 });
 
-test('the scripts of the package are scripts', t => {
+test('the maintainer scripts are valid shell scripts', t => {
 	for (const script of ['postinst', 'prerm']) {
 		execFileSync('sh', ['-n', join(control, script)]);
 		t.is(lstatSync(join(control, script)).mode & 0o777, 0o755);
 	}
 });
 
-test('prerm does nothing for an upgrade, and otherwise is the command uninstall', t => {
+test('prerm does nothing for an upgrade, and otherwise runs uninstall', t => {
 	const prerm = join(control, 'prerm');
 	t.true(readFileSync(prerm, 'utf8').endsWith(readFileSync(join(project, 'postfix/uninstall'), 'utf8')));
 	t.is(execFileSync(prerm, ['upgrade', '9.9'], {encoding: 'utf8', env: {PATH: '/nonexistent'}}), '');
-	/* No file of the package is needed, and there is no Postfix here that it could change. */
+	/* Without privileges it fails before it changes anything, so the test can run it on this machine. */
 	const {status, stderr} = spawnSync('sh', ['-s', 'remove'], {
 		encoding: 'utf8',
 		input: readFileSync(prerm),
 		cwd: '/',
 		uid: 65_534,
 	});
-	t.deepEqual(
-		[status, stderr],
-		[1, 'uninstall: fatal: this needs root privileges: master.cf belongs to root\n'],
-	);
+	t.deepEqual([status, stderr], [1, 'uninstall: fatal: this needs root privileges: root owns master.cf\n']);
 });

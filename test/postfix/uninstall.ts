@@ -1,8 +1,7 @@
 /*
- * What uninstall leaves behind: with a service that is still in use, and after
- * postconf(1) has edited master.cf. Instances are never started; what Postfix
- * thinks of the result is asked of its own postconf(1). How mail is delivered
- * afterwards is the matter of test/releases/package.
+ * The result of uninstall if the service is still in use, and after postconf(1) has edited
+ * master.cf. The instances are never started; postconf(1) reads the result.
+ * test/releases/package tests that mail is delivered afterwards.
  */
 
 import {spawnSync} from 'node:child_process';
@@ -26,29 +25,29 @@ function run(command: string, args: readonly string[], env: NodeJS.ProcessEnv = 
 	return spawnSync(command, args, {encoding: 'utf8', cwd: '/', env});
 }
 
-function ours(name: string, it: Instance, ...args: readonly string[]): Outcome {
+function runCommand(name: string, it: Instance, ...args: readonly string[]): Outcome {
 	return run(join(project, 'postfix', name), ['-c', it.directory, ...args]);
 }
 
 function install(t: ExecutionContext, it: Instance, ...args: readonly string[]): string {
-	const {status, stdout, stderr} = ours('install', it, ...args);
+	const {status, stdout, stderr} = runCommand('install', it, ...args);
 	t.is(status, 0, stderr);
 	return stdout;
 }
 
-/** Postfix's own command; it has to succeed. */
+/** Runs postconf(1), which must succeed. Blanks and tabs are folded. */
 function postconf(t: ExecutionContext, it: Instance, ...args: readonly string[]): string {
 	const {status, stdout, stderr} = run('postconf', ['-c', it.directory, ...args]);
 	t.is(status, 0, stderr);
 	return stdout.replaceAll(/[ \t]+/g, ' ');
 }
 
-/** The active line, as Postfix takes it; `-o` and its value on the same line. */
+/** The active line of a service, as postconf(1) prints it, with each option on one line. */
 function service(t: ExecutionContext, it: Instance, name = 'tlsproxy'): string {
 	return postconf(t, it, '-M', `${name}/unix`);
 }
 
-function others(t: ExecutionContext, it: Instance): readonly string[] {
+function otherServices(t: ExecutionContext, it: Instance): readonly string[] {
 	return postconf(t, it, '-M')
 		.split('\n')
 		.filter(text => !text.startsWith('tlsproxy '))
@@ -56,15 +55,15 @@ function others(t: ExecutionContext, it: Instance): readonly string[] {
 }
 
 const [, commented = ''] = /^#(tlsproxy .*)$/m.exec(proto) ?? [];
-/** What Postfix has in a comment. */
+/** The service that is commented out in the master.cf of Debian. */
 const stock = `${commented.replaceAll(/[ \t]+/g, ' ')}\n`;
 const ourCommand = /^tlsproxy unix .* \S+\/dist\/tlsproxy\b/;
 
-test('Debian has the line in a comment', t => {
+test('the master.cf of Debian contains the service in a comment', t => {
 	t.regex(stock, /^tlsproxy unix - - [yn] - 0 tlsproxy\n$/);
 });
 
-/* While the service is in use. */
+/* With the service in use. */
 
 const use = test.macro({
 	exec(
@@ -80,7 +79,7 @@ const use = test.macro({
 		const before = it.read();
 
 		const here = (text: string) => text.replaceAll('DIR', it.directory);
-		const refused = ours('uninstall', it, '--exact');
+		const refused = runCommand('uninstall', it, '--exact');
 		t.is(refused.status, 1);
 		t.is(refused.stdout, '');
 		t.true(refused.stderr.includes(`service tlsproxy/unix is in use:\n`), refused.stderr);
@@ -88,8 +87,8 @@ const use = test.macro({
 		t.true(refused.stderr.includes(`\n  ${here(repair)}\n`), refused.stderr);
 		t.is(it.read(), before);
 
-		const neighbors = others(t, it);
-		const done = ours('uninstall', it);
+		const unrelated = otherServices(t, it);
+		const done = runCommand('uninstall', it);
 		t.is(done.status, 0, done.stderr);
 		t.true(
 			done.stdout.includes("service tlsproxy/unix is still in use, Postfix's tlsproxy(8) takes over:\n"),
@@ -97,16 +96,16 @@ const use = test.macro({
 		);
 		t.true(done.stdout.includes(`  ${here(reason)}\n`), done.stdout);
 		t.is(service(t, it), stock);
-		t.deepEqual(others(t, it), neighbors);
+		t.deepEqual(otherServices(t, it), unrelated);
 		t.notRegex(it.read(), /postfix-tlsproxy/);
 
-		/* And back: the line of Postfix is now what install replaces. */
+		/* Now install replaces the line of Postfix, and uninstall restores it. */
 		const restored = it.read();
 		install(t, it);
-		t.is(ours('uninstall', it).status, 0);
+		t.is(runCommand('uninstall', it).status, 0);
 		t.is(it.read(), restored);
 	},
-	title: (condition = '') => `Postfix takes over, and --exact refuses, with ${condition}`,
+	title: (condition = '') => `stock tlsproxy(8) takes over, and --exact fails, with ${condition}`,
 });
 
 const nothing = (): void => undefined;
@@ -167,32 +166,32 @@ asRoot(
 	'postconf -c DIR -e postscreen_tls_security_level=none',
 );
 
-asRoot('a policy table that cannot be listed counts as use, and --exact only mentions it', t => {
+asRoot('a policy table that cannot be listed counts as in use, and --exact prints a note', t => {
 	const main = 'smtp_tls_policy_maps = tcp:127.0.0.1:9\n';
 	using it = instance(proto, main);
 	install(t, it);
-	const exact = ours('uninstall', it, '--exact');
+	const exact = runCommand('uninstall', it, '--exact');
 	t.is(exact.status, 0, exact.stderr);
 	t.regex(exact.stdout, /note: these tables cannot be listed:\n.*smtp_tls_policy_maps = tcp:127\.0\.0\.1:9/);
 	t.is(it.read(), proto);
 	install(t, it);
 	t.regex(
-		ours('uninstall', it).stdout,
+		runCommand('uninstall', it).stdout,
 		/smtp_tls_policy_maps = tcp:127\.0\.0\.1:9 may have connection_reuse/,
 	);
 	t.is(service(t, it), stock);
 });
 
-for (const [what, main] of [
-	['nothing uses it', ''],
+for (const [condition, main] of [
+	['no client uses the service', ''],
 	['clients use another service', 'smtp_tls_connection_reuse = yes\ntlsproxy_service_name = another\n'],
-	['a policy table does not ask for it', 'smtp_tls_policy_maps = static:encrypt\n'],
+	['a policy table does not enable connection reuse', 'smtp_tls_policy_maps = static:encrypt\n'],
 	['postscreen(8) is not used', 'smtpd_tls_security_level = may\n'],
 ] as const) {
-	asRoot(`every byte comes back where ${what}`, t => {
+	asRoot(`every byte is restored if ${condition}`, t => {
 		using it = instance(proto, main);
 		install(t, it);
-		const {status, stdout, stderr} = ours('uninstall', it);
+		const {status, stdout, stderr} = runCommand('uninstall', it);
 		t.is(status, 0, stderr);
 		t.true(stdout.includes('removed service tlsproxy/unix\n'), stdout);
 		t.is(it.read(), proto);
@@ -200,7 +199,7 @@ for (const [what, main] of [
 }
 
 asRoot(
-	'Postfix takes over a service of another name, with its options, without what only this program has',
+	'stock tlsproxy(8) takes over a service of another name, with its options, without the arguments of this program',
 	t => {
 		using it = instance(`${proto}mine unix - - n - - smtp\n  -o tlsproxy_service_name=tlsproxyn\n`, '');
 		install(t, it, '-s', 'tlsproxyn');
@@ -210,7 +209,7 @@ asRoot(
 			it.masterCf,
 			it.read().replace(line, `${line} -v -o a=b\n  -o { c = d e }\n# why\n  -of=g json=/x -o h=i`),
 		);
-		const {status, stderr} = ours('uninstall', it, '-s', 'tlsproxyn');
+		const {status, stderr} = runCommand('uninstall', it, '-s', 'tlsproxyn');
 		t.is(status, 0, stderr);
 		t.is(
 			service(t, it, 'tlsproxyn').replaceAll(/\n\s*/g, ' ').trim(),
@@ -219,29 +218,29 @@ asRoot(
 	},
 );
 
-asRoot('without a comment to go by, the line is that of Postfix itself', t => {
+asRoot('without a comment in master.cf, a default line is used', t => {
 	const bare = proto.replace(/^#tlsproxy.*\n/m, '');
 	using it = instance(bare, `smtp_tls_connection_reuse = yes\nmeta_directory = /nonexistent\n`);
 	install(t, it);
-	t.is(ours('uninstall', it).status, 0);
+	t.is(runCommand('uninstall', it).status, 0);
 	t.is(service(t, it), 'tlsproxy unix - - n - 0 tlsproxy\n');
 	t.is(it.read().split('\n').length, bare.split('\n').length + 1);
 });
 
-asRoot('what Postfix needs to take over has to be there', t => {
+asRoot('uninstall fails if the service is in use and stock tlsproxy(8) is missing', t => {
 	using it = instance(proto, 'smtp_tls_connection_reuse = yes\n');
 	install(t, it);
 	const daemons = join(it.directory, 'daemons');
 	mkdirSync(daemons);
 	postconf(t, it, '-e', `daemon_directory=${daemons}`);
 	const before = it.read();
-	const {status, stderr} = ours('uninstall', it);
+	const {status, stderr} = runCommand('uninstall', it);
 	t.is(status, 1);
 	t.true(stderr.includes(`${daemons}/tlsproxy, which would take over, is missing`), stderr);
 	t.is(it.read(), before);
 });
 
-asRoot('uninstall works without any runtime, and without Postfix', t => {
+asRoot('uninstall works without a runtime, with a minimal PATH', t => {
 	using it = instance();
 	install(t, it);
 	const bin = join(it.directory, 'bin');
@@ -253,7 +252,7 @@ asRoot('uninstall works without any runtime, and without Postfix', t => {
 		writeFileSync(join(bin, tool), `#!/bin/sh\nexec ${path} "$@"\n`, {mode: 0o755});
 	}
 
-	/* The standard places are searched in any case: here Postfix is what they have. */
+	/* The command adds the standard directories to PATH, where Postfix is. */
 	const {status, stdout, stderr} = run(join(project, 'postfix', 'uninstall'), ['-c', it.directory], {
 		PATH: bin,
 	});
@@ -262,7 +261,7 @@ asRoot('uninstall works without any runtime, and without Postfix', t => {
 	t.is(it.read(), proto);
 });
 
-/* A Postfix that does what the test wants, in front of the real one. */
+/* Puts a script in front of a Postfix command in PATH. */
 function fake(it: Instance, name: string, script: string): NodeJS.ProcessEnv {
 	const bin = join(it.directory, 'bin');
 	mkdirSync(bin, {recursive: true});
@@ -271,7 +270,7 @@ function fake(it: Instance, name: string, script: string): NodeJS.ProcessEnv {
 	return {PATH: `${bin}:${PATH}`};
 }
 
-asRoot('a reload that fails puts master.cf back', t => {
+asRoot('after a reload that fails, master.cf is restored', t => {
 	using it = instance(proto, 'smtp_tls_connection_reuse = yes\n');
 	install(t, it);
 	chmodSync(it.masterCf, 0o640);
@@ -281,7 +280,7 @@ asRoot('a reload that fails puts master.cf back', t => {
 	t.is(status, 1);
 	t.is(
 		stderr,
-		`uninstall: fatal: postfix -c ${it.directory} reload: no way\n${it.directory}/master.cf was put back\n`,
+		`uninstall: fatal: postfix -c ${it.directory} reload: no way\n${it.directory}/master.cf was restored\n`,
 	);
 	t.is(it.read(), before);
 	t.is(statSync(it.masterCf).mode & 0o777, 0o640);
@@ -293,15 +292,15 @@ asRoot('a reload that fails puts master.cf back', t => {
 		fake(other, 'postfix', 'case $3 in reload) echo "no way" >&2; exit 1 ;; esac\n'),
 	);
 	t.is(installed.status, 1);
-	t.true(installed.stderr.endsWith(`no way\n${other.masterCf} was put back\n`), installed.stderr);
+	t.true(installed.stderr.endsWith(`no way\n${other.masterCf} was restored\n`), installed.stderr);
 	t.is(other.read(), proto);
 });
 
-/* postconf(1) edits, in a file in which it moves the line: the end marker is in front of other comments. */
+/* Edits by postconf(1), which moves the line because other comments follow the end marker. */
 
 const following = '# about the next\nnext unix - - n - - smtp\n';
 
-/** An instance with the service in use, and edited. */
+/** An instance with the service in use, edited by postconf(1). */
 function edited(t: ExecutionContext, args: readonly string[]): Instance {
 	const it = instance(proto, 'smtp_tls_connection_reuse = yes\nsmtp_tls_security_level = may\n');
 	install(t, it, '-l', '4');
@@ -314,7 +313,7 @@ function edited(t: ExecutionContext, args: readonly string[]): Instance {
 }
 
 function doctor(it: Instance): string {
-	return ours('doctor', it).stdout.replaceAll(/\s+/g, ' ');
+	return runCommand('doctor', it).stdout.replaceAll(/\s+/g, ' ');
 }
 
 interface Kept {
@@ -326,14 +325,14 @@ interface Kept {
 const keeps = test.macro({
 	exec(t, edit: readonly string[], {limit = '4', chroot = 'n', options = ''}: Kept) {
 		using it = edited(t, edit);
-		const neighbors = others(t, it);
+		const unrelated = otherServices(t, it);
 		const now = service(t, it);
 		t.regex(now, ourCommand);
 
-		/* Nothing is wrong with it. */
+		/* doctor accepts it. */
 		t.notRegex(doctor(it), /tlsproxy\/unix/);
 
-		/* An upgrade keeps what was edited, and puts the line into its block. */
+		/* install keeps the edits, and moves the line back into its block. */
 		install(t, it);
 		t.is(service(t, it), now);
 		t.regex(
@@ -341,29 +340,29 @@ const keeps = test.macro({
 			new RegExp(`^tlsproxy unix - - ${chroot} - ${limit} \\S+${options.replaceAll(/[{}]/g, '\\$&')}\n$`),
 		);
 		t.regex(it.read(), /taken out again[^\n]*\ntlsproxy .*\n( .*\n)*# END postfix-tlsproxy tlsproxy\n/);
-		t.deepEqual(others(t, it), neighbors);
+		t.deepEqual(otherServices(t, it), unrelated);
 		t.regex(install(t, it), /nothing changed/);
 
-		/* Without the upgrade. */
+		/* Uninstalled without a second install. */
 		using other = edited(t, edit);
-		const {status, stdout, stderr} = ours('uninstall', other);
+		const {status, stdout, stderr} = runCommand('uninstall', other);
 		t.is(status, 0, stderr);
 		t.true(stdout.includes('takes over'), stdout);
 		t.is(service(t, other), stock.replace('\n', `${options}\n`));
-		t.deepEqual(others(t, other), neighbors);
+		t.deepEqual(otherServices(t, other), unrelated);
 
-		/* With it. */
-		t.is(ours('uninstall', it).status, 0);
+		/* Uninstalled after the second install. */
+		t.is(runCommand('uninstall', it).status, 0);
 		t.is(it.read(), other.read());
 		t.notRegex(doctor(it), /tlsproxy\/unix/);
 
-		/* Nothing of all that is left. */
+		/* Uninstalled while not in use. */
 		using third = edited(t, edit);
 		postconf(t, third, '-e', 'smtp_tls_connection_reuse=no');
-		const exact = ours('uninstall', third, '--exact');
+		const exact = runCommand('uninstall', third, '--exact');
 		t.is(exact.status, 0, exact.stderr);
 		t.is(service(t, third), '');
-		t.deepEqual(others(t, third), neighbors);
+		t.deepEqual(otherServices(t, third), unrelated);
 		t.notRegex(third.read(), /postfix-tlsproxy/);
 		if (edit[1]?.startsWith('tlsproxy/') === true) {
 			t.is(third.read(), proto + following);
@@ -383,15 +382,15 @@ asRoot('-M, the whole line', keeps, ['-M', `tlsproxy/unix=tlsproxy unix - - n - 
 	options: ' -o a=b',
 });
 asRoot(
-	'-F of the service in front of it, which moves into the block',
+	'-F of the previous service, which moves into the block',
 	keeps,
 	['-F', 'mailman/unix/process_limit=9'],
 	{},
 );
-asRoot('-F of the service behind it', keeps, ['-F', 'next/unix/process_limit=9'], {});
+asRoot('-F of the next service', keeps, ['-F', 'next/unix/process_limit=9'], {});
 
 asRoot(
-	'a service that was removed or commented out by postconf(1) is missing, and comes back with install',
+	'doctor reports a service that postconf(1) has removed or commented out, and install adds it again',
 	t => {
 		for (const edit of [
 			['-MX', 'tlsproxy/unix'],
@@ -404,7 +403,7 @@ asRoot(
 			install(t, it);
 			t.regex(service(t, it), ourCommand);
 			writeFileSync(it.masterCf, before);
-			const {status, stdout, stderr} = ours('uninstall', it);
+			const {status, stdout, stderr} = runCommand('uninstall', it);
 			t.is(status, 0, stderr);
 			t.true(stdout.includes('takes over'), stdout);
 			t.is(service(t, it), stock);
@@ -414,40 +413,40 @@ asRoot(
 	},
 );
 
-asRoot('a service that postconf(1) has given back to Postfix stays as it is', t => {
+asRoot('a service whose command postconf(1) has changed back to stock is not changed', t => {
 	using it = edited(t, ['-F', 'tlsproxy/unix/command=tlsproxy']);
 	postconf(t, it, '-F', 'tlsproxy/unix/process_limit=0');
 	const now = service(t, it);
 	t.is(now, 'tlsproxy unix - - n - 0 tlsproxy\n');
 	const before = it.read();
-	const exact = ours('uninstall', it, '--exact');
+	const exact = runCommand('uninstall', it, '--exact');
 	t.is(exact.status, 1);
 	t.regex(exact.stderr, /was changed to run tlsproxy, not this program.*:\n {2}\d+: tlsproxy/);
 	t.is(it.read(), before);
 
-	const {status, stdout, stderr} = ours('uninstall', it);
+	const {status, stdout, stderr} = runCommand('uninstall', it);
 	t.is(status, 0, stderr);
-	t.regex(stdout, /service tlsproxy\/unix runs tlsproxy since it was edited, and stays/);
+	t.regex(stdout, /service tlsproxy\/unix was edited to run tlsproxy, and stays/);
 	t.is(service(t, it), now);
 	t.notRegex(it.read(), /postfix-tlsproxy/);
 
-	/* install replaces that line, with a limit of its own, and uninstall gives that line back. */
+	/* install replaces that line, with the default limit, and uninstall restores it. */
 	writeFileSync(it.masterCf, before);
 	install(t, it);
 	t.regex(
 		service(t, it),
 		new RegExp(`^tlsproxy unix - - n - ${Math.max(2, availableParallelism())} \\S+/dist/tlsproxy\n$`),
 	);
-	t.is(ours('uninstall', it).status, 0);
+	t.is(runCommand('uninstall', it).status, 0);
 	t.is(service(t, it), now);
 });
 
-asRoot('a service that postconf(1) has renamed is refused, with the lines in question', t => {
+asRoot('the commands fail if postconf(1) has renamed the service, and print the lines', t => {
 	using it = edited(t, ['-F', 'tlsproxy/unix/service=renamed']);
 	const before = it.read();
 	t.regex(doctor(it), /no active service tlsproxy\/unix/);
 	for (const command of ['install', 'uninstall']) {
-		const {status, stdout, stderr} = ours(command, it);
+		const {status, stdout, stderr} = runCommand(command, it);
 		t.deepEqual([status, stdout], [1, ''], stderr);
 		t.regex(
 			stderr,
@@ -456,9 +455,9 @@ asRoot('a service that postconf(1) has renamed is refused, with the lines in que
 		t.is(it.read(), before);
 	}
 
-	/* What the message says helps. */
+	/* The command in the message corrects it. */
 	postconf(t, it, '-F', 'renamed/unix/service=tlsproxy');
-	t.is(ours('uninstall', it).status, 0);
+	t.is(runCommand('uninstall', it).status, 0);
 	t.is(service(t, it), stock);
 });
 
@@ -469,21 +468,21 @@ const refuses = test.macro({
 		writeFileSync(it.masterCf, change(it.read()));
 		const before = it.read();
 		for (const more of [[], ['--exact']]) {
-			const {status, stdout, stderr} = ours('uninstall', it, ...more);
+			const {status, stdout, stderr} = runCommand('uninstall', it, ...more);
 			t.deepEqual([status, stdout], [1, '']);
 			t.regex(stderr, message);
 		}
 
 		t.is(it.read(), before);
 	},
-	title: (condition = '') => `uninstall refuses ${condition}`,
+	title: (condition = '') => `uninstall fails with ${condition}`,
 });
 
 asRoot(
 	'a service without markers',
 	refuses,
 	text => text.replaceAll(/^# (BEGIN|END) .*\n/gm, ''),
-	/service tlsproxy\/unix runs this program, and was not written by install[^]*\n {2}\d+: tlsproxy +unix/,
+	/service tlsproxy\/unix runs this program, and install did not write it[^]*\n {2}\d+: tlsproxy +unix/,
 );
 asRoot(
 	'a block without its end',
@@ -498,35 +497,35 @@ asRoot(
 	/defined more than once[^]*\n {2}\d+: tlsproxy +unix.*dist\/tlsproxy\n {2}\d+: tlsproxy unix - - n - 0 tlsproxy\n/,
 );
 
-asRoot('options that were added since come back with the line that install replaced', t => {
+asRoot('options that were added later are kept with the line that install replaced', t => {
 	const text = proto.replace(/^#(tlsproxy .*)$/m, '$1\n  -o a=b');
 	using it = instance(text, '');
 	install(t, it);
 	postconf(t, it, '-P', 'tlsproxy/unix/c=d');
-	t.is(ours('uninstall', it).status, 0);
+	t.is(runCommand('uninstall', it).status, 0);
 	t.is(service(t, it), stock.replace('\n', ' -o a=b -o c=d\n'));
 	writeFileSync(it.masterCf, text);
 	install(t, it);
 	postconf(t, it, '-P', 'tlsproxy/unix/c=d');
-	t.is(ours('uninstall', it, '--exact').status, 0);
+	t.is(runCommand('uninstall', it, '--exact').status, 0);
 	t.is(it.read(), text);
 });
 
-asRoot('a line of this program that install replaced comes back only where that is asked for', t => {
+asRoot('a replaced line that runs this program is restored by --exact only', t => {
 	const hand = 'tlsproxy unix - - n - 5 ../../elsewhere/tlsproxy\n';
 	using it = instance(hand, '');
 	install(t, it);
-	const {status, stderr} = ours('uninstall', it);
+	const {status, stderr} = runCommand('uninstall', it);
 	t.is(status, 1);
-	t.regex(stderr, /the line that install replaced runs this program, too/);
-	t.is(ours('uninstall', it, '--exact').status, 0);
+	t.regex(stderr, /the line that install replaced also runs this program/);
+	t.is(runCommand('uninstall', it, '--exact').status, 0);
 	t.is(it.read(), hand);
 });
 
 for (const args of [['-x'], ['--exakt'], ['-s', 'a b'], ['-s', '../x'], ['more'], ['-p', '/x'], ['-s']]) {
-	asRoot(`uninstall refuses ${args.join(' ')}`, t => {
+	asRoot(`uninstall rejects ${args.join(' ')}`, t => {
 		using it = instance();
-		const {status, stderr} = ours('uninstall', it, ...args);
+		const {status, stderr} = runCommand('uninstall', it, ...args);
 		t.is(status, 1);
 		t.regex(stderr, /^uninstall: fatal: [^]*('|usage:|invalid)/);
 	});

@@ -2,72 +2,85 @@
 /* NAME
 /*	cache 3
 /* SUMMARY
-/*	are connections stored, and found again in time?
+/*	check the connection cache of an instance
 /* DESCRIPTION
-/*	tlsproxy(8) keeps a TLS connection; whether another delivery gets
-/*	it is decided by smtp(8), scache(8) and qmgr(8): what is stored,
-/*	for how long, and when the next delivery comes.
+/*	tlsproxy(8) keeps a TLS connection open. Whether another delivery
+/*	uses it depends on smtp(8), scache(8) and qmgr(8): on which
+/*	connections are stored, for how long, and when the next delivery
+/*	starts.
 /* SEE ALSO
 /*	postfix src/smtp/smtp_connect.c, smtp_cache_policy()
 /*	postfix src/scache/scache.c, src/qmgr/qmgr_entry.c
 /*--*/
 
-import {type Client, type Finding, isDisabled, isYes, titles, usersOf, type View} from './view.ts';
+import {splitList} from '../../../src/base/text.ts';
+import {
+	type Client,
+	type Finding,
+	isDisabled,
+	isYes,
+	type PostfixInstance,
+	reusingClients,
+	titles,
+} from './postfix-instance.ts';
 
-/* Below these, in seconds or deliveries, reuse is the exception. The defaults are 300 s and no limit. */
-const SHORT_LIFE = 30;
-const FEW_DELIVERIES = 5;
+/* Lower limits are reported: few deliveries would reuse a connection. The defaults are 300 s and no limit. */
+const MIN_REUSE_TIME_LIMIT = 30;
+const MIN_REUSE_COUNT_LIMIT = 5;
 
-/* As many as there are processes by default: then nobody waits for a connection that another one gives back. */
-const MANY_DELIVERIES = 100;
+/**
+ * A higher concurrency is reported. It is the default process limit: with as many deliveries, none waits for a
+ * connection that another one releases.
+ */
+const MAX_CONCURRENCY = 100;
 
-/** Time for which scache(8) keeps a connection by default, in seconds. */
-const USUAL_STORAGE = 2;
+/** Default time for which scache(8) stores a connection, in seconds. */
+const DEFAULT_STORAGE_TIME = 2;
 
-/** Checks storage. */
-export function checkCache(view: View): readonly Finding[] {
-	const users = usersOf(view);
+/** Checks which connections are stored, for how long, and when they are reused. */
+export function checkCache(instance: PostfixInstance): readonly Finding[] {
+	const clients = reusingClients(instance);
 	return [
-		...serviceOf(view, users),
-		...users.flatMap(client => [
-			...isStored(client),
-			...destinations(client),
-			...lifetime(view, client),
-			...pace(view, client),
+		...checkScache(instance, clients),
+		...clients.flatMap(client => [
+			...checkStorage(client),
+			...checkDestinations(client),
+			...checkTimeLimits(instance, client),
+			...checkRates(instance, client),
 		]),
 	];
 }
 
-function serviceOf(view: View, users: readonly Client[]): readonly Finding[] {
-	const names = new Set(users.map(client => client.value('connection_cache_service_name')));
+function checkScache(instance: PostfixInstance, clients: readonly Client[]): readonly Finding[] {
+	const names = new Set(clients.map(client => client.value('connection_cache_service_name')));
 	return [...names].flatMap(name => {
-		const who = titles(users.filter(client => client.value('connection_cache_service_name') === name));
-		const line = `postconf -c ${view.directory} -M ${name}/unix="${name} unix - - n - 1 scache"`;
-		const scache = view.services.find(service => service.name === name && service.type === 'unix');
+		const users = titles(clients.filter(client => client.value('connection_cache_service_name') === name));
+		const addition = `postconf -c ${instance.directory} -M ${name}/unix="${name} unix - - n - 1 scache"`;
+		const scache = instance.services.find(service => service.name === name && service.type === 'unix');
 		if (scache === undefined || !scache.isPrivate) {
-			const other = view.services.find(({command, type}) => command === 'scache' && type === 'unix');
+			const other = instance.services.find(({command, type}) => command === 'scache' && type === 'unix');
 			return [
 				{
 					fact:
 						scache === undefined
-							? `master.cf has no service ${name}/unix, where connections are stored (${who}).`
-							: `The service ${name}/unix is not private, and clients look for private/${name} (${who}).`,
+							? `master.cf has no service ${name}/unix, where connections are stored (${users}).`
+							: `The service ${name}/unix is not private, and clients connect to private/${name} (${users}).`,
 					effect: 'The log says "disabling connection caching", and no connection is reused.',
 					repair:
 						scache === undefined && other !== undefined
-							? [`postconf -c ${view.directory} -e connection_cache_service_name=${other.name}`]
-							: [line],
+							? [`postconf -c ${instance.directory} -e connection_cache_service_name=${other.name}`]
+							: [addition],
 				},
 			];
 		}
 
 		return [
-			...(isDisabled(view, scache)
+			...(isDisabled(instance, scache)
 				? [
 						{
 							fact: `master_service_disable turns ${name}/unix off.`,
 							effect: 'Connections cannot be stored.',
-							repair: [`postconf -c ${view.directory} -e master_service_disable=`],
+							repair: [`postconf -c ${instance.directory} -e master_service_disable=`],
 						},
 					]
 				: []),
@@ -76,87 +89,89 @@ function serviceOf(view: View, users: readonly Client[]): readonly Finding[] {
 				: [
 						{
 							fact: `The service ${name}/unix has a process limit of ${scache.limit}.`,
-							effect: 'scache(8) runs with a limit of 1 only, and ends with an error otherwise.',
-							repair: [`postconf -c ${view.directory} -F ${name}/unix/process_limit=1`],
+							effect: 'scache(8) requires a limit of 1, and otherwise ends with an error.',
+							repair: [`postconf -c ${instance.directory} -F ${name}/unix/process_limit=1`],
 						},
 					]),
 		];
 	});
 }
 
-function isStored(client: Client): readonly Finding[] {
+function checkStorage(client: Client): readonly Finding[] {
 	const name = `${client.program}_connection_cache_on_demand`;
-	return isYes(client.own('connection_cache_on_demand')) || client.own('connection_cache_destinations') !== ''
+	return isYes(client.programValue('connection_cache_on_demand')) ||
+		client.programValue('connection_cache_destinations') !== ''
 		? []
 		: [
 				{
 					fact: `${name} is off, and ${client.program}_connection_cache_destinations is empty.`,
-					who: [client],
+					services: [client],
 					effect: 'No connection is ever stored.',
 					repair: [client.set(name, 'yes')],
 				},
 			];
 }
 
-/* smtp(8) looks for the name alone, without brackets and port. Source: smtp_connect_inet(). */
-function destinations(client: Client): readonly Finding[] {
+/* smtp(8) searches for the name without brackets and port. Source: smtp_connect_inet(). */
+function checkDestinations(client: Client): readonly Finding[] {
 	const name = `${client.program}_connection_cache_destinations`;
-	const value = client.own('connection_cache_destinations');
-	const words = value.split(/[\s,]+/).filter(word => !word.includes('/') && !/^[a-z]+:\S*[^\d]/.test(word));
-	const bad = words.filter(word => /^\[.*\]|^[\w.-]+:\d+$/.test(word));
-	return bad.length === 0
+	const destinations = splitList(client.programValue('connection_cache_destinations'));
+	const names = destinations.filter(text => !text.includes('/') && !/^[a-z]+:\S*[^\d]/.test(text));
+	const withPort = names.filter(text => /^\[.*\]|^[\w.-]+:\d+$/.test(text));
+	return withPort.length === 0
 		? []
 		: [
 				{
-					fact: `${name} has ${bad.map(word => `"${word}"`).join(', ')}.`,
-					who: [client],
-					effect: 'smtp(8) looks for the name without brackets and port there, so that never matches.',
-					repair: [client.set(name, words.map(bare).join(', '))],
+					fact: `${name} contains ${withPort.map(text => `"${text}"`).join(', ')}.`,
+					services: [client],
+					effect:
+						'smtp(8) searches this list for the name without brackets and port: these entries never match.',
+					repair: [client.set(name, names.map(withoutPort).join(', '))],
 				},
 			];
 }
 
-function bare(destination: string): string {
+function withoutPort(destination: string): string {
 	return destination.replace(/^\[(.*?)\](:\w+)?$/, '$1').replace(/^([\w.-]+):\d+$/, '$1');
 }
 
-function lifetime(view: View, client: Client): readonly Finding[] {
+function checkTimeLimits(instance: PostfixInstance, client: Client): readonly Finding[] {
 	const prefix = `${client.program}_connection`;
 	const found: Finding[] = [];
-	const wanted = seconds(client.own('connection_cache_time_limit'));
-	const limit = seconds(view.value('connection_cache_ttl_limit'));
+	const wanted = seconds(client.programValue('connection_cache_time_limit'));
+	const limit = seconds(instance.value('connection_cache_ttl_limit'));
 	if (wanted > limit) {
 		found.push({
 			fact: `${prefix}_cache_time_limit is ${wanted} s, and connection_cache_ttl_limit is ${limit} s.`,
-			who: [client],
-			effect: `scache(8) closes connections after ${limit} s all the same.`,
-			repair: [`postconf -c ${view.directory} -e connection_cache_ttl_limit=${wanted}s`],
+			services: [client],
+			effect: `scache(8) still closes connections after ${limit} s.`,
+			repair: [`postconf -c ${instance.directory} -e connection_cache_ttl_limit=${wanted}s`],
 		});
-	} else if (wanted < USUAL_STORAGE) {
+	} else if (wanted < DEFAULT_STORAGE_TIME) {
 		found.push({
 			fact: `${prefix}_cache_time_limit is ${wanted} s.`,
-			who: [client],
-			effect: 'A stored connection is closed before the next message can be there.',
-			repair: [client.set(`${prefix}_cache_time_limit`, `${USUAL_STORAGE}s`)],
+			services: [client],
+			effect: 'A stored connection is closed before the next message arrives.',
+			repair: [client.set(`${prefix}_cache_time_limit`, `${DEFAULT_STORAGE_TIME}s`)],
 		});
 	}
 
-	const life = seconds(client.own('connection_reuse_time_limit'));
-	if (life < SHORT_LIFE) {
+	const reuseLimit = seconds(client.programValue('connection_reuse_time_limit'));
+	if (reuseLimit < MIN_REUSE_TIME_LIMIT) {
 		found.push({
-			fact: `${prefix}_reuse_time_limit is ${life} s.`,
-			who: [client],
-			effect: `A connection that was made more than ${life} s ago is closed instead of stored.`,
+			fact: `${prefix}_reuse_time_limit is ${reuseLimit} s.`,
+			services: [client],
+			effect: `A connection that was made more than ${reuseLimit} s ago is closed instead of stored.`,
 			repair: [client.set(`${prefix}_reuse_time_limit`, '300s')],
 		});
 	}
 
-	/* 2.11 and later. */
-	const count = Number(client.own('connection_reuse_count_limit') || '0');
-	if (count > 0 && count < FEW_DELIVERIES) {
+	/* Postfix 2.11 and later. */
+	const count = Number(client.programValue('connection_reuse_count_limit') || '0');
+	if (count > 0 && count < MIN_REUSE_COUNT_LIMIT) {
 		found.push({
 			fact: `${prefix}_reuse_count_limit is ${count}.`,
-			who: [client],
+			services: [client],
 			effect: `A connection is closed after ${count + 1} deliveries.`,
 			repair: [client.set(`${prefix}_reuse_count_limit`, '0')],
 		});
@@ -165,45 +180,49 @@ function lifetime(view: View, client: Client): readonly Finding[] {
 	return found;
 }
 
-/* When the next delivery comes too late, or all come at once. */
-function pace(view: View, client: Client): readonly Finding[] {
+/* Reports if the next delivery starts too late, or if too many deliveries start at the same time. */
+function checkRates(instance: PostfixInstance, client: Client): readonly Finding[] {
 	const {name} = client;
 	const found: Finding[] = [];
-	const kept = Math.min(
-		seconds(client.own('connection_cache_time_limit')),
+	const storageTime = Math.min(
+		seconds(client.programValue('connection_cache_time_limit')),
 		seconds(client.value('connection_cache_ttl_limit')),
 	);
 	for (const kind of ['destination', 'transport']) {
-		const own = client.value(`${name}_${kind}_rate_delay`);
-		const delay = seconds(own === '' ? client.value(`default_${kind}_rate_delay`) : own);
-		if (delay >= kept && delay > 0) {
+		const delay = seconds(
+			client.value(`${name}_${kind}_rate_delay`) || client.value(`default_${kind}_rate_delay`),
+		);
+		if (delay >= storageTime && delay > 0) {
 			found.push({
-				fact: `${name}_${kind}_rate_delay is ${delay} s, and a stored connection is kept for ${kept} s.`,
-				who: [client],
-				effect: 'It is closed before the next delivery starts.',
+				fact: `${name}_${kind}_rate_delay is ${delay} s, and connections are stored for ${storageTime} s.`,
+				services: [client],
+				effect: 'A stored connection is closed before the next delivery starts.',
 				repair: [
-					`postconf -c ${view.directory} -e ${client.program}_connection_cache_time_limit=${delay + USUAL_STORAGE}s`,
-					`postconf -c ${view.directory} -e connection_cache_ttl_limit=${delay + USUAL_STORAGE}s`,
+					`postconf -c ${instance.directory} -e ${client.program}_connection_cache_time_limit=${delay + DEFAULT_STORAGE_TIME}s`,
+					`postconf -c ${instance.directory} -e connection_cache_ttl_limit=${delay + DEFAULT_STORAGE_TIME}s`,
 				],
 			});
 		}
 	}
 
-	const own = client.value(`${name}_destination_concurrency_limit`);
-	const concurrency = Number(own === '' ? client.value('default_destination_concurrency_limit') : own);
-	if (concurrency === 0 || concurrency >= MANY_DELIVERIES) {
+	const concurrency = Number(
+		client.value(`${name}_destination_concurrency_limit`) ||
+			client.value('default_destination_concurrency_limit'),
+	);
+	if (concurrency === 0 || concurrency >= MAX_CONCURRENCY) {
 		found.push({
 			fact: `${name}_destination_concurrency_limit is ${concurrency === 0 ? '0, which is unlimited' : concurrency}.`,
-			who: [client],
-			effect: 'So many deliveries to one destination run at a time, and each needs a connection of its own.',
-			repair: [`postconf -c ${view.directory} -e ${name}_destination_concurrency_limit=20`],
+			services: [client],
+			effect:
+				'That many deliveries to one destination can run at the same time, and each needs a separate connection.',
+			repair: [`postconf -c ${instance.directory} -e ${name}_destination_concurrency_limit=20`],
 		});
 	}
 
 	return found;
 }
 
-/* Units are those of convert(3): only the first character behind the number counts. */
+/* The units of convert(3). Only the first character after the number is significant. */
 function seconds(value: string): number {
 	const [, number = '0', unit = 's'] = /^(\d+)\s*([smhdw]?)/i.exec(value) ?? [];
 	return Number(number) * ({s: 1, m: 60, h: 3600, d: 86_400, w: 604_800}[unit.toLowerCase()] ?? 1);

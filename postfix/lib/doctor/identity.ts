@@ -2,12 +2,13 @@
 /* NAME
 /*	identity 3
 /* SUMMARY
-/*	certificates: can they be read, by whom, and are they the same?
+/*	check the certificates of an instance
 /* DESCRIPTION
-/*	A client sends the names of its files with each request. They have
-/*	to be there when tlsproxy(8) starts; a directory of authorities is
-/*	looked into at the time of a handshake, in the jail. Stock has one
-/*	identity per service; with this program each client has its own.
+/*	Each request of a client contains the names of its certificate
+/*	files. The files must exist when tlsproxy(8) starts. A directory of
+/*	certification authorities must exist inside the chroot jail,
+/*	because it is searched during handshakes. Stock has one identity
+/*	per service; this program has one per client.
 /* SEE ALSO
 /*	postfix src/tlsproxy/tlsproxy.c, tlsp_client_init()
 /*--*/
@@ -16,8 +17,8 @@ import {createPrivateKey, X509Certificate} from 'node:crypto';
 import {readFileSync, statSync} from 'node:fs';
 import {join} from 'node:path';
 import {splitList} from '../../../src/base/text.ts';
-import {type Proxy, proxiesOf} from './service.ts';
-import {type Client, type Finding, titles, type View} from './view.ts';
+import {type Client, type Finding, type PostfixInstance, titles} from './postfix-instance.ts';
+import {type ProxyService, proxyServices} from './service.ts';
 
 const FILES = [
 	'chain_files',
@@ -29,15 +30,15 @@ const FILES = [
 	'eckey_file',
 ];
 
-/* What has to be the same in a client and in stock's tlsproxy_client_*. Source: TLS_CLIENT_INIT_PROPS. */
+/* Parameters that must have the same value in a client and, with the prefix tlsproxy_client_, in stock. Source: TLS_CLIENT_INIT_PROPS. */
 const SETTINGS = [...FILES, 'CAfile', 'CApath', 'loglevel', 'scert_verifydepth', 'fingerprint_digest'];
 
-/** Checks certificates. */
-export function checkIdentities(view: View): readonly Finding[] {
-	return proxiesOf(view).flatMap(proxy => [
-		...proxy.users.flatMap(client => [...missingFiles(client), ...wrongKeys(client)]),
-		...(proxy.isOurs || proxy.program === undefined ? [] : otherIdentity(proxy)),
-		...(proxy.service.chroot ? outsideOfJail(view, proxy) : []),
+/** Checks the certificates of all clients. */
+export function checkIdentities(instance: PostfixInstance): readonly Finding[] {
+	return proxyServices(instance).flatMap(proxy => [
+		...proxy.clients.flatMap(client => [...missingFiles(client), ...wrongKeys(client)]),
+		...(proxy.isThisProgram || proxy.program === undefined ? [] : differentIdentities(proxy)),
+		...(proxy.service.chroot ? missingInJail(instance, proxy) : []),
 	]);
 }
 
@@ -46,8 +47,8 @@ function fileNames(
 	kinds: readonly string[],
 ): ReadonlyArray<readonly [kind: string, path: string]> {
 	return kinds.flatMap(kind => {
-		const value = client.own(`tls_${kind}`);
-		/* chain_files is a list. "none" switches a certificate off. */
+		const value = client.programValue(`tls_${kind}`);
+		/* chain_files is a list. "none" means no certificate. */
 		return (kind === 'chain_files' ? splitList(value) : [value])
 			.filter(path => path !== '' && path !== 'none')
 			.map(path => [`${client.program}_tls_${kind}`, path] as const);
@@ -61,8 +62,8 @@ function missingFiles(client: Client): readonly Finding[] {
 			: [
 					{
 						fact: `${name} is ${path}, which does not exist.`,
-						who: [client],
-						/* To Postfix, a chain file that cannot be opened is no error. */
+						services: [client],
+						/* In Postfix, a chain file that cannot be opened is not an error. */
 						effect: name.endsWith('chain_files')
 							? 'tlsproxy(8) makes the connections of this client without that certificate.'
 							: 'tlsproxy(8) refuses the requests of this client.',
@@ -72,7 +73,7 @@ function missingFiles(client: Client): readonly Finding[] {
 	);
 }
 
-/* Whoever may not look does not know. */
+/* True if this user may not search a directory of the path: then nothing is known. */
 function exists(path: string): boolean {
 	try {
 		statSync(path);
@@ -82,31 +83,31 @@ function exists(path: string): boolean {
 	}
 }
 
-/* Only root can read keys. */
+/* Reports nothing if this user cannot read the keys. */
 function wrongKeys(client: Client): readonly Finding[] {
-	if (client.own('tls_chain_files') !== '') {
+	if (client.programValue('tls_chain_files') !== '') {
 		return [];
 	}
 
 	return ['', 'ec', 'd'].flatMap(kind => {
-		const certificate = client.own(`tls_${kind}cert_file`);
-		const key = client.own(`tls_${kind}key_file`) || certificate;
+		const certificate = client.programValue(`tls_${kind}cert_file`);
+		const key = client.programValue(`tls_${kind}key_file`) || certificate;
 		if (certificate === '' || certificate === 'none') {
 			return [];
 		}
 
 		try {
-			const fits = new X509Certificate(readFileSync(certificate)).checkPrivateKey(
+			const matches = new X509Certificate(readFileSync(certificate)).checkPrivateKey(
 				createPrivateKey(readFileSync(key)),
 			);
-			return fits
+			return matches
 				? []
 				: [
 						{
 							fact: `The key in ${key} does not belong to the certificate in ${certificate}.`,
-							who: [client],
+							services: [client],
 							effect: 'tlsproxy(8) refuses the requests of this client.',
-							repair: [client.set(`${client.program}_tls_${kind}key_file`, 'PATH OF THE RIGHT KEY')],
+							repair: [client.set(`${client.program}_tls_${kind}key_file`, 'PATH OF THE KEY')],
 						},
 					];
 		} catch {
@@ -115,53 +116,54 @@ function wrongKeys(client: Client): readonly Finding[] {
 	});
 }
 
-/* Stock warns of "unexpected settings", and opens the files without privileges, in the jail if it has one. */
-function otherIdentity({service, users}: Proxy): readonly Finding[] {
-	return users.flatMap(client => {
+/* Stock logs "unexpected settings", and opens the files without privileges, inside the chroot jail if it has one. */
+function differentIdentities({service, clients}: ProxyService): readonly Finding[] {
+	return clients.flatMap(client => {
 		const different = SETTINGS.filter(
-			name => client.own(`tls_${name}`) !== service.value(`tlsproxy_client_${name}`),
+			name => client.programValue(`tls_${name}`) !== service.value(`tlsproxy_client_${name}`),
 		);
 		const [first] = different;
 		return first === undefined
 			? []
 			: [
 					{
-						fact: `Stock tlsproxy(8) has one identity, and that of ${client.title} is another: ${different
+						fact: `Stock tlsproxy(8) has one identity, and that of ${client.title} differs: ${different
 							.map(name => `${client.program}_tls_${name}`)
 							.join(', ')}.`,
 						effect:
-							'It logs "unexpected settings", and opens the files of the request without privileges. With keys for root only, every handshake of this client fails.',
+							'It logs "unexpected settings", and opens the files of the request without privileges. If only root can read the key, every handshake of this client fails.',
 						repair: [
-							service.set(`tlsproxy_client_${first}`, client.own(`tls_${first}`)),
-							'or use a tlsproxy service of its own, or this program, which has an identity for each client',
+							service.set(`tlsproxy_client_${first}`, client.programValue(`tls_${first}`)),
+							'or use a separate tlsproxy service, or this program, which has one identity per client',
 						],
 					},
 				];
 	});
 }
 
-/* Files are read before the jail. A directory is searched in it, when a chain is verified. */
-function outsideOfJail(view: View, {service, users}: Proxy): readonly Finding[] {
-	const queue = view.value('queue_directory');
-	const verifying = users.filter(
+/* Files are read before the process enters its jail. A directory is searched inside the jail, when a chain is verified. */
+function missingInJail(instance: PostfixInstance, {service, clients}: ProxyService): readonly Finding[] {
+	const queue = instance.value('queue_directory');
+	const verifying = clients.filter(
 		client =>
-			['verify', 'secure'].includes(client.own('tls_security_level').toLowerCase()) ||
-			client.own('tls_policy_maps') !== '',
+			['verify', 'secure'].includes(client.programValue('tls_security_level').toLowerCase()) ||
+			client.programValue('tls_policy_maps') !== '',
 	);
-	return [...Map.groupBy(verifying, client => client.own('tls_CApath'))].flatMap(([path, clients]) =>
-		path === '' || !exists(path) || exists(join(queue, path))
-			? []
-			: [
-					{
-						fact: `${service.title} runs in a jail, and ${path} does not exist there: ${join(queue, path)} (${titles(clients)}).`,
-						effect: 'No certificate is found to be trusted. At "verify" and "secure", mail is deferred.',
-						repair: [
-							`postconf -c ${view.directory} -F ${service.title}/chroot=n`,
-							...clients.map(client =>
-								client.set(`${client.program}_tls_CAfile`, '/etc/ssl/certs/ca-certificates.crt'),
-							),
-						],
-					},
-				],
+	return [...Map.groupBy(verifying, client => client.programValue('tls_CApath'))].flatMap(
+		([path, affected]) =>
+			path === '' || !exists(path) || exists(join(queue, path))
+				? []
+				: [
+						{
+							fact: `${service.title} runs in a jail, and ${path} does not exist there: ${join(queue, path)} (${titles(affected)}).`,
+							effect: 'No certificate can be verified. At "verify" and "secure", mail is deferred.',
+							repair: [
+								`postconf -c ${instance.directory} -F ${service.title}/chroot=n`,
+								...affected.map(client =>
+									client.set(`${client.program}_tls_CAfile`, '/etc/ssl/certs/ca-certificates.crt'),
+								),
+							],
+						},
+					],
 	);
 }

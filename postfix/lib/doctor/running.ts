@@ -2,52 +2,58 @@
 /* NAME
 /*	running 3
 /* SUMMARY
-/*	do the running daemons have the configuration that stands in the files?
+/*	check that running processes have the current configuration
 /* DESCRIPTION
 /*	master(8) reads master.cf at "postfix reload", and daemons read
-/*	main.cf when they start: what was changed since then, or a program
-/*	that was replaced, is not in use yet. Processes that finish their
-/*	sessions after a reload are no longer children of master(8), and
-/*	are not meant.
+/*	main.cf when they start. Later changes, and a program that was
+/*	replaced, are not in use yet. Processes that finish their sessions
+/*	after a reload are no longer children of master(8), and are not
+/*	examined.
 /*
-/*	Says nothing when the instance is not running, or when this user
-/*	may not see it.
+/*	Nothing is reported if the instance is not running, or if this user
+/*	is not permitted to examine it.
 /* SEE ALSO
 /*	proc(5), postfix src/master/master_conf.c
 /*--*/
 
 import {existsSync, readdirSync, readFileSync, readlinkSync, statSync} from 'node:fs';
 import {basename, dirname, join} from 'node:path';
-import {fieldsOf, TICKS} from '../processes.ts';
-import {proxiesOf} from './service.ts';
-import {type Finding, isDisabled, type View} from './view.ts';
+import {fieldsOf, TICKS_PER_SECOND} from '../processes.ts';
+import {type Finding, isDisabled, type PostfixInstance} from './postfix-instance.ts';
+import {proxyServices} from './service.ts';
 
+/** A child of master(8). */
 interface Daemon {
 	readonly pid: number;
+	/** Base name of the program. */
 	readonly program: string;
 	/** Seconds since the epoch. */
 	readonly started: number;
-	/** Program file, as the kernel has it. */
+	/** Target of /proc/PID/exe. */
 	readonly executable: string;
-	/** Script that a shell runs: the supervisor of this program. */
+	/** The supervisor of this program, a script that a shell runs; empty for other programs. */
 	readonly script: string;
 }
 
-/** Checks what is running. */
-export function checkRunning(view: View): readonly Finding[] {
-	const master = masterOf(view);
+/** Checks the running processes of an instance. */
+export function checkRunning(instance: PostfixInstance): readonly Finding[] {
+	const master = masterOf(instance);
 	if (master === undefined) {
 		return [];
 	}
 
-	const reload = [`postfix -c ${view.directory} reload`];
-	return [...deafMaster(view, reload), ...oldDaemons(view, master, reload)];
+	const reload = [`postfix -c ${instance.directory} reload`];
+	return [...missingListeners(instance, reload), ...outdatedDaemons(instance, master, reload)];
 }
 
-/* Only who may read the lock file knows the instance. It can be older than a process of the same number. */
-function masterOf(view: View): number | undefined {
+/* Undefined if this user may not read the lock file. The process ID in an old lock file can be that of another program. */
+function masterOf(instance: PostfixInstance): number | undefined {
 	try {
-		const file = join(view.value('queue_directory'), view.value('process_id_directory'), 'master.pid');
+		const file = join(
+			instance.value('queue_directory'),
+			instance.value('process_id_directory'),
+			'master.pid',
+		);
 		const pid = Number(readFileSync(file, 'utf8').trim());
 		return basename(readFileSync(`/proc/${pid}/cmdline`, 'utf8').split('\0')[0] ?? '') === 'master'
 			? pid
@@ -57,11 +63,11 @@ function masterOf(view: View): number | undefined {
 	}
 }
 
-/* master(8) makes the socket of a service when it learns of it. */
-function deafMaster(view: View, reload: readonly string[]): readonly Finding[] {
-	const directory = join(view.value('queue_directory'), 'private');
-	const sockets = readOr('/proc/net/unix', '');
-	return proxiesOf(view).flatMap(({service}) => {
+/* master(8) creates the socket of a service when it reads master.cf. */
+function missingListeners(instance: PostfixInstance, reload: readonly string[]): readonly Finding[] {
+	const directory = join(instance.value('queue_directory'), 'private');
+	const sockets = readTextOr('/proc/net/unix', '');
+	return proxyServices(instance).flatMap(({service}) => {
 		try {
 			readdirSync(directory);
 		} catch {
@@ -70,7 +76,7 @@ function deafMaster(view: View, reload: readonly string[]): readonly Finding[] {
 
 		const listens =
 			existsSync(join(directory, service.name)) && sockets.includes(` private/${service.name}\n`);
-		return listens || !service.isPrivate || isDisabled(view, service)
+		return listens || !service.isPrivate || isDisabled(instance, service)
 			? []
 			: [
 					{
@@ -82,21 +88,25 @@ function deafMaster(view: View, reload: readonly string[]): readonly Finding[] {
 	});
 }
 
-function oldDaemons(view: View, master: number, reload: readonly string[]): readonly Finding[] {
+function outdatedDaemons(
+	instance: PostfixInstance,
+	master: number,
+	reload: readonly string[],
+): readonly Finding[] {
 	const daemons = daemonsOf(master);
-	const mainChanged = changed(join(view.directory, 'main.cf'));
-	const masterChanged = changed(join(view.directory, 'master.cf'));
-	const clients = new Set(['tlsproxy', 'scache', ...view.clients.map(({program}) => program)]);
+	const mainChanged = modificationTime(join(instance.directory, 'main.cf'));
+	const masterChanged = modificationTime(join(instance.directory, 'master.cf'));
+	const examined = new Set(['tlsproxy', 'scache', ...instance.clients.map(({program}) => program)]);
 	const found: Finding[] = [];
 	for (const [file, time] of [
 		['main.cf', mainChanged],
 		['master.cf', masterChanged],
 	] as const) {
-		const old = daemons.filter(({program, started}) => clients.has(program) && started < time);
+		const old = daemons.filter(({program, started}) => examined.has(program) && started < time);
 		if (old.length > 0) {
 			found.push({
 				fact: `${file} was changed after these processes were started: ${listOf(old)}.`,
-				effect: 'They go on with the configuration that they have read.',
+				effect: 'They use the configuration that they read at start.',
 				repair: reload,
 			});
 			break;
@@ -106,12 +116,12 @@ function oldDaemons(view: View, master: number, reload: readonly string[]): read
 	const replaced = daemons.filter(
 		({program, started, executable, script}) =>
 			program === 'tlsproxy' &&
-			(executable.endsWith(' (deleted)') || (script !== '' && installed(script) > started)),
+			(executable.endsWith(' (deleted)') || (script !== '' && installationTime(script) > started)),
 	);
 	if (replaced.length > 0) {
 		found.push({
 			fact: `The program was replaced after these processes were started: ${listOf(replaced)}.`,
-			effect: 'They serve with the earlier program until they end.',
+			effect: 'They run the earlier program until they end.',
 			repair: reload,
 		});
 	}
@@ -124,48 +134,48 @@ function listOf(daemons: readonly Daemon[]): string {
 }
 
 /*
- * Of this program it is the supervisor that is a child of master(8), a shell that
- * runs a script. It ends at a reload, when the worker finishes its sessions.
+ * The child of master(8) that runs this program is the supervisor, a shell script. It ends at a reload, while
+ * the worker finishes its sessions.
  */
 function daemonsOf(master: number): readonly Daemon[] {
-	const booted = Number(/^btime (\d+)/m.exec(readOr('/proc/stat', ''))?.[1] ?? 0);
+	const bootTime = Number(/^btime (\d+)/m.exec(readTextOr('/proc/stat', ''))?.[1] ?? 0);
 	return readdirSync('/proc')
 		.filter(name => /^\d+$/.test(name))
 		.flatMap(name => {
-			const fields = fieldsOf(readOr(`/proc/${name}/stat`, ''));
+			const fields = fieldsOf(readTextOr(`/proc/${name}/stat`, ''));
 			if (Number(fields[1]) !== master) {
 				return [];
 			}
 
-			const [first = '', second = ''] = readOr(`/proc/${name}/cmdline`, '').split('\0');
+			const [first = '', second = ''] = readTextOr(`/proc/${name}/cmdline`, '').split('\0');
 			const isScript = basename(second) === 'tlsproxy';
 			return [
 				{
 					pid: Number(name),
 					program: basename(isScript ? second : first),
-					/* The 20th field behind the name. */
-					started: booted + Number(fields[19] ?? 0) / TICKS,
-					executable: linkOr(`/proc/${name}/exe`),
+					/* The 20th field after the name. */
+					started: bootTime + Number(fields[19] ?? 0) / TICKS_PER_SECOND,
+					executable: readLinkOrEmpty(`/proc/${name}/exe`),
 					script: isScript ? second : '',
 				},
 			];
 		});
 }
 
-/* Whole seconds: start times are not more exact than the time of boot. */
-function changed(path: string): number {
+/* Whole seconds, rounded down, minus one: the accuracy of start times is that of the boot time. */
+function modificationTime(path: string): number {
 	return Math.floor((statSync(path, {throwIfNoEntry: false})?.mtimeMs ?? 0) / 1000) - 1;
 }
 
-/* Packages keep the time of modification; when a file came to its place only the kernel says. */
-function installed(script: string): number {
+/* The change time, because dpkg(1) preserves modification times. */
+function installationTime(script: string): number {
 	const times = ['lib/main.js', 'lib/node'].map(
 		file => statSync(join(dirname(script), file), {throwIfNoEntry: false})?.ctimeMs ?? 0,
 	);
 	return Math.floor(Math.max(...times) / 1000) - 1;
 }
 
-function readOr(path: string, otherwise: string): string {
+function readTextOr(path: string, otherwise: string): string {
 	try {
 		return readFileSync(path, 'utf8');
 	} catch {
@@ -173,7 +183,7 @@ function readOr(path: string, otherwise: string): string {
 	}
 }
 
-function linkOr(path: string): string {
+function readLinkOrEmpty(path: string): string {
 	try {
 		return readlinkSync(path);
 	} catch {

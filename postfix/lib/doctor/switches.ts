@@ -2,19 +2,29 @@
 /* NAME
 /*	switches 3
 /* SUMMARY
-/*	is connection reuse turned on, and TLS at all?
+/*	check that TLS and connection reuse are enabled
 /* DESCRIPTION
-/*	What decides in smtp(8) whether a delivery uses TLS, and whether it
-/*	asks tlsproxy(8) for it: the switch, the security level, the policy
-/*	of a destination, and settings that hide STARTTLS from smtp(8).
+/*	Examines the settings that determine whether smtp(8) uses TLS for a
+/*	delivery, and whether it uses tlsproxy(8): the parameter
+/*	smtp_tls_connection_reuse, the security level, the policy of a
+/*	destination, and settings that hide STARTTLS from smtp(8).
 /* SEE ALSO
 /*	postfix src/smtp/smtp_tls_policy.c, smtp_proto.c
 /*--*/
 
+import {splitList} from '../../../src/base/text.ts';
 import {tablesIn} from '../../../src/conf/postconf-output.ts';
-import {type Client, type Finding, isYes, lookUp, titles, usersOf, type View} from './view.ts';
+import {
+	type Client,
+	type Finding,
+	isYes,
+	lookUp,
+	type PostfixInstance,
+	reusingClients,
+	titles,
+} from './postfix-instance.ts';
 
-/** Security levels that Postfix knows. Source: postfix src/tls/tls_level.c. */
+/** The security levels of Postfix. Source: postfix src/tls/tls_level.c. */
 const LEVELS = [
 	'none',
 	'may',
@@ -27,40 +37,42 @@ const LEVELS = [
 	'secure',
 ];
 
-/** Checks the switches. */
-export function checkSwitches(view: View): readonly Finding[] {
-	const users = view.clients.filter(({reuses}) => reuses);
+/** Checks whether TLS and connection reuse are enabled, for clients and destinations. */
+export function checkSwitches(instance: PostfixInstance): readonly Finding[] {
+	const reusing = instance.clients.filter(({reuses}) => reuses);
 	return [
-		...unknownSettings(view),
-		...(users.length === 0 ? turnedOff(view) : []),
-		...usersOf(view).flatMap(client => [...levelOf(client), ...hiddenStarttls(client)]),
-		...users.flatMap(client => view.destinations.flatMap(destination => policyOf(view, client, destination))),
+		...unknownSettings(instance),
+		...(reusing.length === 0 ? turnedOff(instance) : []),
+		...reusingClients(instance).flatMap(client => [...checkLevel(client), ...hiddenStarttls(client)]),
+		...reusing.flatMap(client =>
+			instance.destinations.flatMap(destination => checkPolicy(instance, client, destination)),
+		),
 	];
 }
 
-/* A misspelled name is a user-defined parameter for Postfix, and postconf(1) says so only when asked. */
-function unknownSettings(view: View): readonly Finding[] {
-	return view.unknown
+/* For Postfix, a misspelled name is a user-defined parameter. Only "postconf -n" reports it. */
+function unknownSettings(instance: PostfixInstance): readonly Finding[] {
+	return instance.unknown
 		.filter(setting => /^(smtp|lmtp|tls|tlsproxy|connection)_/.test(setting))
 		.map(setting => ({
-			fact: `main.cf or master.cf has "${setting}", and Postfix ${view.value('mail_version')} has no parameter of that name.`,
-			effect: 'It has no effect. Maybe it is misspelled, or belongs to another release.',
+			fact: `main.cf or master.cf contains "${setting}", and Postfix ${instance.value('mail_version')} has no parameter of that name.`,
+			effect: 'It has no effect. It may be misspelled, or be a parameter of another release.',
 			repair: [
 				`postconf -d | grep "^${setting.split('_')[0]}_"`,
-				`postconf -c ${view.directory} -X "${setting.split('=')[0]}"`,
+				`postconf -c ${instance.directory} -X "${setting.split('=')[0]}"`,
 			],
 		}));
 }
 
-function turnedOff(view: View): readonly Finding[] {
-	const clients = view.clients.filter(({program}) => program === 'smtp');
+function turnedOff(instance: PostfixInstance): readonly Finding[] {
+	const clients = instance.clients.filter(({program}) => program === 'smtp');
 	const [first] = clients;
 	if (first === undefined) {
 		return [
 			{
 				fact: 'No service in master.cf runs smtp(8).',
-				effect: 'Nobody delivers over connections that could be reused.',
-				repair: [`postconf -c ${view.directory} -M smtp/unix="smtp unix - - n - - smtp"`],
+				effect: 'No service delivers mail over connections that can be reused.',
+				repair: [`postconf -c ${instance.directory} -M smtp/unix="smtp unix - - n - - smtp"`],
 			},
 		];
 	}
@@ -68,47 +80,49 @@ function turnedOff(view: View): readonly Finding[] {
 	return [
 		{
 			fact: `smtp_tls_connection_reuse is off (${titles(clients)}).`,
-			effect: 'smtp(8) does TLS itself, and closes every encrypted connection after one delivery.',
+			effect: 'smtp(8) does not use tlsproxy(8), and closes every TLS connection after one delivery.',
 			repair: [first.set('smtp_tls_connection_reuse', 'yes')],
 		},
 	];
 }
 
 /* Source: global_tls_level(). */
-function levelOf(client: Client): readonly Finding[] {
+function checkLevel(client: Client): readonly Finding[] {
 	const {program} = client;
 	const name = `${program}_tls_security_level`;
-	const level = client.own('tls_security_level').toLowerCase();
+	const level = client.programValue('tls_security_level').toLowerCase();
 	if (level !== '' && !LEVELS.includes(level)) {
 		return [
 			{
-				fact: `${name} is "${level}", which is no security level.`,
-				who: [client],
-				effect: `${program}(8) ends with an error, and delivers nothing.`,
+				fact: `${name} is "${level}", which is not a security level.`,
+				services: [client],
+				effect: `${program}(8) ends with an error, and delivers no mail.`,
 				repair: [client.set(name, 'may')],
 			},
 		];
 	}
 
-	const obsolete = level === '' && (isYes(client.own('use_tls')) || isYes(client.own('enforce_tls')));
-	const perDestination = client.own('tls_policy_maps') !== '' || client.own('tls_per_site') !== '';
+	const obsolete =
+		level === '' && (isYes(client.programValue('use_tls')) || isYes(client.programValue('enforce_tls')));
+	const perDestination =
+		client.programValue('tls_policy_maps') !== '' || client.programValue('tls_per_site') !== '';
 	if ((level === '' || level === 'none') && !obsolete && !perDestination) {
 		return [
 			{
 				fact: `${name} is ${level === '' ? 'empty' : '"none"'}.`,
-				who: [client],
-				effect: 'Mail is sent in cleartext. Without TLS, tlsproxy(8) is not asked.',
+				services: [client],
+				effect: 'Mail is sent in cleartext, without tlsproxy(8).',
 				repair: [client.set(name, 'may')],
 			},
 		];
 	}
 
-	if (isYes(client.own('tls_wrappermode')) && ['', 'none', 'may'].includes(level)) {
+	if (isYes(client.programValue('tls_wrappermode')) && ['', 'none', 'may'].includes(level)) {
 		return [
 			{
 				fact: `${program}_tls_wrappermode is on, with ${name} ${level === '' ? 'empty' : `"${level}"`}.`,
-				who: [client],
-				effect: `${program}(8) refuses to deliver: TLS from the first byte on needs "encrypt" or stronger.`,
+				services: [client],
+				effect: `${program}(8) does not deliver mail: wrapper mode requires "encrypt" or a stronger level.`,
 				repair: [client.set(name, 'encrypt')],
 			},
 		];
@@ -119,22 +133,22 @@ function levelOf(client: Client): readonly Finding[] {
 
 function hiddenStarttls(client: Client): readonly Finding[] {
 	const found: Finding[] = [];
-	const words = client.own('discard_ehlo_keywords').split(/[\s,]+/);
-	if (words.some(word => word.toLowerCase() === 'starttls')) {
+	const keywords = splitList(client.programValue('discard_ehlo_keywords'));
+	if (keywords.some(keyword => keyword.toLowerCase() === 'starttls')) {
 		const name = `${client.program}_discard_ehlo_keywords`;
 		found.push({
-			fact: `${name} has STARTTLS.`,
-			who: [client],
-			effect: `${client.program}(8) does not see that servers offer TLS.`,
-			repair: [client.set(name, words.filter(word => word.toLowerCase() !== 'starttls').join(', '))],
+			fact: `${name} contains STARTTLS.`,
+			services: [client],
+			effect: `${client.program}(8) does not detect that servers support TLS.`,
+			repair: [client.set(name, keywords.filter(keyword => keyword.toLowerCase() !== 'starttls').join(', '))],
 		});
 	}
 
-	if (client.program === 'smtp' && isYes(client.own('never_send_ehlo'))) {
+	if (client.program === 'smtp' && isYes(client.programValue('never_send_ehlo'))) {
 		found.push({
 			fact: `smtp_never_send_ehlo is on.`,
-			who: [client],
-			effect: 'Servers tell that they offer TLS in their reply to EHLO, and smtp(8) sends HELO.',
+			services: [client],
+			effect: 'Servers announce STARTTLS in the reply to EHLO, and smtp(8) sends HELO.',
 			repair: [client.set('smtp_never_send_ehlo', 'no')],
 		});
 	}
@@ -142,40 +156,40 @@ function hiddenStarttls(client: Client): readonly Finding[] {
 	return found;
 }
 
-/* A next-hop in brackets or with a port is looked up as it stands; a domain, with its parents too. Source: tls_policy_lookup(). */
-function policyOf(view: View, client: Client, destination: string): readonly Finding[] {
-	const tables = tablesIn(client.own('tls_policy_maps'));
+/* A next-hop with brackets or a port is looked up unchanged. For a domain, its parent domains are looked up too. Source: tls_policy_lookup(). */
+function checkPolicy(instance: PostfixInstance, client: Client, destination: string): readonly Finding[] {
+	const tables = tablesIn(client.programValue('tls_policy_maps'));
 	const labels = destination.split('.');
 	const parents = labels.slice(1).map((_, index) => `.${labels.slice(index + 1).join('.')}`);
 	const isName = /^[\w.-]+$/.test(destination);
-	const found = firstOf(view, tables, isName ? [destination, ...parents] : [destination]);
+	const found = firstPolicy(instance, tables, isName ? [destination, ...parents] : [destination]);
 	if (found !== undefined) {
 		return policyFinding(client, destination, found.table, found.policy);
 	}
 
 	const host = /^\[?([^\]]*?)\]?(:\w+)?$/.exec(destination)?.[1] ?? '';
-	const other = isName ? undefined : firstOf(view, tables, [host, `[${host}]`]);
+	const other = isName ? undefined : firstPolicy(instance, tables, [host, `[${host}]`]);
 	return other === undefined
 		? []
 		: [
 				{
 					fact: `${other.table} has a policy for ${other.key}, and the next-hop is ${destination}.`,
-					who: [client],
+					services: [client],
 					effect:
-						'smtp(8) looks for a next-hop with brackets or a port as it stands: that policy does not apply.',
+						'smtp(8) looks up a next-hop with brackets or a port unchanged: that policy does not apply.',
 					repair: [`edit ${other.table}: write ${destination} instead of ${other.key}`],
 				},
 			];
 }
 
-function firstOf(
-	view: View,
+function firstPolicy(
+	instance: PostfixInstance,
 	tables: readonly string[],
 	keys: readonly string[],
 ): {readonly table: string; readonly key: string; readonly policy: string} | undefined {
 	for (const key of keys) {
 		for (const table of tables) {
-			const policy = lookUp(view.directory, table, key);
+			const policy = lookUp(instance.directory, table, key);
 			if (policy !== undefined) {
 				return {table, key, policy};
 			}
@@ -191,14 +205,14 @@ function policyFinding(
 	table: string,
 	policy: string,
 ): readonly Finding[] {
-	const place = `the policy of ${destination} in ${table} is "${policy}".`;
-	const [level = '', ...attributes] = policy.split(/[\s,]+/);
+	const description = `the policy of ${destination} in ${table} is "${policy}".`;
+	const [level = '', ...attributes] = splitList(policy);
 	if (level.toLowerCase() === 'none') {
 		return [
 			{
-				fact: `TLS is off: ${place}`,
-				who: [client],
-				effect: 'Mail for it is sent in cleartext, and tlsproxy(8) is not asked.',
+				fact: `TLS is off: ${description}`,
+				services: [client],
+				effect: 'Mail for it is sent in cleartext, without tlsproxy(8).',
 				repair: [`edit ${table}`],
 			},
 		];
@@ -208,10 +222,10 @@ function policyFinding(
 	return reuse?.toLowerCase() === 'connection_reuse=no'
 		? [
 				{
-					fact: `Reuse is off: ${place}`,
-					who: [client],
-					effect: 'Every delivery to it makes a connection of its own.',
-					repair: [`edit ${table}: take out "connection_reuse=no"`],
+					fact: `Reuse is off: ${description}`,
+					services: [client],
+					effect: 'Every delivery to it uses a new connection.',
+					repair: [`edit ${table}: remove "connection_reuse=no"`],
 				},
 			]
 		: [];

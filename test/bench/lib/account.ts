@@ -5,7 +5,7 @@
  * descendants of master(8).
  */
 import {readFileSync} from 'node:fs';
-import {fieldsOf, type ProcessEntry, TICKS} from '../../../postfix/lib/processes.ts';
+import {fieldsOf, type ProcessEntry, TICKS_PER_SECOND} from '../../../postfix/lib/processes.ts';
 import type {Sandbox} from '../../../postfix/lib/sandbox.ts';
 import {cpuSeconds} from './process.ts';
 
@@ -29,7 +29,7 @@ function childCpuSeconds(pid: number): number {
 		const fields = fieldsOf(readFileSync(`/proc/${pid}/stat`, 'utf8'));
 		/* Field numbers of proc(5), which start at one. */
 		const [user = Number.NaN, system = Number.NaN] = [16, 17].map(number => Number(fields[number - 3]));
-		return (user + system) / TICKS;
+		return (user + system) / TICKS_PER_SECOND;
 	} catch {
 		return 0;
 	}

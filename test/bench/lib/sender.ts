@@ -10,7 +10,7 @@ import {setTimeout as sleep} from 'node:timers/promises';
 import {execa} from 'execa';
 import {inject} from '../../../postfix/lib/inject.ts';
 import {commandEnvironment} from '../../../postfix/lib/instance.ts';
-import {Sandbox, STORED_FOR} from '../../../postfix/lib/sandbox.ts';
+import {Sandbox, STORAGE_TIME} from '../../../postfix/lib/sandbox.ts';
 import {messages} from '../../helpers/sender-and-sink.ts';
 
 /** Modes of TLS: without connection reuse, or with reuse by stock tlsproxy(8) or this program. */
@@ -112,7 +112,7 @@ export class Sender implements AsyncDisposable {
 
 	/** Waits until scache(8) has closed all connections, which takes as long as its default time limit. */
 	async waitUntilNoConnectionIsStored(): Promise<void> {
-		await sleep(Math.max(0, this.#lastUse + STORED_FOR - performance.now()));
+		await sleep(Math.max(0, this.#lastUse + STORAGE_TIME - performance.now()));
 	}
 
 	/** Empties the log for the next delivery, after daemons have logged the end of the previous one. */
