@@ -368,6 +368,7 @@ function fakeProject(parent: string): string {
 	const home = join(parent, 'project');
 	mkdirSync(join(home, 'dist', 'lib'), {recursive: true});
 	cpSync(join(project, 'postfix'), join(home, 'postfix'), {recursive: true});
+	symlinkSync(join(project, 'src'), join(home, 'src'));
 	writeFileSync(join(home, 'dist', 'tlsproxy'), '#!/bin/sh\n', {mode: 0o755});
 	for (const name of ['main.js', 'package.json', 'program.js', 'launch.js', 'launch.pl', 'offer']) {
 		writeFileSync(join(home, 'dist', 'lib', name), name === 'package.json' ? '{}' : '');
