@@ -45,10 +45,13 @@ async function until<Value>(look: () => Value | undefined, runs: () => boolean):
 	}
 }
 
-function sandboxFile(directory: string, name: string): string | undefined {
-	return readdirSync(directory, {recursive: true, encoding: 'utf8'}).find(
+/* The content of a file of the sandbox; undefined if it does not exist or is empty. */
+function textOf(directory: string, name: string): string | undefined {
+	const found = readdirSync(directory, {recursive: true, encoding: 'utf8'}).find(
 		path => path.startsWith('postfix-sandbox-') && path.endsWith(`/${name}`),
 	);
+	const text = found === undefined ? '' : readFileSync(join(directory, found), 'utf8').trim();
+	return text === '' ? undefined : text;
 }
 
 for (const [command, args] of Object.entries(commands)) {
@@ -68,12 +71,12 @@ for (const [command, args] of Object.entries(commands)) {
 			child.stderr.on('data', (data: Buffer) => {
 				output += data.toString();
 			});
-			const found = await until(
-				() => sandboxFile(directory, file),
+			/* master(8) creates its lock file before it writes the process ID. */
+			const content = await until(
+				() => textOf(directory, file),
 				() => child.exitCode === null,
 			);
-			const master =
-				file === 'master.pid' ? Number(readFileSync(join(directory, found), 'utf8').trim()) : undefined;
+			const master = file === 'master.pid' ? Number(content) : undefined;
 			if (master !== undefined) {
 				t.true(processesOf(master).length > 0);
 			}
