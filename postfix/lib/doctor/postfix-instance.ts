@@ -14,7 +14,7 @@
 /*--*/
 
 import {splitList} from '../../../src/base/text.ts';
-import {readMainCf, readMasterCf, withExactSpace} from '../../../src/conf/exact.ts';
+import {readMainCf, readMasterCf, withExactSpace} from '../../../src/conf/exact-space.ts';
 import {addNamedFunction, expand} from '../../../src/conf/expand.ts';
 import {tablesIn, valuesIn} from '../../../src/conf/postconf-output.ts';
 import {compareReleases} from '../../../src/conf/release.ts';
