@@ -332,9 +332,7 @@ const files = globSync(
  * Folders and files that have not been rewritten yet. This list only becomes shorter: an entry
  * without findings is an error.
  */
-const unfinished: readonly string[] = [
-	'src/boot',
-];
+const unfinished: readonly string[] = ['src/boot'];
 
 const isUnfinished = (path: string): boolean =>
 	unfinished.some(entry => path === entry || path.startsWith(`${entry}/`));
