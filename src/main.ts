@@ -333,6 +333,7 @@ start().catch(end);
 async function start(): Promise<void> {
 	new Watchdog(START_LIMIT).restart();
 	openLogFromEnvironment(process.env, PROCESS_NAME);
+	process.on('exit', log.drainLog);
 	const request = process.env['TLSPROXY_ERRAND'];
 	if (request !== undefined) {
 		const configuration = await configure(options(), process.env);
