@@ -45,12 +45,6 @@ const SYSLOG_PATH = '/dev/log';
 /** Size of the buffer for one record: a text has at most 2000 bytes, and its prefix some dozens. */
 const RECORD_BUFFER_SIZE = 4096;
 
-/** The facility of a record without one. Source: LOG_USER, <syslog.h>. */
-const LOG_USER = 1 << 3;
-
-/* As in the C library, the facility 0 (kern) selects the one that was used before. */
-let lastFacility = LOG_USER;
-
 /**
  * Connects to syslogd(8).
  *
@@ -59,16 +53,11 @@ let lastFacility = LOG_USER;
  * @returns a transport that owns the socket, for the life of the process.
  */
 export function syslogTransport(tag: string, facility: number): LogTransport {
-	if (facility !== 0) {
-		lastFacility = facility;
-	}
-
-	const usedFacility = lastFacility;
 	const suffix = ` ${tag}[${process.pid}]: `;
 	const transport = socketTransport(
 		SYSLOG_PATH,
 		(severity, label, text) =>
-			`<${severity | usedFacility}>${timestamp(Date.now()).forSyslog}${suffix}${label}${text}`,
+			`<${severity | facility}>${timestamp(Date.now()).forSyslog}${suffix}${label}${text}`,
 	);
 	if (transport.problem !== strerror(errorNumber('EPROTOTYPE'))) {
 		return transport;
