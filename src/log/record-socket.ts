@@ -138,8 +138,10 @@ export class RecordSocket {
 	}
 
 	#schedule(): void {
-		/* A log does not keep a process alive. */
-		this.#timer ??= setTimeout(() => this.#expired(), this.#retry).unref();
+		if (this.#timer === undefined) {
+			/* A log does not keep a process alive. */
+			this.#timer = setTimeout(() => this.#expired(), this.#retry).unref();
+		}
 	}
 
 	#expired(): void {

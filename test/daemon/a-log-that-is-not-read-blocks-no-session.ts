@@ -36,6 +36,7 @@ async function makeSessions(
 
 /** The lines of a session: their beginnings. */
 const LINES = ['CONNECT to ', 'Untrusted TLS connection established to ', 'DISCONNECT '];
+const LOSS = / log records lost: /;
 const ESTABLISHED = /^Untrusted TLS connection established to /;
 
 /** Whether lines are those of a number of sessions, one after the other, and no others. */
@@ -82,16 +83,17 @@ test.serial(
 			await makeSessions(t, service, port, {init: {log_level: '4'}});
 			t.true(await echoes(open));
 		});
-		const isLoss = (line: string): boolean => / log records lost: /.test(line);
-		await started.linesUpTo(/ log records lost: /);
+		await started.linesUpTo(LOSS);
 		await endSession(await service.session(t, port));
 		const ends = async (): Promise<boolean> => {
 			const lines = await started.lines();
-			return lines.findLastIndex(line => line.startsWith('DISCONNECT ')) > lines.findIndex(isLoss);
+			return (
+				lines.findLastIndex(line => line.startsWith('DISCONNECT ')) > lines.findIndex(line => LOSS.test(line))
+			);
 		};
 		t.true(await daemon.sandbox.waitFor(ends));
 		const lines = await started.lines();
-		const losses = lines.filter(isLoss);
+		const losses = lines.filter(line => LOSS.test(line));
 		t.is(losses.length, 1);
 		t.regex(losses[0] ?? '', /^warning: [1-9]\d* log records lost: the log could not be written$/);
 		t.true(await echoes(open));
