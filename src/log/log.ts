@@ -150,20 +150,21 @@ export function onExit(listener: (status: number) => void): void {
 
 /** Logs why the process cannot serve, waits one second and ends the process. Source: msg_fatal(). */
 export function fatal(text: string): never {
-	write('fatal', text);
-	return exit();
+	return exit('fatal', text);
 }
 
 /** Logs an internal error, waits one second and ends the process. Source: msg_panic(). */
 export function panic(text: string): never {
-	write('panic', text);
-	return exit();
+	return exit('panic', text);
 }
 
 /** Time before fatal() and panic() end the process, in milliseconds. Source: msg_fatal(). */
 const EXIT_DELAY = 1000;
 
-function exit(): never {
+function exit(level: 'fatal' | 'panic', text: string): never {
+	/* First: a full queue would not accept the record. */
+	drainLog();
+	write(level, text);
 	const started = performance.now();
 	drainLog();
 	Atomics.wait(

@@ -32,6 +32,7 @@ import {
 	EINTR,
 	errno,
 	errorNumber,
+	isWritable,
 	MSG_NOSIGNAL,
 	SOCK_NONBLOCK,
 	send,
@@ -43,6 +44,9 @@ export const RECORD_COUNT_LIMIT = 10_000;
 /** Largest total size of queued records, in bytes. */
 const RECORD_BYTES_LIMIT = 1_048_576;
 
+/** Largest number of queued records that are sent at a time: less than a millisecond. */
+const BATCH_LIMIT = 500;
+
 /*
  * Milliseconds between two attempts to send the queue: short while the receiver reads,
  * because a socket accepts as few as ten datagrams at a time, and doubled after each
@@ -50,8 +54,6 @@ const RECORD_BYTES_LIMIT = 1_048_576;
  */
 const SHORTEST_RETRY = 1;
 const LONGEST_RETRY = 256;
-/** Milliseconds between two attempts while the process waits in {@link RecordSocket.drain}. */
-const DRAIN_RETRY = 5;
 
 /** `full`: the receiver has to read first. `failed`: there is no receiver. */
 type Outcome = 'sent' | 'full' | 'failed';
@@ -111,12 +113,13 @@ export class RecordSocket {
 	/** Waits until the receiver has accepted all queued records; not longer than a limit. */
 	drain(limit: Milliseconds): void {
 		const end = performance.now() + limit;
-		while (
-			(this.#queue.size > 0 || this.#lost > 0) &&
-			this.#sendQueue() === 'full' &&
-			performance.now() < end
-		) {
-			Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, DRAIN_RETRY);
+		while ((this.#queue.size > 0 || this.#lost > 0) && this.#sendQueue() === 'full') {
+			const rest = Math.ceil(end - performance.now());
+			if (rest <= 0 || this.#fd === undefined) {
+				return;
+			}
+
+			isWritable(this.#fd, rest);
 		}
 	}
 
@@ -157,8 +160,10 @@ export class RecordSocket {
 
 	/* Sends queued records, then the number of lost ones. `sent`: nothing is left. */
 	#sendQueue(): Outcome {
+		let count = 0;
 		for (const record of this.#queue) {
-			const outcome = this.#sendRecord(record, record.length);
+			/* The rest is sent by the timer: a long queue does not delay sessions either. */
+			const outcome = count++ < BATCH_LIMIT ? this.#sendRecord(record, record.length) : 'full';
 			if (outcome === 'full') {
 				return 'full';
 			}

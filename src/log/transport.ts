@@ -118,7 +118,7 @@ export function withStderr(transport: LogTransport, name: string): LogTransport 
 	return {
 		send(severity, label, text) {
 			transport.send(severity, label, text);
-			/* A pipe that nobody reads would block the process. Its flag O_NONBLOCK is shared with other processes. */
+			/* A full pipe would block the process. Its flag O_NONBLOCK is shared with other processes. */
 			if (!isWritable(STDERR)) {
 				return;
 			}

@@ -1,7 +1,7 @@
 /*
- * A FIFO blocks whoever opens it, until the watchdog ends the process with all its sessions. A
- * request or main.cf that names one gets the same as with a file that cannot be read. What
- * stock does with an absent file is the reference: with a FIFO it blocks.
+ * open(2) of a FIFO blocks, until the watchdog ends the process with all its sessions. A request
+ * or main.cf that names one gets the same result as with a file that cannot be read. Stock
+ * with an absent file is the reference, because it blocks with a FIFO.
  */
 import {symlinkSync, writeFileSync} from 'node:fs';
 import {join} from 'node:path';
@@ -28,8 +28,8 @@ test.before(async () => {
 test.after.always(async () => await daemon[Symbol.asyncDispose]());
 
 /*
- * The reasons why a file is not read, of both programs. The lines about a request with settings of its own
- * differ, too: there are tests of them.
+ * The reasons why a file is not read, of both programs. The lines about a request whose settings are
+ * not those of the service differ as well; other tests compare them.
  */
 const REASONS =
 	/TLS library problem|^warning: (BAD: REASON$|to avoid this|files are opened without privileges|\(server\) )/;

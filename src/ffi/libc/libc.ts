@@ -236,11 +236,15 @@ const poll: (fds: Address, count: number, timeout: number) => number = libc.func
 /* struct pollfd: descriptor, requested events, returned events. */
 const pollMemory = allocate(8);
 
-/** Whether a write of up to PIPE_BUF bytes would not block; also true when it would fail. */
-export function isWritable(fd: Fd): boolean {
+/**
+ * Whether a write of up to PIPE_BUF bytes would not block; also true when it would fail.
+ *
+ * @param timeout - waits up to this time, in milliseconds.
+ */
+export function isWritable(fd: Fd, timeout = 0): boolean {
 	pollMemory.view.setInt32(0, fd, true);
 	pollMemory.view.setInt16(4, POLLOUT, true);
-	return poll(pollMemory.address, 1, 0) !== 0;
+	return poll(pollMemory.address, 1, timeout) !== 0;
 }
 
 /* time.h: timers moved from librt to libc in glibc 2.34. They can be loaded from librt in all releases. */
