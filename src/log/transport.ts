@@ -17,8 +17,9 @@
 /*	records can be sent again. Stock blocks while the receiver does not
 /*	read, and loses records when it has closed its socket.
 /* BUGS
-/*	A syslogd(8) with a stream socket is used with syslog(3), which
-/*	blocks when the socket is full.
+/*	With a syslogd(8) that has a stream socket, and with the facility
+/*	"kern", records are sent with syslog(3), which blocks when the
+/*	socket is full.
 /* SEE ALSO
 /*	record-socket(3);
 /*	postfix src/util/msg_logger.c, src/util/msg_syslog.c
@@ -53,14 +54,17 @@ const RECORD_BUFFER_SIZE = 4096;
  * @returns a transport that owns the socket, for the life of the process.
  */
 export function syslogTransport(tag: string, facility: number): LogTransport {
-	const suffix = ` ${tag}[${process.pid}]: `;
-	const transport = socketTransport(
-		SYSLOG_PATH,
-		(severity, label, text) =>
-			`<${severity | facility}>${timestamp(Date.now()).forSyslog}${suffix}${label}${text}`,
-	);
-	if (transport.problem !== strerror(errorNumber('EPROTOTYPE'))) {
-		return transport;
+	/* The C library replaces the facility "kern", depending on its version. */
+	if (facility !== 0) {
+		const prefix = ` ${tag}[${process.pid}]: `;
+		const transport = socketTransport(
+			SYSLOG_PATH,
+			(severity, label, text) =>
+				`<${severity | facility}>${timestamp(Date.now()).forSyslog}${prefix}${label}${text}`,
+		);
+		if (transport.problem !== strerror(errorNumber('EPROTOTYPE'))) {
+			return transport;
+		}
 	}
 
 	openlog(tag, LOG_PID | LOG_NDELAY, facility);
