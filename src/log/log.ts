@@ -23,7 +23,8 @@
 /*	the receiver does not accept yet. The end of the process waits for
 /*	them, but not longer than a second. See transport(3).
 /* DIAGNOSTICS
-/*	A record that cannot be sent is lost, as with stock.
+/*	Records that cannot be sent are lost; a warning reports their
+/*	number when the log can be written again.
 /* SEE ALSO
 /*	postfix src/util/msg.c, src/util/msg_logger.c,
 /*	src/global/maillog_client.c
