@@ -24,7 +24,7 @@
 
 import {type Stats, statSync} from 'node:fs';
 
-/** What is logged about a file that is not opened. */
+/** The reason that is logged for a file that is not opened. */
 export const NOT_REGULAR = 'not a regular file';
 
 /** The device number of /dev/null: major 1, minor 3. Source: null(4), makedev(3). */

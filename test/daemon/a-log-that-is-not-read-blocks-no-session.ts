@@ -1,7 +1,7 @@
 /*
  * When postlogd(8) is stopped, or syslogd(8) is slow, the queue of a log socket is full. Stock
  * blocks in the next write, with all its sessions, until the watchdog ends the process. This
- * program queues its records, and counts them when its own queue is full.
+ * program queues its records, and counts them when this queue is full.
  */
 import {setTimeout as delay} from 'node:timers/promises';
 import test, {type ExecutionContext} from 'ava';
