@@ -68,6 +68,11 @@
 /*	Problems and transactions are logged to syslogd(8) or postlogd(8),
 /*	with the same text as the program that this one replaces.
 /*
+/*	While the log is not read, for example because postlogd(8) is
+/*	stopped, sessions continue, and a process queues up to 10000 log
+/*	records or one megabyte. Further records are lost; a warning with
+/*	their number is logged when the log is read again.
+/*
 /*	-v logs every state change of a session. The output differs from
 /*	that of stock -v.
 /* BUGS
@@ -79,6 +84,12 @@
 /*	If a request names a file that is not configured in master.cf or in
 /*	the parameters below, the file is opened after privileges have been
 /*	dropped, and inside the chroot jail.
+/*
+/*	A FIFO or a device in place of a file is not opened: the effect is
+/*	that of a file that cannot be read. The files of a *_tls_CApath
+/*	directory are not checked: if one of them is a FIFO, the process
+/*	blocks until tlsproxy_watchdog_timeout, as with the program that
+/*	this one replaces.
 /* CONFIGURATION PARAMETERS
 /*	Parameters are read when a process starts. A process terminates
 /*	after max_use sessions or max_idle seconds, and after "postfix
@@ -333,6 +344,7 @@ start().catch(end);
 async function start(): Promise<void> {
 	new Watchdog(START_LIMIT).restart();
 	openLogFromEnvironment(process.env, PROCESS_NAME);
+	process.on('exit', log.drainLog);
 	const request = process.env['TLSPROXY_ERRAND'];
 	if (request !== undefined) {
 		const configuration = await configure(options(), process.env);

@@ -18,22 +18,31 @@
 /*	fatal() and panic() end the process after one second, so that
 /*	master(8) does not restart a failing program too often. onExit()
 /*	sets a function that they call before the process ends.
+/*
+/*	Logging never blocks the process: a transport queues records that
+/*	the receiver does not accept yet. The end of the process waits for
+/*	them, but not longer than a second. See transport(3).
 /* DIAGNOSTICS
-/*	A record that cannot be sent is lost, as with stock.
+/*	Records that cannot be sent are lost; a warning reports their
+/*	number when the log can be written again.
 /* SEE ALSO
 /*	postfix src/util/msg.c, src/util/msg_logger.c,
 /*	src/global/maillog_client.c
 /*--*/
 
 import {stackText} from '../base/text.ts';
+import type {Milliseconds} from '../base/units.ts';
 
-/** A log destination. It sends one record; `severity` is that of syslog(3). */
+/** A log destination. */
 export interface LogTransport {
+	/** Sends one record, or queues it. Never blocks. @param severity - number of syslog(3). */
 	send(severity: number, label: string, text: string): void;
+	/** Waits until all queued records have been sent; not longer than a limit. Absent without a queue. */
+	drain?(limit: Milliseconds): void;
 }
 
 /** Levels of msg(3): severity of syslog(3) and label. */
-const levels = {
+export const levels = {
 	info: {severity: 6, label: ''},
 	warning: {severity: 4, label: 'warning: '},
 	error: {severity: 3, label: 'error: '},
@@ -125,6 +134,14 @@ export function captureWarnings<T>(run: () => T): {readonly result: T; readonly 
 	}
 }
 
+/** Time that the process waits for the receiver of the log before it ends. */
+const DRAIN_LIMIT = 1000 as Milliseconds;
+
+/** Waits until the receiver has accepted all records; not longer than a second. For the end of the process. */
+export function drainLog(): void {
+	transport?.drain?.(DRAIN_LIMIT);
+}
+
 let exitListener: (status: number) => void = () => undefined;
 
 /** Sets the function that fatal() and panic() call before they end the process. */
@@ -134,18 +151,29 @@ export function onExit(listener: (status: number) => void): void {
 
 /** Logs why the process cannot serve, waits one second and ends the process. Source: msg_fatal(). */
 export function fatal(text: string): never {
-	write('fatal', text);
-	return exit();
+	return exit('fatal', text);
 }
 
 /** Logs an internal error, waits one second and ends the process. Source: msg_panic(). */
 export function panic(text: string): never {
-	write('panic', text);
-	return exit();
+	return exit('panic', text);
 }
 
-function exit(): never {
-	Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 1000);
+/** Time before fatal() and panic() end the process, in milliseconds. Source: msg_fatal(). */
+const EXIT_DELAY = 1000;
+
+function exit(level: 'fatal' | 'panic', text: string): never {
+	/* First: a full queue would not accept the record. */
+	drainLog();
+	write(level, text);
+	const started = performance.now();
+	drainLog();
+	Atomics.wait(
+		new Int32Array(new SharedArrayBuffer(4)),
+		0,
+		0,
+		Math.max(0, EXIT_DELAY - (performance.now() - started)),
+	);
 	exitListener(1);
 	process.exit(1);
 }

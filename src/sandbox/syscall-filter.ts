@@ -94,6 +94,9 @@ export function workerRules({pid, jit}: FilterSettings): readonly Rule[] {
 		{call: 'socket', when: [{argument: 0, oneOf: [AF_UNIX]}]},
 		...plain('connect'),
 
+		/* Standard error as a second log destination: is it writable? */
+		...plain('poll', 'ppoll'),
+
 		/* Files that requests name, and hashed directories of certificates. OpenSSL reads them with stdio(3). */
 		{call: 'openat', when: [{argument: 2, without: WRITING}]},
 		{call: 'open', when: [{argument: 1, without: WRITING}]},
@@ -116,7 +119,7 @@ export function workerRules({pid, jit}: FilterSettings): readonly Rule[] {
 		 * give an attacker nothing that the calls above do not; and if a process were killed for
 		 * one of them, mail would be sent in cleartext.
 		 */
-		...plain('epoll_pwait2', 'poll', 'ppoll', 'recvfrom', 'readv', 'pread64', 'shutdown'),
+		...plain('epoll_pwait2', 'recvfrom', 'readv', 'pread64', 'shutdown'),
 		...plain('getsockopt', 'getsockname', 'getpeername'),
 		{call: 'setsockopt', when: [{argument: 1, oneOf: [IPPROTO_TCP]}]},
 		...plain('statx', 'access', 'faccessat', 'faccessat2', 'readlink', 'readlinkat', 'getcwd'),

@@ -23,6 +23,7 @@ import {
 } from '../ffi/openssl/libcrypto.ts';
 import {OPENSSL_INIT_NO_LOAD_CONFIG, OPENSSL_init_ssl} from '../ffi/openssl/ssl.ts';
 import {warning} from '../log/log.ts';
+import {isBlockingFile, NOT_REGULAR} from './blocking-file.ts';
 
 /* Flags for a missing file or section. Source: openssl/conf.h. */
 const CONF_MFLAGS_IGNORE_RETURN_CODES = 0x2;
@@ -110,13 +111,19 @@ function initialize(
 		return false;
 	}
 
-	const done = OPENSSL_init_ssl(options, options === OPENSSL_INIT_NO_LOAD_CONFIG ? null : settings) === 1;
+	const blocks = file.startsWith('/') && isBlockingFile(file);
+	const done =
+		!blocks && OPENSSL_init_ssl(options, options === OPENSSL_INIT_NO_LOAD_CONFIG ? null : settings) === 1;
 	OPENSSL_INIT_free(settings);
 	if (!done) {
 		const section = name === '' ? 'default' : name;
 		warning(
 			`error loading the '${section}' settings from the ${file} OpenSSL configuration file, disabling TLS support`,
 		);
+		if (blocks) {
+			warning(`${file}: ${NOT_REGULAR}`);
+		}
+
 		printErrors();
 	}
 

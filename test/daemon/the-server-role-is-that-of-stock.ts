@@ -24,6 +24,7 @@ const cases = casesOf('server-role.json').filter(
 lab.write('garbage', '-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n');
 lab.write('empty', '\n');
 lab.write('broken.pem', lab.read('good.key'), lab.read('goodec.cert'));
+lab.write('öther.cert', lab.read('other.cert'));
 lab.write('nomap', 'nobody.example.org /nosuch\n');
 lab.write('textmap', `one.example.org ${lab.path('ed.pem')}\n`, `bad.example.org ${lab.path('nosuch')}\n`);
 lab.write('plainmap', 'one.example.org not-base64!\n');

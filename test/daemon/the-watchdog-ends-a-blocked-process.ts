@@ -3,11 +3,11 @@
  * start no other process: the watchdog ends it within tlsproxy_watchdog_timeout. Time in
  * which the process is stopped does not count.
  */
-import {execFileSync} from 'node:child_process';
 import {writeFileSync} from 'node:fs';
 import {join} from 'node:path';
 import {setTimeout as delay} from 'node:timers/promises';
 import test from 'ava';
+import {blockingCaPath} from '../helpers/blocking.ts';
 import {Daemon, type Program, statusOf} from '../helpers/daemon.ts';
 import {echoes, endSession, Service} from '../helpers/master.ts';
 import {pause} from '../helpers/pause.ts';
@@ -25,17 +25,16 @@ const LIMIT = 10_000;
 
 const isFatal = (line: string): boolean => /^(fatal|panic): /.test(line);
 
-/* open(2) of a FIFO without a writer blocks. */
+/* A file of a CApath directory is opened during the handshake: open(2) of a FIFO without a writer blocks. */
 const endsOnFifo = test.macro<[program: Program]>({
 	async exec(t, program) {
 		const port = await echoPeer(t);
 		const service = new Service(t, daemon, program);
 		const started = service.start(...SHORT);
 		const session = await service.session(t, port);
-		const pipe = join(daemon.sandbox.directory, `${service.name}.pem`);
-		execFileSync('/bin/sh', ['-c', 'mkfifo -m 644 "$0"', pipe]);
-		const {status} = await daemon.handOff(t, port, {init: {CAfile: pipe}}, service.name);
-		t.is(status, -1);
+		const CApath = blockingCaPath(daemon.sandbox.directory);
+		const {report} = await daemon.handOff(t, port, {init: {CApath}}, service.name);
+		t.is(report, undefined);
 		t.is(String(await session.rest()), '');
 		t.is(await started.end(), 1);
 		t.true(await started.gone());
@@ -176,13 +175,12 @@ const endsAfterPause = test.macro<[program: Program]>({
 		const service = new Service(t, daemon, program);
 		const started = service.start(...SHORT);
 		const session = await service.session(t, port);
-		const pipe = join(daemon.sandbox.directory, `${service.name}.pem`);
-		execFileSync('/bin/sh', ['-c', 'mkfifo -m 644 "$0"', pipe]);
-		const handOff = daemon.handOff(t, port, {init: {CAfile: pipe}}, service.name);
+		const CApath = blockingCaPath(daemon.sandbox.directory);
+		const handOff = daemon.handOff(t, port, {init: {CApath}}, service.name);
 		/* The request arrives before or during the pause. */
 		await delay(500);
 		await pause([started.worker], LIMIT + 2000);
-		t.is((await handOff).status, -1);
+		t.is((await handOff).report, undefined);
 		t.is(String(await session.rest()), '');
 		t.is(await started.end(), 1);
 		t.deepEqual((await started.linesUpTo(/^fatal: /)).filter(isFatal), ['fatal: watchdog timeout']);

@@ -16,16 +16,19 @@ export async function pause(
 		process.kill(pid, 'SIGSTOP');
 	}
 
-	/* The signal takes effect when the process would run next. */
-	while (!pids.every(isStopped)) {
-		await delay(10);
-	}
+	try {
+		/* The signal takes effect when the process would run next. */
+		while (!pids.every(isStopped)) {
+			await delay(10);
+		}
 
-	const over = delay(milliseconds);
-	await meanwhile();
-	await over;
-	for (const pid of pids) {
-		process.kill(pid, 'SIGCONT');
+		const over = delay(milliseconds);
+		await meanwhile();
+		await over;
+	} finally {
+		for (const pid of pids) {
+			process.kill(pid, 'SIGCONT');
+		}
 	}
 }
 

@@ -62,7 +62,7 @@ export function withFiles(
 	return Object.fromEntries(
 		Object.entries(settings).map(([name, value]) => [
 			name,
-			value.replaceAll(/%([\w.-]+)/g, (_, file: string) => lab.path(file)),
+			value.replaceAll(/%([\p{L}\w.-]+)/gu, (_, file: string) => lab.path(file)),
 		]),
 	);
 }
@@ -221,7 +221,7 @@ async function sClient(
 	args: string,
 	lab: CertificateStore,
 ): Promise<string> {
-	const files = args.replaceAll(/%([\w.-]+)/g, (_, file: string) => lab.path(file));
+	const files = args.replaceAll(/%([\p{L}\w.-]+)/gu, (_, file: string) => lab.path(file));
 	const child = spawn(
 		'openssl',
 		[

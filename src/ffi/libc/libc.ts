@@ -13,7 +13,8 @@
 /*	keeps arrays of up to 64 bytes in its heap, where the garbage
 /*	collector can move them.
 /* SEE ALSO
-/*	accept4(2), epoll(7), recvmsg(2), unix(7), chroot(2), syslog(3)
+/*	accept4(2), epoll(7), poll(2), recvmsg(2), unix(7), chroot(2),
+/*	syslog(3)
 /*--*/
 
 import type {Brand, Fd} from '../../base/units.ts';
@@ -227,6 +228,25 @@ export const recvmsg: (fd: Fd, message: Address, flags: number) => number = libc
 	'long recvmsg(int fd, void *msg, int flags)',
 );
 
+/* poll.h */
+const POLLOUT = 0x4;
+const poll: (fds: Address, count: number, timeout: number) => number = libc.func(
+	'int poll(void *fds, unsigned long nfds, int timeout)',
+);
+/* struct pollfd: descriptor, requested events, returned events. */
+const pollMemory = allocate(8);
+
+/**
+ * Whether a write of up to PIPE_BUF bytes would not block; also true when it would fail.
+ *
+ * @param timeout - waits up to this time, in milliseconds.
+ */
+export function isWritable(fd: Fd, timeout = 0): boolean {
+	pollMemory.view.setInt32(0, fd, true);
+	pollMemory.view.setInt16(4, POLLOUT, true);
+	return poll(pollMemory.address, 1, timeout) !== 0;
+}
+
 /* time.h: timers moved from librt to libc in glibc 2.34. They can be loaded from librt in all releases. */
 const librt = koffi.load('librt.so.1');
 const CLOCK_MONOTONIC = 1;
@@ -267,6 +287,36 @@ export function createTimer(signo: number): KernelTimer | undefined {
 }
 
 export const tzset: () => void = libc.func('void tzset(void)');
+const localtime_r: (time: Address, result: Address) => Address | null = libc.func(
+	'void *localtime_r(const void *timep, void *result)',
+);
+
+/** A time in the local time zone. `month` counts from 0. Source: struct tm, tm(3type). */
+export interface LocalTime {
+	readonly month: number;
+	readonly day: number;
+	readonly hour: number;
+	readonly minute: number;
+	readonly second: number;
+}
+
+/* time_t, then struct tm. */
+const TM_OFFSET = 8;
+const TM_SIZE = 56;
+const timeMemory = allocate(TM_OFFSET + TM_SIZE);
+
+/**
+ * The local time, by the time zone of the C library, which Postfix uses as well.
+ *
+ * @param time - seconds since 1970.
+ */
+export function localTime(time: number): LocalTime {
+	const {address, view} = timeMemory;
+	view.setBigInt64(0, BigInt(time), true);
+	localtime_r(address, (address + BigInt(TM_OFFSET)) as Address);
+	const field = (index: number): number => view.getInt32(TM_OFFSET + 4 * index, true);
+	return {second: field(0), minute: field(1), hour: field(2), day: field(3), month: field(4)};
+}
 
 /* syslog.h */
 export const LOG_PID = 0x01;

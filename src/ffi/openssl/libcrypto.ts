@@ -15,7 +15,7 @@
 import {Panic} from '../../base/errors.ts';
 import type {Brand} from '../../base/units.ts';
 import {addon as koffi} from '../libc/addon.ts';
-import {type Address, allocate, memcpy} from '../libc/libc.ts';
+import {type Address, allocate, memcpy, strlen} from '../libc/libc.ts';
 import {libcrypto} from './binding.ts';
 
 /** A C pointer to an object of one type. */
@@ -90,9 +90,12 @@ function at(offset: number): Address {
 	return (scratch.address + BigInt(offset)) as Address;
 }
 
+/* One character per byte: file names in errors are not always valid UTF-8. */
 function stringAt(offset: number): string {
-	const pointer = scratch.view.getBigUint64(offset, true);
-	return pointer === 0n ? '' : koffi.decode.string(pointer);
+	const pointer = scratch.view.getBigUint64(offset, true) as Address;
+	return pointer === 0n
+		? ''
+		: Buffer.from(new Uint8Array(koffi.view(pointer, strlen(pointer)))).toString('latin1');
 }
 
 /**

@@ -148,15 +148,20 @@ export const SSL_CTX_load_verify_locations: (
 export const SSL_CTX_set_default_verify_paths: (ctx: SslCtx) => number = libssl.func(
 	'int SSL_CTX_set_default_verify_paths(void *ctx)',
 );
-const SSL_load_client_CA_file: (file: string) => NameStack | null = libssl.func(
+const SSL_load_client_CA_file: (file: Uint8Array) => NameStack | null = libssl.func(
 	'void *SSL_load_client_CA_file(const char *file)',
 );
 const SSL_CTX_set_client_CA_list: (ctx: SslCtx, names: NameStack) => void = libssl.func(
 	'void SSL_CTX_set_client_CA_list(void *ctx, void *list)',
 );
 
-/** Sends clients the names of the certificates in a file as acceptable CAs. Returns false if the file cannot be read. */
-export function setClientCaFile(ctx: SslCtx, file: string): boolean {
+/**
+ * Sends clients the names of the certificates in a file as acceptable CAs.
+ *
+ * @param file - name of the file, as a string in C.
+ * @returns false if the file cannot be read.
+ */
+export function setClientCaFile(ctx: SslCtx, file: Uint8Array): boolean {
 	const names = SSL_load_client_CA_file(file);
 	if (names === null) {
 		return false;

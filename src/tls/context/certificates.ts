@@ -50,6 +50,7 @@ import {
 	X509_free,
 } from '../../ffi/openssl/x509.ts';
 import {info, warning} from '../../log/log.ts';
+import {isBlockingFile, NOT_REGULAR} from '../blocking-file.ts';
 import {printErrors} from '../library.ts';
 import {filesOfChain, type IdentityFiles, pairs} from './named-files.ts';
 
@@ -71,13 +72,14 @@ export function loadAuthorities(
 
 	const file = CAfile === '' ? null : cText(CAfile);
 	const path = CApath === '' ? null : cText(CApath);
-	if (SSL_CTX_load_verify_locations(ctx, file, path) !== 1) {
+	const blocks = CAfile !== '' && isBlockingFile(CAfile);
+	if (blocks || SSL_CTX_load_verify_locations(ctx, file, path) !== 1) {
 		const names = [
 			file === null ? [] : [`CAfile="${CAfile}"`],
 			path === null ? [] : [`CApath="${CApath}"`],
 		].flat();
 		info(`cannot load Certification Authority data, ${names.join(', ')}: disabling TLS support`);
-		printErrors();
+		logFileProblem(blocks, CAfile);
 		return false;
 	}
 
@@ -109,9 +111,10 @@ function loadPair(ctx: SslCtx, label: string, certificate: string, key: string):
 	}
 
 	ERR_clear_error();
-	if (SSL_CTX_use_certificate_chain_file(ctx, cText(certificate)) !== 1) {
+	const [certificateBlocks, keyBlocks] = [isBlockingFile(certificate), isBlockingFile(key)];
+	if (certificateBlocks || SSL_CTX_use_certificate_chain_file(ctx, cText(certificate)) !== 1) {
 		warning(`cannot get ${label} certificate from file "${certificate}": disabling TLS support`);
-	} else if (SSL_CTX_use_PrivateKey_file(ctx, cText(key), SSL_FILETYPE_PEM) !== 1) {
+	} else if (keyBlocks || SSL_CTX_use_PrivateKey_file(ctx, cText(key), SSL_FILETYPE_PEM) !== 1) {
 		warning(`cannot get ${label} private key from file "${key}": disabling TLS support`);
 	} else if (SSL_CTX_check_private_key(ctx) !== 1) {
 		ERR_clear_error();
@@ -122,8 +125,17 @@ function loadPair(ctx: SslCtx, label: string, certificate: string, key: string):
 		return true;
 	}
 
-	printErrors();
+	logFileProblem(certificateBlocks || keyBlocks, certificateBlocks ? certificate : key);
 	return false;
+}
+
+/* Logs why a file was not opened, or the errors of OpenSSL. */
+function logFileProblem(blocks: boolean, path: string): void {
+	if (blocks) {
+		warning(`${path}: ${NOT_REGULAR}`);
+	}
+
+	printErrors();
 }
 
 /* Key types of the traditional PEM labels; undefined stands for PKCS#8. Source: openssl/evp.h. */
@@ -150,9 +162,10 @@ type Mode = 'chain' | 'mixed';
 function loadChain(ctx: SslCtx, paths: readonly string[], mode: Mode, origin: string): boolean {
 	return withChain(chain => {
 		for (const path of paths) {
-			const bio = BIO_new_file(cText(path), 'r');
+			const blocks = isBlockingFile(path);
+			const bio = blocks ? null : BIO_new_file(cText(path), 'r');
 			if (bio === null) {
-				warning(`error opening chain file: ${path}: ${strerror(errno())}`);
+				warning(`error opening chain file: ${path}: ${blocks ? NOT_REGULAR : strerror(errno())}`);
 				if (mode === 'mixed') {
 					return false;
 				}

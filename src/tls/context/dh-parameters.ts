@@ -28,6 +28,7 @@ import {loadDhParameters, SSL_CTX_set_dh_auto} from '../../ffi/openssl/dh.ts';
 import {ERR_clear_error, isOpenssl3} from '../../ffi/openssl/libcrypto.ts';
 import type {SslCtx} from '../../ffi/openssl/ssl-ctx.ts';
 import {warning} from '../../log/log.ts';
+import {isBlockingFile, NOT_REGULAR} from '../blocking-file.ts';
 import {printErrors} from '../library.ts';
 
 /** Names of two files in PEM format; empty: no file. Since 3.6, `auto` means no file, too. */
@@ -66,13 +67,14 @@ export function setDhParameters(
 
 /* Returns whether the file has parameters, usable or not. @param bits - their name in log lines before 3.6. */
 function loadFile(contexts: readonly SslCtx[], file: string, bits: number | false): boolean {
-	const bio = BIO_new_file(cText(file), 'r');
+	const blocks = isBlockingFile(file);
+	const bio = blocks ? null : BIO_new_file(cText(file), 'r');
 	if (bio === null) {
 		const problem =
 			bits === false
 				? `error opening DH parameter file "${file}"`
 				: `cannot load ${bits}-bit DH parameters from file ${file}`;
-		warning(`${problem}: ${strerror(errno())} -- using compiled-in defaults`);
+		warning(`${problem}: ${blocks ? NOT_REGULAR : strerror(errno())} -- using compiled-in defaults`);
 		ERR_clear_error();
 		return false;
 	}

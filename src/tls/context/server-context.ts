@@ -15,6 +15,7 @@
 
 import type {Owned} from '../../base/owned.ts';
 import type {ReleaseFeatures} from '../../conf/release.ts';
+import {cText} from '../../ffi/libc/libc.ts';
 import {ERR_clear_error, type EvpMd} from '../../ffi/openssl/libcrypto.ts';
 import {
 	copyCertStore,
@@ -35,6 +36,7 @@ import {
 import {info, warning} from '../../log/log.ts';
 import type {ClientParams} from '../../wire/client-settings.ts';
 import type {ServerParams as RequestParams, ServerInit} from '../../wire/server-settings.ts';
+import {isBlockingFile, NOT_REGULAR} from '../blocking-file.ts';
 import {printErrors, startLibrary} from '../library.ts';
 import {logMask, TLS_LOG_VERBOSE} from '../log-mask.ts';
 import {type CipherGrades, contextOptions, type ProtocolRange, parseProtocols} from '../option-lists.ts';
@@ -220,7 +222,14 @@ function askForCertificate(ctx: SslCtx, contexts: readonly SslCtx[], {ask_ccert,
 		ask_ccert === 0 ? SSL_VERIFY_NONE : SSL_VERIFY_PEER | SSL_VERIFY_CLIENT_ONCE,
 		verifyCallback,
 	);
-	if (ask_ccert !== 0 && CAfile !== '' && !contexts.every(each => setClientCaFile(each, CAfile))) {
+	if (ask_ccert === 0 || CAfile === '') {
+		return;
+	}
+
+	/* The trusted certificates may have been loaded before the jail: this is another file, or the same one later. */
+	if (isBlockingFile(CAfile)) {
+		warning(`error loading client CA names from: ${CAfile}: ${NOT_REGULAR}`);
+	} else if (!contexts.every(each => setClientCaFile(each, cText(CAfile)))) {
 		warning(`error loading client CA names from: ${CAfile}`);
 		printErrors();
 	}
