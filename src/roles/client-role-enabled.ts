@@ -13,9 +13,10 @@
 /*--*/
 
 /** Names of the two parameters that Postfix 3.7 renamed. */
-export type ClientRoleNames =
-	| {readonly level: 'tlsproxy_client_security_level'; readonly policy: 'tlsproxy_client_policy_maps'}
-	| {readonly level: 'tlsproxy_client_level'; readonly policy: 'tlsproxy_client_policy'};
+export interface ClientRoleNames {
+	readonly level: 'tlsproxy_client_security_level' | 'tlsproxy_client_level';
+	readonly policy: 'tlsproxy_client_policy_maps' | 'tlsproxy_client_policy';
+}
 
 /** Values of the parameters that enable the client role, expanded. */
 export interface ClientRoleValues {
@@ -31,11 +32,19 @@ export interface ClientRoleValues {
 	readonly perSite: string;
 }
 
-/** The parameter names of a release, given whether it has tlsproxy_client_security_level. */
-export function clientRoleNames(hasSecurityLevel: boolean): ClientRoleNames {
-	return hasSecurityLevel
-		? {level: 'tlsproxy_client_security_level', policy: 'tlsproxy_client_policy_maps'}
-		: {level: 'tlsproxy_client_level', policy: 'tlsproxy_client_policy'};
+/**
+ * The parameter names of a configuration.
+ *
+ * @param has - whether the configuration has a parameter. Each name is looked up: with an unknown release, or in
+ * an upgrade, one may be missing.
+ */
+export function clientRoleNames(
+	has: (name: ClientRoleNames['level' | 'policy']) => boolean,
+): ClientRoleNames {
+	return {
+		level: has('tlsproxy_client_security_level') ? 'tlsproxy_client_security_level' : 'tlsproxy_client_level',
+		policy: has('tlsproxy_client_policy_maps') ? 'tlsproxy_client_policy_maps' : 'tlsproxy_client_policy',
+	};
 }
 
 /** Whether requests of the client role are served. */

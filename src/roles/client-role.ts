@@ -227,7 +227,7 @@ function scopeOf({params, init}: CommonSettings): string {
 }
 
 function isEnabled(configuration: Configuration): boolean {
-	const {level, policy} = clientRoleNames(configuration.has('tlsproxy_client_security_level'));
+	const {level, policy} = clientRoleNames(name => configuration.has(name));
 	return isClientRoleEnabled({
 		level: configuration.string(level),
 		useTls: configuration.boolean('tlsproxy_client_use_tls'),

@@ -26,8 +26,15 @@ test(enables, {perSite: 'hash:/etc/postfix/tls_per_site'}, true);
 
 test('clientRoleNames has the names of the release', t => {
 	for (const release of ['3.4', '3.6', '3.7', '3.12'] as const) {
-		const {level, policy} = clientRoleNames(isIn(release, parameterOf('tlsproxy_client_security_level')));
+		const {level, policy} = clientRoleNames(name => isIn(release, parameterOf(name)));
 		t.true(isIn(release, parameterOf(level)), `${level} in ${release}`);
 		t.true(isIn(release, parameterOf(policy)), `${policy} in ${release}`);
 	}
+});
+
+test('clientRoleNames looks up each name, since a configuration may have only one of the new ones', t => {
+	t.deepEqual(
+		clientRoleNames(name => name === 'tlsproxy_client_security_level'),
+		{level: 'tlsproxy_client_security_level', policy: 'tlsproxy_client_policy'},
+	);
 });

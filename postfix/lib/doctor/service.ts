@@ -14,7 +14,7 @@
 
 import {accessSync, constants, existsSync, realpathSync, statSync} from 'node:fs';
 import {dirname, join} from 'node:path';
-import {compareReleases} from '../../../src/conf/release.ts';
+import {isIn, parameterOf} from '../../../src/conf/parameters.ts';
 import {clientRoleNames, isClientRoleEnabled} from '../../../src/roles/client-role-enabled.ts';
 import {minorRelease, unsafeReason} from '../instance.ts';
 import {checkSafe} from '../program.ts';
@@ -255,8 +255,8 @@ function checkLimit(
 
 /* The parameters have other names since Postfix 3.7. */
 function checkClientRole({service, clients}: ProxyService): readonly Finding[] {
-	const hasSecurityLevel = compareReleases(minorRelease(service.value('mail_version')), '3.7') >= 0;
-	const names = clientRoleNames(hasSecurityLevel);
+	const release = minorRelease(service.value('mail_version'));
+	const names = clientRoleNames(name => isIn(release, parameterOf(name)));
 	const level = service.value(names.level);
 	const isEnabled = isClientRoleEnabled({
 		level,
