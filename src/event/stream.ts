@@ -82,8 +82,11 @@ export function writeStream(fd: Fd, from: Address | Uint8Array, size: number): n
 }
 
 function failure(wouldBlock: number): number {
-	const code = errno();
-	return code === EAGAIN || code === EINTR ? wouldBlock : FAILED;
+	return isTransient(errno()) ? wouldBlock : FAILED;
+}
+
+function isTransient(code: number): boolean {
+	return code === EAGAIN || code === EINTR;
 }
 
 /** Result of receiving a descriptor. */
@@ -99,7 +102,7 @@ export type ReceivedDescriptor =
  * carry exactly one descriptor, all of them are closed, and `why` describes the message.
  */
 export function receiveDescriptor(from: Fd): ReceivedDescriptor {
-	const {result, truncated, descriptors} = receiveDescriptors(from);
+	const {result, error, truncated, descriptors} = receiveDescriptors(from);
 	const [first, ...others] = descriptors;
 	if (first !== undefined && others.length === 0 && !truncated) {
 		setNonBlocking(first);
@@ -115,9 +118,7 @@ export function receiveDescriptor(from: Fd): ReceivedDescriptor {
 	}
 
 	if (result < 0) {
-		return failure(WANT_READ) === WANT_READ
-			? {kind: 'want-read'}
-			: {kind: 'none', why: 'Connection reset by peer'};
+		return isTransient(error) ? {kind: 'want-read'} : {kind: 'none', why: 'Connection reset by peer'};
 	}
 
 	if (result === 0) {

@@ -18,7 +18,7 @@
 /*--*/
 
 import type {Fd} from '../../base/units.ts';
-import {allocate, MSG_CMSG_CLOEXEC, MSG_CTRUNC, recvmsg, SCM_RIGHTS, SOL_SOCKET} from './libc.ts';
+import {allocate, errno, MSG_CMSG_CLOEXEC, MSG_CTRUNC, recvmsg, SCM_RIGHTS, SOL_SOCKET} from './libc.ts';
 
 /* Offsets in this memory. Source: bits/socket.h of the GNU C library, 64 bits. */
 const IOVEC = 64;
@@ -38,8 +38,10 @@ view.setBigUint64(IOVEC + 8, 1n, true);
 
 /** A received message. */
 export interface Received {
-	/** Result of recvmsg(2): 1, 0 at end-of-file, -1 with errno(3). */
+	/** Result of recvmsg(2): 1, 0 at end-of-file, -1 with `error`. */
 	readonly result: number;
+	/** The value of errno(3) after a failure; otherwise 0. */
+	readonly error: number;
 	/** More descriptors were sent than fit; the kernel has dropped the others. */
 	readonly truncated: boolean;
 	/** Owned by the caller, who must close them; close-on-exec. */
@@ -52,7 +54,9 @@ export function receiveDescriptors(socket: Fd): Received {
 	view.setInt32(MSG_FLAGS, 0, true);
 	const result = recvmsg(socket, address, MSG_CMSG_CLOEXEC);
 	if (result < 0) {
-		return {result, truncated: false, descriptors: []};
+		/* At once: the garbage collector, which any allocation may start, makes system calls, too. */
+		const error = errno();
+		return {result, error, truncated: false, descriptors: []};
 	}
 
 	const descriptors: Fd[] = [];
@@ -64,7 +68,7 @@ export function receiveDescriptors(socket: Fd): Received {
 		}
 	}
 
-	return {result, truncated: (view.getInt32(MSG_FLAGS, true) & MSG_CTRUNC) !== 0, descriptors};
+	return {result, error: 0, truncated: (view.getInt32(MSG_FLAGS, true) & MSG_CTRUNC) !== 0, descriptors};
 }
 
 function isScmRights(): boolean {
