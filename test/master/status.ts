@@ -8,7 +8,12 @@ function channelFor(t: ExecutionContext) {
 	return {
 		mine,
 		theirs,
-		channel: new StatusChannel(mine.fd, {pid: 0x1234, generation: 0o17, supervisor: undefined}),
+		channel: new StatusChannel(mine.fd, {
+			pid: 0x1234,
+			generation: 0o17,
+			replacement: false,
+			supervisor: undefined,
+		}),
 		/** Reads like master(8): reports in hexadecimal digits. */
 		reported: (): string => {
 			const size = readStream(theirs.fd);
