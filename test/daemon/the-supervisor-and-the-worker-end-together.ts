@@ -1,6 +1,6 @@
 /*
  * master(8) watches the supervisor, clients connect to the worker. When the supervisor ends,
- * the worker must not continue as before. What happens when a worker ends is tested in
+ * the worker must not continue as before. The end of a worker is tested in
  * a-worker-that-ends-is-replaced.ts.
  */
 import test from 'ava';
