@@ -28,6 +28,12 @@ async function readyWorker(t: ExecutionContext, service: Service, started: Start
 	return started.worker;
 }
 
+/** Waits until the last report is "available", after a number of reports. */
+const isAvailable = async (started: StartedProcess, least: number): Promise<boolean> =>
+	await daemon.sandbox.waitFor(
+		() => started.reports.length >= least && started.reports.at(-1)?.state === 'available',
+	);
+
 /** Environment that has workers, and no other process of the program, execute a JavaScript module. */
 function loading(name: string, code: string): Readonly<Record<string, string>> {
 	const module = join(daemon.sandbox.directory, `${name.replaceAll(/\W/g, '-')}.mjs`);
@@ -95,11 +101,8 @@ for (const [name, code, expected] of ends) {
 			/^fatal: |^warning: process/.test(text),
 		);
 		t.regex(line.replace(String(worker), 'PID'), expected);
-		/* The replacement reports itself as available, then its first connection. */
-		t.deepEqual(
-			started.reports.map(({state}) => state),
-			['taken', 'available', 'available', 'taken', 'available'],
-		);
+		/* On a busy machine a worker reports more often. */
+		t.true(await isAvailable(started, 5));
 		t.true(
 			started.reports.every(({pid, generation}) => pid === started.pid && generation === started.generation),
 		);
@@ -133,9 +136,11 @@ test('when a replacement ends before it has accepted a connection, the superviso
 	const service = new Service(t, daemon, 'ours');
 	const started = service.start();
 	const worker = await readyWorker(t, service, started);
+	t.true(await isAvailable(started, 2));
+	const reports = started.reports.length;
 	process.kill(worker, 'SIGKILL');
-	/* The third report is made when the replacement is ready. */
-	t.true(await daemon.sandbox.waitFor(() => started.reports.length === 3));
+	/* The next report is made when the replacement is ready. */
+	t.true(await isAvailable(started, reports + 1));
 	t.true(await daemon.sandbox.waitFor(() => started.workers().some(pid => pid !== worker)));
 	process.kill(started.worker, 'SIGKILL');
 	t.is(await started.end(), 1);
@@ -153,11 +158,12 @@ test('while a replacement starts slowly, master(8) is notified that no process i
 		),
 	);
 	const worker = await readyWorker(t, service, started);
+	t.true(await isAvailable(started, 2));
+	const reports = started.reports.length;
 	process.kill(worker, 'SIGKILL');
-	t.true(await daemon.sandbox.waitFor(() => started.reports.length === 3));
-	t.is(started.reports.at(-1)?.state, 'taken');
-	t.true(await daemon.sandbox.waitFor(() => started.reports.length === 4));
-	t.is(started.reports.at(-1)?.state, 'available');
+	t.true(await daemon.sandbox.waitFor(() => started.reports.length > reports));
+	t.is(started.reports[reports]?.state, 'taken');
+	t.true(await isAvailable(started, reports + 2));
 	await readyWorker(t, service, started, worker);
 });
 
