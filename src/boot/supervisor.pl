@@ -79,13 +79,15 @@
 use strict;
 
 # The modules that define these numbers take more time and memory than the rest of this program.
-my ($F_SETFD, $WNOHANG, $EINTR) = (2, 1, 4);
+my ($F_SETFD, $WNOHANG, $EINTR, $EAGAIN) = (2, 1, 4, 11);
 my ($SIGALRM, $SIGSYS) = (14, 31);
 
 # Length of a request, in bytes. File names come as one environment variable to the check: execve(2) permits 128 KB.
 my $LINE_LIMIT = 65536;
-# Requests to check files that may wait at a time.
-my $CHECK_LIMIT = 100;
+# Requests that may arrive before a check starts. The program makes one per second.
+my $CHECK_LIMIT = 1000;
+# Seconds until a check that could not be started is tried again.
+my $RETRY_DELAY = 10;
 # More seconds than a check can take.
 my $CHECK_TIME = 1000;
 # Standard error of the worker: the part that is kept, and the amount after which it is closed, in bytes.
@@ -111,14 +113,16 @@ for my $number (3 .. 6) {
 
 # Seconds left until the deadlines "taken", "check" and "release". select(2) reports how much time has passed.
 my %timers;
-my ($worker, $check, $pending_check);
+my ($worker, $check);
+# JSON strings: names of files that wait for a check.
+my %changed;
 my $status_channel = $inherited{5};
 my $may_restart = 1;
 my $workers = 0;
 
 $SIG{TERM} = sub {
     local $SIG{PIPE} = 'IGNORE';
-    syswrite $worker->{control}, "TERM\n" if $worker;
+    syswrite $worker->{control}, "TERM\n" if $worker && $worker->{control};
     $SIG{TERM} = 'DEFAULT';
     kill 'TERM', $$;
 };
@@ -157,14 +161,14 @@ sub expire {
 
     if (exists $timers{check} && $timers{check} <= 0) {
         delete $timers{check};
-        start_check() if !$check && defined $pending_check;
+        start_check() if !$check && %changed;
     }
 }
 
 # Nothing but end-of-file is ever received: master(8) has ended, or was reloaded.
 sub is_at_end {
     my $count = sysread $_[0], my $bytes, 1;
-    return defined $count && $count == 0;
+    return defined $count ? $count == 0 : $! != $EAGAIN && $! != $EINTR;
 }
 
 # A worker that is not ready has no sessions, and no client waits for this process any more.
@@ -297,35 +301,36 @@ sub violation {
     return 0;
 }
 
-# Several changes that wait are one check: the names are JSON lists.
+# Several requests that wait are one check. The names are a JSON list. This does not backtrack, for any input.
 sub request_check {
     my ($from, $names) = @_;
     return 0 if ++$from->{checks} > $CHECK_LIMIT;
-    if (defined $pending_check && "$pending_check\n$names" =~ /^\[(.+)\]\n\[(.+)\]$/) {
-        $names = "[$1,$2]";
-    }
-
-    return 0 if length $names > $LINE_LIMIT;
-    $pending_check = $names;
+    $changed{$1} = 1 while $names =~ /\G[\[,]("(?:[^"\\]++|\\.)*+")/gc;
+    return 0 if $names !~ /\G\]$/gc || length names() > $LINE_LIMIT;
     start_check() unless $check || exists $timers{check};
     return 1;
 }
 
+sub names {
+    return '[' . join(',', sort keys %changed) . ']';
+}
+
 sub start_check {
+    $timers{check} = $RETRY_DELAY;
     pipe(my $end, my $held) or return;
     my $pid = fork;
     return unless defined $pid;
     if ($pid == 0) {
         $SIG{TERM} = 'DEFAULT';
         $ENV{TLSPROXY_REQUEST} = 'check';
-        $ENV{TLSPROXY_REQUEST_TEXT} = $pending_check;
+        $ENV{TLSPROXY_REQUEST_TEXT} = names();
         open STDOUT, '>&', $held;
         launch();
     }
 
     $worker->{checks} = 0;
     $check = {pid => $pid, end => $end, worker => $worker->{number}};
-    undef $pending_check;
+    %changed = ();
     # Measures the time that the check takes.
     $timers{check} = $CHECK_TIME;
 }
@@ -349,7 +354,7 @@ sub worker_has_ended {
         last if select($readable, undef, undef, 0) < 1 || !read_errors($ended);
     }
 
-    undef $pending_check;
+    %changed = ();
     my ($level, $cause) = cause($ended, $status);
     # The worker has logged the cause of a status that it has sent.
     my $log = sub { $ended->{status} ? undef : log_line($level, $cause) };

@@ -190,7 +190,12 @@ const takenOver: ReadonlyArray<readonly [name: string, code: string]> = [
 	['an endless line', `for (;;) writeSync(supervisor, 'x'.repeat(65536));`],
 	['an unknown request', `writeSync(supervisor, 'restart now\\n');`],
 	['ready twice', `writeSync(supervisor, 'ready\\n');`],
-	['a thousand checks', `for (let n = 0; n < 1000; n++) writeSync(supervisor, 'check ["/nonexistent"]\\n');`],
+	[
+		'thousands of checks',
+		`for (let n = 0; n < 5000; n++) writeSync(supervisor, 'check ["/nonexistent"]\\n');`,
+	],
+	['a check without a list', "writeSync(supervisor, 'check /etc/shadow\\n');"],
+	['a list that does not end', "writeSync(supervisor, 'check [\"/a\",\"' + '\\\\\"'.repeat(20000) + '\\n');"],
 ];
 
 for (const [name, code] of takenOver) {
