@@ -8,7 +8,7 @@ import {join} from 'node:path';
 import test, {type ExecutionContext} from 'ava';
 import {Daemon} from '../helpers/daemon.ts';
 import {echoes, endSession, Service} from '../helpers/master.ts';
-import {hasEnded, masterPid, timeToGreeting} from '../helpers/processes.ts';
+import {hasEnded, masterPid} from '../helpers/processes.ts';
 import {ProgramCopy} from '../helpers/program-copy.ts';
 import {echoPeer} from '../helpers/remote-servers.ts';
 import {messages, SenderAndSink} from '../helpers/sender-and-sink.ts';
@@ -32,7 +32,7 @@ async function isServed(t: ExecutionContext, daemon: Daemon, port: number): Prom
 async function isOursAgain(t: ExecutionContext, daemon: Daemon, port: number): Promise<void> {
 	const [stock = 0] = stockProcesses(daemon);
 	for (let count = 0; count < 100 && !hasEnded(stock); count++) {
-		await timeToGreeting(daemon);
+		await isServed(t, daemon, port);
 	}
 
 	t.true(await daemon.sandbox.waitFor(() => hasEnded(stock)));
@@ -173,7 +173,7 @@ test.serial('with fallback=no, a program that cannot start is not replaced by th
 	const copy = await ProgramCopy.register(sandbox, 'fallback=no');
 	copy.remove('lib/node');
 	await sandbox.reload();
-	const waiting = timeToGreeting(daemon);
+	const waiting = isServed(t, daemon, port);
 	t.true(
 		await sandbox.waitFor(
 			async () => (await sandbox.logLines(/bad command startup -- throttling/)).length > 0,
@@ -183,7 +183,6 @@ test.serial('with fallback=no, a program that cannot start is not replaced by th
 	t.true((await daemon.lines()).some(text => /exit status 127: cannot execute/.test(text)));
 	copy.repair('lib/node');
 	await waiting;
-	await isServed(t, daemon, port);
 });
 
 for (const level of ['may', 'encrypt']) {
