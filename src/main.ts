@@ -64,6 +64,24 @@
 /*	"postfix stop", or SIGTERM, terminates all processes and their
 /*	sessions. When the service is removed from master.cf, open
 /*	sessions continue to their end.
+/*
+/*	A supervisor starts each process, and replaces it once, immediately,
+/*	when it crashes or is killed: its sessions end, and the next client
+/*	is served. The log contains the cause.
+/*
+/*	If no process can start (damaged files, a missing library, a memory
+/*	limit, an error in a setting that only this program has), the
+/*	supervisor logs a warning and executes the tlsproxy(8) program of
+/*	Postfix in daemon_directory. That program serves one client identity
+/*	only: the one of the tlsproxy_client_* parameters. It terminates
+/*	after 100 sessions, or 100 seconds without a session, and the next
+/*	process is one of this program again. The service argument
+/*	fallback=no turns this off.
+/*
+/*	The replacement and the fallback need Perl (/usr/bin/perl), without
+/*	any modules. Without Perl, a crash ends the supervisor, too, and
+/*	master(8) starts another process or waits for
+/*	service_throttle_time.
 /* DIAGNOSTICS
 /*	Problems and transactions are logged to syslogd(8) or postlogd(8),
 /*	with the same text as the program that this one replaces.
@@ -295,6 +313,9 @@
 /*	postscreen_client_connection_count_limit. With any value, handshakes
 /*	of one remote client wait for each other, and do not delay those of
 /*	other clients.
+/* .IP "\fBfallback (yes)\fR"
+/*	If no process of this program can start, use the tlsproxy(8)
+/*	program of Postfix in daemon_directory instead; see PROCESSES.
 /* .IP "\fBhandshake_count_limit (0)\fR"
 /*	The same limit for all remote clients together. The first refusal
 /*	is logged immediately, further ones in one line per minute.
@@ -345,11 +366,11 @@ async function start(): Promise<void> {
 	new Watchdog(START_LIMIT).restart();
 	openLogFromEnvironment(process.env, PROCESS_NAME);
 	process.on('exit', log.drainLog);
-	const request = process.env['TLSPROXY_ERRAND'];
+	const request = process.env['TLSPROXY_REQUEST'];
 	if (request !== undefined) {
 		const configuration = await configure(options(), process.env);
 		process.exit(
-			await runSupervisorRequest(request, process.env['TLSPROXY_ERRAND_TEXT'] ?? '', configuration),
+			await runSupervisorRequest(request, process.env['TLSPROXY_REQUEST_TEXT'] ?? '', configuration),
 		);
 	}
 

@@ -115,7 +115,7 @@ export async function serve(
 	environment: NodeJS.ProcessEnv,
 	parentProcess: ParentProcess,
 ): Promise<void> {
-	const prefetched = environment['TLSPROXY_OFFER'];
+	const prefetched = environment['TLSPROXY_PREFETCHED'];
 	const postconfOutput =
 		prefetched === undefined
 			? undefined
@@ -132,6 +132,8 @@ export async function serve(
 		perClient: limitArgument(options.serviceArguments, 'client_handshake_count_limit'),
 		total: limitArgument(options.serviceArguments, 'handshake_count_limit'),
 	};
+	/* Used by the supervisor. Here a bad value is an error. */
+	booleanArgument(options.serviceArguments, 'fallback');
 	const {features} = configuration;
 	if (!features.known) {
 		log.warning(

@@ -412,6 +412,7 @@ test('service arguments and their defaults are those of the program, in man/tlsp
 	const none = new Map<string, string>();
 	const defaults = [
 		['client_handshake_count_limit', String(limitArgument(none, 'client_handshake_count_limit'))],
+		['fallback', booleanArgument(none, 'fallback') ? 'yes' : 'no'],
 		['handshake_count_limit', String(limitArgument(none, 'handshake_count_limit'))],
 		['json_log', pathArgument(none, 'json_log') ?? 'empty'],
 		['seccomp', booleanArgument(none, 'seccomp') ? 'yes' : 'no'],

@@ -17,7 +17,7 @@
 /*	process limit, and client role; the scache(8) service; which
 /*	connections are stored, how long, and for how many deliveries; the
 /*	rate of deliveries; certificates; and whether running processes
-/*	have the current configuration.
+/*	have the current configuration, and are those of this program.
 /* .IP "\fB-c \fIconfig_dir\fR"
 /*	Configuration directory of the instance.
 /* .IP \fInext-hop\fR

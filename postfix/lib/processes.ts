@@ -61,7 +61,8 @@ export function commandLine(pid: number): readonly string[] {
 	return readFileSync(`/proc/${pid}/cmdline`, 'utf8').split('\0').slice(0, -1);
 }
 
-/** Whether a process runs a program, directly or as a script of an interpreter. */
+/** Whether a process runs a program, directly or as a script of an interpreter, or is its supervisor. */
 export function runsProgram({args}: ProcessEntry, name: string): boolean {
-	return args.slice(0, 2).some(arg => arg.split('/').at(-1) === name);
+	const [, script = ''] = args;
+	return args.slice(0, script.endsWith('/supervisor.pl') ? 3 : 2).some(arg => arg.split('/').at(-1) === name);
 }

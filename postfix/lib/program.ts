@@ -41,6 +41,7 @@ const REQUIRED_FILES = [
 	'lib/launch.pl',
 	'lib/offer',
 	'lib/program.js',
+	'lib/supervisor.pl',
 ] as const;
 
 /**

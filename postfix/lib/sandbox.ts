@@ -333,10 +333,10 @@ export class Sandbox implements AsyncDisposable {
 		}
 	}
 
-	/* Supervisors are shell scripts: the path is the second argument. In stock daemons it is the first. */
+	/* Supervisors are scripts: the path is the second argument. In stock daemons it is the first. */
 	#supervisors(): readonly number[] {
 		return this.processes()
-			.filter(({args}) => args[1]?.endsWith('/tlsproxy') === true)
+			.filter(({args}) => /\/(?:tlsproxy|supervisor\.pl)$/.test(args[1] ?? ''))
 			.map(({pid}) => pid);
 	}
 

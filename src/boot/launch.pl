@@ -2,34 +2,34 @@
 # NAME
 #	launch 1
 # SUMMARY
-#	start of the worker, as its host allows
+#	start of Node.js, in Perl
 # SYNOPSIS
 #	perl launch.pl node flag ... program argument ...
 # DESCRIPTION
-#	Finds out what cannot be changed any more when Node.js runs, and
-#	becomes the worker: the process, its descriptors and its arguments
-#	stay what they are. launch(3) does the same where there is no Perl,
-#	but a client waits for that: another Node.js takes as long as all
-#	the rest of the start.
+#	Detects restrictions of the host that cannot be examined when
+#	Node.js is running, and executes Node.js. Process ID, descriptors
+#	and arguments do not change. The supervisor executes this file in a
+#	child process, without starting Perl again. launch(3) does the same
+#	without Perl, but takes as long as the rest of a start.
 #
-#	Where memory must not be writable and executable (MemoryDenyWrite-
-#	Execute of systemd.exec(5), SELinux) V8 dies at its start. This
-#	program tries, and has the worker do without machine code when
-#	that fails.
+#	If memory must not be writable and executable (MemoryDenyWrite-
+#	Execute of systemd.exec(5), SELinux), V8 aborts when it starts. This
+#	program tries that, and turns off the JIT compiler if it fails.
 #
-#	io_uring makes system calls that no filter sees. libuv asks for it
-#	at its start, so it is refused from here on.
+#	io_uring makes system calls that no filter sees, and libuv sets it
+#	up when it starts. Therefore it is refused.
 #
-#	The filter of a service manager may kill whoever calls seccomp(2).
-#	Where there is one, a process with nothing to lose tries. Without
-#	the call, the filter of the worker reaches its main thread only.
+#	The filter of a service manager may kill a process that calls
+#	seccomp(2). If a filter is active, a child process tries the call.
+#	If the call is not permitted, the filter of the worker covers the
+#	main thread only.
 #
-#	An alarm of 100 seconds limits the start of Node.js. It survives
-#	exec(2), which a signal handler does not. The first thing that the
-#	worker does is to replace it: see watchdog(3).
+#	An alarm of 100 seconds limits the start of Node.js. Unlike a signal
+#	handler, it survives exec(2). The worker replaces it first of all:
+#	see watchdog(3).
 # DIAGNOSTICS
-#	None: nothing that is tried here has to succeed, and a program
-#	that cannot be started is one whose supervisor gets no word.
+#	If Node.js cannot be executed, a message on standard error and exit
+#	status 127. Everything else that is tried here may fail.
 # BUGS
 #	When a process is stopped while Node.js starts, and for longer than
 #	100 seconds, the alarm ends it.
@@ -50,18 +50,19 @@ my ($mmap, $mprotect, $prctl, $seccomp, $architecture) =
   : $Config{archname} =~ /^aarch64-/ ? (222, 226, 167, 277, 0xc00000b7)
   :                                    ();
 
-my ($node, @words) = @ARGV;
+my ($node, @arguments) = @ARGV;
 $ENV{TLSPROXY_SECCOMP} = 'process';
 if (defined $prctl) {
-    unshift @words, '--jitless' unless can_write_and_execute();
+    unshift @arguments, '--jitless' unless can_write_and_execute();
     $ENV{TLSPROXY_SECCOMP} = 'thread' if is_filtered() && !seccomp_is_allowed();
-    refuse_unseen_calls();
+    refuse_io_uring();
 }
 
-exec {$node} $node, @words;
+exec {$node} $node, @arguments;
+print STDERR "cannot execute $node: $!\n";
 exit 127;
 
-# The way V8 does it: memory first, the right to execute it later.
+# Like V8: PROT_EXEC is added to existing memory.
 sub can_write_and_execute {
     my ($address, $size) = (0x10000000, 65536);
     my ($read_write, $and_execute) = (3, 7);
@@ -75,7 +76,7 @@ sub is_filtered {
     return syscall($prctl, $get_seccomp, 0, 0, 0, 0) == $by_filter;
 }
 
-# Asks whether a filter may allow calls: without effect, but not without the call.
+# SECCOMP_GET_ACTION_AVAIL has no effect.
 sub seccomp_is_allowed {
     my $child = fork;
     return 0 unless defined $child;
@@ -88,8 +89,8 @@ sub seccomp_is_allowed {
     return $? == 0;
 }
 
-# Root needs no promise, unless the service manager has taken away the right.
-sub refuse_unseen_calls {
+# no_new_privs is only needed without CAP_SYS_ADMIN.
+sub refuse_io_uring {
     my ($io_uring_setup, $enosys) = (425, 38);
     my ($load, $equal, $return) = (0x20, 0x15, 0x06);
     my ($number_at, $architecture_at) = (0, 4);

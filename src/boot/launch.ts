@@ -2,19 +2,19 @@
 /* NAME
 /*	launch 3
 /* SUMMARY
-/*	start of the worker, as its host allows, without Perl
+/*	start of Node.js without Perl
 /* SYNOPSIS
 /*	node --jitless launch.js node flag ... program argument ...
 /* DESCRIPTION
-/*	Does what launch.pl does, and becomes the worker as that does. The
-/*	supervisor uses it where there is no Perl. To start Node.js twice
-/*	takes twice as long, and a client waits for that.
+/*	Does the same as launch.pl, and executes Node.js with the same
+/*	process ID. The supervisor uses it without Perl. Starting Node.js
+/*	twice takes twice as long, and a client waits.
 /*
-/*	This program runs without machine code of its own (--jitless): it
-/*	finds out whether there may be any.
+/*	This program runs without the JIT compiler (--jitless), because it
+/*	examines whether the host permits that.
 /* DIAGNOSTICS
-/*	None: nothing that is tried here has to succeed, and a program
-/*	that cannot be started is one whose supervisor gets no word.
+/*	If Node.js cannot be executed, the process aborts. Everything else
+/*	that is tried here may fail.
 /* SEE ALSO
 /*	launch.pl, seccomp(3), syscall-filter(3), prctl(2)
 /*--*/
@@ -40,10 +40,10 @@ import {type FilterScope, filterThread, isFiltered, trySeccomp} from '../sandbox
 import {launcherRules} from '../sandbox/syscall-filter.ts';
 import {hostArchitecture} from '../sandbox/syscalls.ts';
 
-/** V8 makes no machine code. */
+/** Turns off the JIT compiler. */
 const JITLESS = '--jitless';
 
-/** Set in the process that tries what may kill it. */
+/** Set in the child process that may be killed by the filter. */
 const TRIAL = 'TLSPROXY_TRIAL';
 
 const arch = hostArchitecture();
@@ -51,18 +51,18 @@ if (process.env[TRIAL] !== undefined) {
 	process.exit(arch !== undefined && trySeccomp(arch) ? 0 : 1);
 }
 
-/** Until the worker replaces it by a watchdog. In seconds; see launch.pl. */
+/** Until the worker replaces the alarm by a watchdog. In seconds; see launch.pl. */
 const START_LIMIT = 100;
 
-const [node = '', ...words] = process.argv.slice(2);
+const [node = '', ...args] = process.argv.slice(2);
 alarm(START_LIMIT);
 const flags = canWriteAndExecute() ? [] : [JITLESS];
-const reach: FilterScope = isFiltered() && !seccompIsAllowed() ? 'thread' : 'process';
-refuseUnseenCalls();
-keepDescriptors();
-process.execve?.(node, [node, ...flags, ...words], {...process.env, TLSPROXY_SECCOMP: reach});
+const scope: FilterScope = isFiltered() && !seccompIsAllowed() ? 'thread' : 'process';
+refuseIoUring();
+inheritDescriptors();
+process.execve?.(node, [node, ...flags, ...args], {...process.env, TLSPROXY_SECCOMP: scope});
 
-/* The way V8 does it: memory first, the right to execute it later. */
+/* Like V8: PROT_EXEC is added to existing memory. */
 function canWriteAndExecute(): boolean {
 	const size = 4096;
 	const page = mmap(null, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
@@ -76,7 +76,7 @@ function canWriteAndExecute(): boolean {
 }
 
 function seccompIsAllowed(): boolean {
-	/* Hardly ever needed. */
+	/* Rarely needed. */
 	const {spawnSync} = process.getBuiltinModule('node:child_process');
 	const {status} = spawnSync(process.execPath, [JITLESS, import.meta.filename], {
 		env: {...process.env, [TRIAL]: 'seccomp'},
@@ -85,8 +85,8 @@ function seccompIsAllowed(): boolean {
 	return status === 0;
 }
 
-/* Root needs no promise, unless the service manager has taken away the right. */
-function refuseUnseenCalls(): void {
+/* no_new_privs is only needed without CAP_SYS_ADMIN. */
+function refuseIoUring(): void {
 	if (arch === undefined) {
 		return;
 	}
@@ -98,11 +98,11 @@ function refuseUnseenCalls(): void {
 }
 
 /*
- * Node.js marks all descriptors that it finds at its start: no program that it starts
- * gets them. Those that the supervisor names are the worker's.
+ * Node.js sets close-on-exec for all descriptors that it has inherited. The supervisor names
+ * the descriptors that the worker needs.
  */
-function keepDescriptors(): void {
-	for (const fd of process.env['TLSPROXY_KEEP']?.split(' ') ?? []) {
+function inheritDescriptors(): void {
+	for (const fd of process.env['TLSPROXY_INHERITED']?.split(' ') ?? []) {
 		clearCloseOnExec(Number(fd) as Fd);
 	}
 }

@@ -2,17 +2,16 @@
 /* NAME
 /*	load-compiled 3
 /* SUMMARY
-/*	start of the program, with what V8 has made of it before
+/*	starts the program with the code cache of V8
 /* DESCRIPTION
-/*	A client waits while a process starts. So the program has been
-/*	compiled where it was built, and the result lies beside it: one
-/*	with machine code and one without, because V8 takes only what was
-/*	made with the same settings.
+/*	A client waits while a process starts. Therefore postfix/build
+/*	compiles the program. There are two code caches, with and without
+/*	machine code, because V8 accepts only a cache that was made with
+/*	the same settings.
 /*
-/*	V8 refuses what comes from another release, other settings or
-/*	another program, and then compiles what it needs. Nothing is ever
-/*	written here: who could change these files could as well change
-/*	the program, and all of them belong to root.
+/*	V8 rejects a cache from another release, other settings or another
+/*	program, and compiles the functions that it needs. No cache is
+/*	written here. All files belong to root, like the program.
 /* SEE ALSO
 /*	compile(3)
 /*--*/
@@ -23,14 +22,14 @@ import {Script} from 'node:vm';
 
 const home = import.meta.dirname;
 const program = `${home}/program.js`;
-/* One byte per character: there are no others in it, and V8 need not look. */
+/* The program is ASCII. V8 does not need to decode it. */
 const source = readFileSync(program, 'latin1');
 const cachedData = compiled();
 const script = new Script(source, {filename: program, ...(cachedData === undefined ? {} : {cachedData})});
 script.runInThisContext()(createRequire(program), program, home);
 
 function compiled(): Buffer | undefined {
-	/* Where V8 makes no machine code it offers no WebAssembly either. */
+	/* Without the JIT compiler V8 has no WebAssembly. */
 	const file = `${home}/program.${'WebAssembly' in globalThis ? 'jit' : 'jitless'}`;
 	try {
 		return readFileSync(file);

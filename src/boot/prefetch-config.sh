@@ -1,16 +1,16 @@
 #!/bin/sh
 #++
 # NAME
-#	offer 3
+#	prefetch-config 3
 # SUMMARY
-#	prints the configuration, for a worker that is being started
+#	prints the configuration for a worker that is starting
 # DESCRIPTION
-#	What the worker asks for first, printed while Node.js starts: the
-#	output of postconf(1), of "postconf -M" and of "postconf -P", each
-#	with a null byte behind it when the command has succeeded. The
-#	worker uses all of it or nothing, and then runs the commands itself.
+#	Prints, while Node.js starts, the output of postconf(1), "postconf
+#	-M" and "postconf -P", each followed by a null byte if the command
+#	has succeeded. If the output is incomplete, the worker ignores it
+#	and executes the commands itself.
 # SEE ALSO
-#	postconf-output(3), supervisor.sh
+#	postconf-output(3), supervisor.pl
 #--
 
 for postconf in /usr/sbin/postconf /usr/local/sbin/postconf; do

@@ -2,12 +2,12 @@
 /* NAME
 /*	prefetched-config 3
 /* SUMMARY
-/*	what the supervisor has prepared for this process
+/*	reads the configuration that the supervisor has printed
 /* DESCRIPTION
-/*	A pipe on which the supervisor has printed, while Node.js was being
-/*	started, what the process will ask for first: see postconf-output(3).
+/*	While Node.js starts, the supervisor has the output of postconf(1)
+/*	written to a pipe: see postconf-output(3).
 /* SEE ALSO
-/*	supervisor.sh
+/*	supervisor.pl, prefetch-config.sh
 /*--*/
 
 import type {Fd} from '../base/units.ts';
@@ -16,20 +16,20 @@ import {now} from '../event/deadline.ts';
 import {close, EAGAIN, EINTR, errno, read, setNonBlocking} from '../ffi/libc/libc.ts';
 
 /**
- * Reads what the supervisor has prepared, to its end, and closes the pipe. Nothing else is to be done
- * meanwhile: what starts the reading of a pipe in Node.js takes longer than all of this.
+ * Reads the pipe to its end, and closes it. There is no other work meanwhile, and an asynchronous read would
+ * load modules of Node.js, which takes longer.
  *
- * @param offer - ours.
- * @returns as much as there is; nothing, when there is no end of it in the time that a command may take.
+ * @param pipe - moved in.
+ * @returns the contents; empty if the pipe does not end within the time limit of a command.
  */
-export function readPrefetchedConfig(offer: Fd): string {
-	setNonBlocking(offer);
+export function readPrefetchedConfig(pipe: Fd): string {
+	setNonBlocking(pipe);
 	const parts: Buffer[] = [];
 	const limit = now() + TIME_LIMIT;
 	let complete = false;
 	while (!complete && now() < limit) {
-		const part = Buffer.allocUnsafeSlow(OFFER_PART);
-		const size = read(offer, part, part.length);
+		const part = Buffer.allocUnsafeSlow(PART_SIZE);
+		const size = read(pipe, part, part.length);
 		if (size >= 0) {
 			complete = size === 0;
 			parts.push(part.subarray(0, size));
@@ -40,12 +40,12 @@ export function readPrefetchedConfig(offer: Fd): string {
 		}
 	}
 
-	close(offer);
+	close(pipe);
 	return complete ? Buffer.concat(parts).toString() : '';
 }
 
-/** A pipe holds no more, unless somebody asks for it. Source: pipe(7). */
-const OFFER_PART = 65_536;
+/** Default capacity of a pipe. Source: pipe(7). */
+const PART_SIZE = 65_536;
 
 function pause(): void {
 	Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 1);

@@ -2,22 +2,22 @@
 /* NAME
 /*	supervisor-request 3
 /* SUMMARY
-/*	what the supervisor has the program do besides serving
+/*	runs a request of the supervisor
 /* DESCRIPTION
-/*	The supervisor is a shell script, and remains root. What it cannot
-/*	do itself - log in the form and to the place that are configured,
-/*	load certificates - it has this program do, in a process of its own
-/*	that accepts no connection and ends in time.
+/*	The supervisor remains root, but cannot load certificates. It
+/*	executes this program for that, in a separate process that accepts
+/*	no connection and has a time limit.
 /* .IP fatal
-/*	Logs a text as the reason for which the worker has ended.
+/*	Logs the reason why the worker has ended. Only the supervisor
+/*	without Perl makes this request.
 /* .IP check
-/*	Looks whether files that have changed could be loaded again. They
-/*	are named in JSON, by the worker.
+/*	Checks whether changed files can be loaded. The worker sends their
+/*	names as a JSON list.
 /* DIAGNOSTICS
-/*	The exit status of a check is zero when the files are good.
+/*	The exit status of a check is zero if the files can be loaded.
 /* SECURITY
-/*	The names come from the jail: they choose among the files that are
-/*	configured, and no file is opened because of them.
+/*	The names come from the jail. They are compared with the files that
+/*	are configured: no other file is opened.
 /*--*/
 
 import {Panic} from '../base/errors.ts';
@@ -33,28 +33,30 @@ import {clientParams} from '../roles/main-cf-settings.ts';
 import {serverCredentialFiles} from '../roles/server-role.ts';
 import {startLibrary} from '../tls/library.ts';
 
-/** Seconds for an errand: a file system that does not answer must not keep the supervisor. */
-const LIMIT = 20 as Seconds;
+/** Seconds for a request: a file system may not respond. */
+const REQUEST_LIMIT = 20 as Seconds;
 
 /**
- * Runs an errand.
+ * Runs a request.
  *
+ * @param request - name of the request.
+ * @param text - its argument.
  * @param configuration - of the service; the log is open.
  * @returns the exit status.
  */
 export async function runSupervisorRequest(
-	errand: string,
+	request: string,
 	text: string,
 	configuration: Configuration,
 ): Promise<number> {
-	new Watchdog(LIMIT).restart();
-	switch (errand) {
+	new Watchdog(REQUEST_LIMIT).restart();
+	switch (request) {
 		case 'fatal':
 			return log.fatal(text);
 		case 'check':
 			return await check(namesIn(text), configuration);
 		default:
-			throw new Panic(`unknown errand: ${errand}`);
+			throw new Panic(`unknown request of the supervisor: ${request}`);
 	}
 }
 
@@ -65,10 +67,10 @@ async function check(changed: readonly string[], configuration: Configuration): 
 		return 1;
 	}
 
-	const credentialFiles = await materialsOf(configuration);
+	const credentialFiles = await credentialFilesOf(configuration);
 	const files = fileNames(credentialFiles).filter(known => changed.includes(known));
 	if (files.length === 0) {
-		/* Nobody uses them any more, once main.cf is read again: until then there is nothing better. */
+		/* main.cf has changed, and names other files. They are used after the next reload. */
 		return 1;
 	}
 
@@ -83,10 +85,10 @@ async function check(changed: readonly string[], configuration: Configuration): 
 	return 1;
 }
 
-/* As when a process starts: services of master.cf may have come and gone. */
-async function materialsOf(configuration: Configuration): Promise<readonly CredentialFiles[]> {
+/* As when a process starts: services in master.cf may have changed. */
+async function credentialFilesOf(configuration: Configuration): Promise<readonly CredentialFiles[]> {
 	const master = await readMasterFile(configuration.configDirectory);
-	/* What is to be said about the configuration was said by the process that serves. */
+	/* The worker has logged the warnings about the configuration. */
 	return log.captureWarnings(() => [
 		...serverCredentialFiles(configuration),
 		...clientCredentialFiles(configuration, master),

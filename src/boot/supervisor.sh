@@ -5,121 +5,125 @@
 # SUMMARY
 #	supervisor of the Postfix TLS proxy
 # DESCRIPTION
-#	master(8) starts this program, and this program starts the worker.
-#	Node.js cannot fork(2), and a process that master(8) counts as
-#	available blocks the service while it finishes its sessions after
-#	a reload. So master(8) gets a process that can leave at once.
+#	master(8) executes this program. With Perl it executes
+#	supervisor.pl, which describes the tasks of a supervisor; the
+#	process ID stays the same. Debian always has Perl (perl-base).
 #
-#	Two pipes tie the two together. On one the worker says a word in a
-#	line; when it ends without, the pipe does, and the way in which it
-#	ended tells why. On the other the worker reads that it has to end,
-#	or that this program is gone: then it takes no more connections,
-#	and ends with its last session. No signal is sent to the worker: on
-#	some hosts root may not signal processes of other users.
+#	Without Perl (minimal images of Red Hat) this script is the
+#	supervisor, and does less. Node.js cannot fork(2), and a process
+#	that master(8) counts as available blocks the service while it
+#	finishes its sessions after a reload. So the worker is started by a
+#	process that can end immediately.
 #
-#	What needs root and cannot wait is an errand: the program is run
-#	once more, outside of the jail, with the same arguments.
-# .IP 0
-#	The worker takes no more connections: a successor is needed.
-# .IP "a number other than 0"
-#	The worker cannot serve.
-# .IP "ready"
-#	The worker has started. Until then its start is limited to 100
-#	seconds, from then on its event loop is watched: see watchdog(3).
-# .IP "check FILES"
-#	Files have changed on disk. If they are good, this program ends,
-#	so that a successor uses them; otherwise nothing changes.
+#	Two pipes connect the two. On the first one the worker sends
+#	requests, one line each, as described in supervisor.pl. On the
+#	second one it reads the command to terminate, or end-of-file when
+#	the supervisor has ended.
+# BUGS
+#	Without Perl:
+#
+#	When a worker ends, the supervisor ends with status 1. No worker
+#	replaces it, the tlsproxy(8) program of Postfix is not used, and
+#	the cause is logged for SIGALRM and SIGSYS only.
+#
+#	The pipes are named: a process cannot start if no files can be
+#	created in the directory pid/ of the queue.
+#
+#	The input from the worker, and the number of checks, are not
+#	limited.
 # SECURITY
-#	What the worker says can come from whoever has taken it over. The
-#	names that it says are compared with those of the configuration,
-#	and not used otherwise.
+#	A worker can be controlled by an attacker. The names that it sends
+#	are only compared with those of the configuration.
 # FILES
 #	pid/tlsproxy.PID.*, below the queue directory, while it starts
 # SEE ALSO
-#	master(8), Postfix master program
+#	supervisor.pl, master(8)
 #--
 
 home=${0%/*}/lib
 
-# New objects live for one hand-off or as long as the process. The default is made for
-# others: after a storm three spaces of 16 MB stayed. What is left of the start is
-# released by the program itself, when it can say so. There is garbage for one thread,
-# not for four, each of which has its memory. SIGUSR1 would have Node.js listen for a
-# debugger. The program was compiled with these flags: see postfix/build.
+# --max-semi-space-size: most objects live for one hand-off or as long as the process.
+# With the default, three semi-spaces of 16 MB remain after a burst of connections.
+# --expose-gc: the program releases the memory of its start. --v8-pool-size: one thread
+# is enough for this amount of garbage. --disable-sigusr1: this signal must not start the
+# debugger. The code cache is made with the same flags: see postfix/build.
 flags='--expose-gc --max-semi-space-size=1 --v8-pool-size=1 --disable-sigusr1'
 
-# Becomes Node.js, with what has to be settled before it runs: launch.pl has the story.
-# Perl is there where Debian is, and takes a tenth of the time.
+if test -x /usr/bin/perl && test -r "$home/supervisor.pl"; then
+	export TLSPROXY_FLAGS="$flags"
+	exec /usr/bin/perl "$home/supervisor.pl" "$0" "$@"
+fi
+
+# Becomes Node.js.
 launch() {
-	set -- "$home/node" $flags "$home/main.js" "$@"
-	test -x /usr/bin/perl && exec /usr/bin/perl "$home/launch.pl" "$@"
-	exec "$home/node" --jitless "$home/launch.js" "$@"
+	exec "$home/node" --jitless "$home/launch.js" "$home/node" $flags "$home/main.js" "$@"
 }
 
-# Nobody listens on its descriptors: master(8) must not see the service through it.
-errand() {
-	TLSPROXY_ERRAND=$1 TLSPROXY_ERRAND_TEXT=$2
+# Runs the program for another purpose than to serve, without the descriptors of master(8).
+request() {
+	TLSPROXY_REQUEST=$1 TLSPROXY_REQUEST_TEXT=$2
 	shift 2
-	export TLSPROXY_ERRAND TLSPROXY_ERRAND_TEXT
+	export TLSPROXY_REQUEST TLSPROXY_REQUEST_TEXT
 	launch "$@" 3<&- 4<&- 5<&- 6<&- &
-	# A signal does not wait for the end of this.
+	# Unlike a command in the foreground, this can be interrupted by a signal.
 	wait $!
 }
 
 pipes=pid/tlsproxy.$$
-make() {
-	mkfifo -m 600 "$pipes.up" "$pipes.down" "$pipes.offer"
+make_pipes() {
+	mkfifo -m 600 "$pipes.up" "$pipes.down" "$pipes.prefetched"
 }
-remove() {
-	rm -f "$pipes.up" "$pipes.down" "$pipes.offer"
+remove_pipes() {
+	rm -f "$pipes.up" "$pipes.down" "$pipes.prefetched"
 }
-# A process of the same number may have been ended before it has removed its own.
-if make 2>/dev/null || { remove && make; }; then :; else
-	errand fatal "cannot make pipes in $PWD/pid" "$@"
+# Pipes of a process with the same ID can remain when that was killed.
+if make_pipes 2>/dev/null || { remove_pipes && make_pipes; }; then :; else
+	request fatal "cannot make pipes in $PWD/pid" "$@"
 	exit 1
 fi
 
-# Who opens one end waits for the other, unless he opens both. 3 and 4 are
-# master's flow control, which nobody here has to do with.
+# open(2) of one end waits for the other end, except with O_RDWR. Descriptors 3 and 4 are
+# the flow control of master(8), which is not used here.
 exec 8<>"$pipes.up" 3<"$pipes.up" 9>"$pipes.up" 8<&-
 exec 8<>"$pipes.down" 4>"$pipes.down" 7<"$pipes.down" 8<&-
-exec 8<>"$pipes.offer"
-# What the worker will ask for first is printed while Node.js starts.
-{ "$home/offer" 2>/dev/null 3<&- 4>&- 5<&- 6<&- 7<&- 8<&- 9>&- & } >"$pipes.offer"
-offer=$!
-exec 8<"$pipes.offer"
+exec 8<>"$pipes.prefetched"
+# Prints the output of postconf(1) while Node.js starts.
+{ "$home/offer" 2>/dev/null 3<&- 4>&- 5<&- 6<&- 7<&- 8<&- 9>&- & } >"$pipes.prefetched"
+prefetch=$!
+exec 8<"$pipes.prefetched"
 
 {
-	TLSPROXY_SUPERVISOR="$$ 9 7" TLSPROXY_OFFER=8 TLSPROXY_KEEP='5 6 7 8 9'
-	export TLSPROXY_SUPERVISOR TLSPROXY_OFFER TLSPROXY_KEEP
+	TLSPROXY_SUPERVISOR="$$ 9 7" TLSPROXY_PREFETCHED=8 TLSPROXY_INHERITED='5 6 7 8 9'
+	export TLSPROXY_SUPERVISOR TLSPROXY_PREFETCHED TLSPROXY_INHERITED
 	launch "$@"
 } 3<&- 4>&- &
 worker=$!
-late=', before a process was ready'
+when=', before a process was ready'
 exec 7<&- 8<&- 9>&-
 
 trap 'echo TERM >&4; trap - TERM; kill -TERM $$' TERM
-remove
+remove_pipes
 
-while read -r word text <&3; do
-	case $word in
+while read -r request text <&3; do
+	case $request in
 		0) exit 0 ;;
 		ready)
-			late=
-			# It has done its work, and would remain as the shadow of a process.
-			kill "$offer" 2>/dev/null
-			wait "$offer"
+			when=
+			# Reap it; otherwise it stays a zombie.
+			kill "$prefetch" 2>/dev/null
+			wait "$prefetch"
 			;;
-		check) errand check "$text" "$@" && exit 0 ;;
+		accepted) ;;
+		check) request check "$text" "$@" && exit 0 ;;
 		*) exit 1 ;;
 	esac
 done
 
-# Two signals of the kernel's leave no time for words: SIGALRM, when the event loop has
-# stood still, and SIGSYS, for a system call that the filter does not know.
+# Two signals of the kernel: SIGALRM when the event loop was blocked, and SIGSYS for a
+# system call that the filter does not permit.
 wait "$worker"
 case $? in
-	142) errand fatal "watchdog timeout$late" "$@" ;;
-	159) errand fatal "killed for a system call that a worker may not make" "$@" ;;
+	142) request fatal "watchdog timeout$when" "$@" ;;
+	159) request fatal "killed for a system call that a worker may not make" "$@" ;;
 esac
 exit 1

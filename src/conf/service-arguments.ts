@@ -21,13 +21,14 @@ import {toBoolean, toInteger} from './convert.ts';
 /** All names. */
 export const serviceArgumentNames = [
 	'client_handshake_count_limit',
+	'fallback',
 	'handshake_count_limit',
 	'json_log',
 	'seccomp',
 ] as const;
 
 /* Boolean arguments with their defaults. */
-const booleanDefaults = {seccomp: 'yes'} as const;
+const booleanDefaults = {fallback: 'yes', seccomp: 'yes'} as const;
 
 /**
  * The value of an argument that is a limit.

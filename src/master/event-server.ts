@@ -62,6 +62,9 @@ const RETIREMENT_LIMIT = 18_000;
  */
 const USED_UP_IDLE_LIMIT = 5;
 
+/** Size of the file names in one request to the supervisor, in bytes. Half of the limit in supervisor.pl. */
+const NAMES_LIMIT = 32_768;
+
 /** Limits of a process. */
 export interface ServerLimits {
 	/** Time without a session after which the process ends. */
@@ -162,7 +165,7 @@ export class EventServer {
 	 */
 	filesChanged(files: readonly string[]): void {
 		if (!this.#draining) {
-			notifySupervisor(this.#parentProcess, 'check', JSON.stringify(files));
+			notifySupervisor(this.#parentProcess, 'check', JSON.stringify(firstNames(files)));
 		}
 	}
 
@@ -237,6 +240,15 @@ export class EventServer {
 		notifyExit(this.#parentProcess, 0);
 		process.exit(0);
 	}
+}
+
+/* The supervisor limits the length of a line. If the first files are usable, a new process reads all files. */
+function firstNames(files: readonly string[]): readonly string[] {
+	let size = 0;
+	return files.filter(name => {
+		size += Buffer.byteLength(JSON.stringify(name)) + 1;
+		return size < NAMES_LIMIT;
+	});
 }
 
 /* Source: postfix src/master/event_server.c. */

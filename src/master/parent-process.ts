@@ -10,7 +10,7 @@
 /*	requests, one line each. From the other it reads the command to
 /*	terminate, or end-of-file when the supervisor has ended.
 /* SEE ALSO
-/*	postfix src/master/master_proto.h, supervisor.sh
+/*	postfix src/master/master_proto.h, supervisor.pl
 /*--*/
 
 import {Panic} from '../base/errors.ts';
@@ -39,6 +39,8 @@ export interface ParentProcess {
 	readonly pid: number;
 	/** Generation number that master(8) has assigned. */
 	readonly generation: number;
+	/** Whether this process replaces another one of the same supervisor, which has ended. */
+	readonly replacement: boolean;
 	/** Undefined without a supervisor. */
 	readonly supervisor: SupervisorPipes | undefined;
 }
@@ -59,6 +61,7 @@ export function parentProcessFrom(environment: NodeJS.ProcessEnv): ParentProcess
 	return {
 		pid: Number(pid ?? process.pid),
 		generation: Number.parseInt(generation, 8),
+		replacement: environment['TLSPROXY_REPLACEMENT'] !== undefined,
 		supervisor:
 			pid === undefined
 				? undefined

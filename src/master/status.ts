@@ -13,6 +13,10 @@
 /*	process must not report itself as taken before it has accepted a
 /*	connection: while a connection waits and no process is available,
 /*	master(8) starts one process after the other.
+/*
+/*	A process that replaces one that has ended reports itself as
+/*	available at its start, because the last report may have been
+/*	"taken".
 /* DIAGNOSTICS
 /*	A report is dropped when the channel is full, because master(8)
 /*	does not read: clients must not wait for that.
@@ -22,7 +26,7 @@
 
 import type {Fd} from '../base/units.ts';
 import {EAGAIN, errno, MSG_NOSIGNAL, read, send, setNonBlocking} from '../ffi/libc/libc.ts';
-import {MASTER_STATUS_FD, notifyExit, type ParentProcess} from './parent-process.ts';
+import {MASTER_STATUS_FD, notifyExit, notifySupervisor, type ParentProcess} from './parent-process.ts';
 
 const MASTER_STAT_TAKEN = 0;
 const MASTER_STAT_AVAIL = 1;
@@ -56,17 +60,22 @@ export class StatusChannel {
 		this.#fd = fd;
 		this.#parentProcess = parentProcess;
 		setNonBlocking(fd);
+		if (parentProcess.replacement) {
+			this.#send(MASTER_STAT_AVAIL);
+		}
 	}
 
 	/**
 	 * Reports that the first connection has been accepted, as taken and available. After such a pair master(8)
-	 * does not throttle the service when the process crashes. Further calls have no effect.
+	 * does not throttle the service when the process crashes. The supervisor is notified, too. Further calls have
+	 * no effect.
 	 */
 	accepted(): void {
 		if (!this.#hasAccepted) {
 			this.#hasAccepted = true;
 			this.#send(MASTER_STAT_TAKEN);
 			this.#send(MASTER_STAT_AVAIL);
+			notifySupervisor(this.#parentProcess, 'accepted');
 		}
 	}
 

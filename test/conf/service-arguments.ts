@@ -42,6 +42,7 @@ test(rejects, '4294967296', 'bad numerical configuration: handshake_count_limit 
 test(rejects, '-1', 'invalid handshake_count_limit parameter value -1 < 0');
 
 test('booleanArgument is the value of the argument, or its default', t => {
+	t.true(booleanArgument(new Map(), 'fallback'));
 	t.true(booleanArgument(new Map(), 'seccomp'));
 	t.true(booleanArgument(new Map([['seccomp', 'yes']]), 'seccomp'));
 	t.false(booleanArgument(new Map([['seccomp', 'no']]), 'seccomp'));

@@ -129,7 +129,7 @@ test('by default there is no limit', async t => {
 
 const isFatal = test.macro({
 	async exec(t, option: string, fatal: string) {
-		const started = new Service(t, daemon, 'ours').start(option);
+		const started = new Service(t, daemon, 'ours').start(option, 'fallback=no');
 		t.is(await started.end(), 1);
 		await started.linesUpTo(`fatal: ${fatal}`);
 		t.true(await started.gone());

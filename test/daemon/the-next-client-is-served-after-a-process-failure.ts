@@ -11,6 +11,7 @@ import type {LocalClient} from '../helpers/client.ts';
 import {Daemon} from '../helpers/daemon.ts';
 import {echoes, endSession} from '../helpers/master.ts';
 import {cpuTime, hasEnded, masterPid, processes, timeToGreeting} from '../helpers/processes.ts';
+import {ProgramCopy} from '../helpers/program-copy.ts';
 import {echoPeer} from '../helpers/remote-servers.ts';
 
 /** In milliseconds. The specification permits 3 s; the machine may be busy with other tests. */
@@ -51,7 +52,7 @@ async function servesFully(t: ExecutionContext, daemon: Daemon, port: number): P
 }
 
 /** Sets the soft limit of a process, or resets it to the hard limit. Only the user of the process may do so. */
-function limit(pid: number, resource: 'nofile' | 'data' | 'as', soft: number | 'none'): void {
+function limit(pid: number, resource: 'nofile' | 'data', soft: number | 'none'): void {
 	const {uid, gid} = statSync(`/proc/${pid}`);
 	const as = ['--reuid', String(uid), '--regid', String(gid), '--clear-groups'];
 	const prlimit = (...args: readonly string[]): string =>
@@ -70,6 +71,7 @@ const kills = test.macro<[select: (daemon: Daemon) => readonly number[]]>({
 		await using daemon = await Daemon.start('ours');
 		const port = await echoPeer(t);
 		await timeToSession(t, daemon, port);
+		const {pid: worker} = daemon;
 		const victims = select(daemon);
 		const before = processes(daemon);
 		for (const pid of victims) {
@@ -79,7 +81,9 @@ const kills = test.macro<[select: (daemon: Daemon) => readonly number[]]>({
 		const time = await timeToSession(t, daemon, port);
 		t.log(`served after ${Math.round(time)} ms`);
 		t.true(time < LIMIT);
-		t.true(await daemon.sandbox.waitFor(() => before.every(hasEnded)));
+		/* A supervisor replaces its worker. A worker ends with its supervisor. */
+		const ended = victims.includes(worker) ? victims : before;
+		t.true(await daemon.sandbox.waitFor(() => ended.every(hasEnded)));
 		await servesFully(t, daemon, port);
 		t.deepEqual(await daemon.sandbox.logLines(/throttl|panic|fatal/), []);
 	},
@@ -108,8 +112,7 @@ test.serial(
 		t.true(time < 60_000);
 		t.true(hasEnded(pid));
 		t.is((await daemon.lines()).filter(line => line === 'fatal: watchdog timeout').length, 1);
-		t.is((await daemon.sandbox.logLines(/exit status 1/)).length, 1);
-		t.deepEqual(await daemon.sandbox.logLines(/throttl|panic/), []);
+		t.deepEqual(await daemon.sandbox.logLines(/exit status|throttl|panic/), []);
 	},
 );
 
@@ -143,29 +146,34 @@ test.serial('when a process can get no more memory, the next client is served', 
 });
 
 test.serial(
-	'when no process can start for lack of memory, master(8) waits, no process uses CPU time, and later clients are served',
+	'when no process can start, master(8) waits, no process uses CPU time, and later clients are served',
 	async t => {
 		await using daemon = await Daemon.start('ours', {main: {service_throttle_time: '2s', max_idle: '1s'}});
+		const {sandbox} = daemon;
 		const port = await echoPeer(t);
+		const copy = await ProgramCopy.register(sandbox, 'fallback=no');
+		copy.remove('lib/node');
+		await sandbox.reload();
 		const master = masterPid(daemon);
-		/* Not enough to map the runtime. With a little more it starts, and one time in twenty V8 deadlocks instead of exiting. */
-		limit(master, 'as', 100_000_000);
 		const waiting = timeToSession(t, daemon, port);
 		t.true(
-			await daemon.sandbox.waitFor(
-				async () => (await daemon.sandbox.logLines(/bad command startup -- throttling/)).length > 0,
+			await sandbox.waitFor(
+				async () => (await sandbox.logLines(/bad command startup -- throttling/)).length > 0,
 			),
 		);
 		const used = cpuTime(master);
-		const starts = (await daemon.sandbox.logLines(/tlsproxy pid \d+ exit status/)).length;
+		/* Of master(8), not of the supervisor. */
+		const ends = async (): Promise<number> =>
+			(await sandbox.logLines(/master\[.*tlsproxy pid \d+ exit status/)).length;
+		const starts = await ends();
 		const since = performance.now();
 		await delay(4000);
-		const more = (await daemon.sandbox.logLines(/tlsproxy pid \d+ exit status/)).length - starts;
+		const more = (await ends()) - starts;
 		const elapsed = performance.now() - since;
 		/* One start per service_throttle_time, and one at each end. */
 		t.true(more <= 2 + elapsed / 2000, `${more} starts in ${Math.round(elapsed)} ms`);
 		t.true(cpuTime(master) - used < elapsed / 4);
-		limit(master, 'as', 'none');
+		copy.repair('lib/node');
 		t.log(`served after ${Math.round(await waiting)} ms`);
 		await servesFully(t, daemon, port);
 	},

@@ -61,6 +61,14 @@ export function denying(what: string): readonly string[] {
 	return [process.execPath, join(import.meta.dirname, 'deny.ts'), what];
 }
 
+/** A wrapper that prepares a mount namespace with a shell command. The working directory is that of the program. */
+export function mounting(command: string): readonly string[] {
+	return ['unshare', '--mount', '/bin/sh', '-c', `${command} && exec "$@"`, 'sh'];
+}
+
+/** The wrapper that runs a program on a host without Perl. */
+export const withoutPerl: readonly string[] = mounting('mount --bind /dev/null /usr/bin/perl');
+
 /** A service: its listening socket remains open when its processes end. */
 export class Service {
 	readonly name = `served${++services}`;
@@ -172,7 +180,7 @@ export class StartedProcess {
 	workers(): readonly number[] {
 		return this.#family(
 			([program = '', ...rest]) =>
-				program.endsWith('/tlsproxy') || rest.some(arg => arg.endsWith('/lib/main.js')),
+				/(?:^|\/)tlsproxy$/.test(program) || rest.some(arg => arg.endsWith('/lib/main.js')),
 		);
 	}
 

@@ -75,11 +75,11 @@ export function masterPid(daemon: Daemon): number {
 	return Number(readFileSync(`${daemon.sandbox.queueDirectory}/pid/master.pid`, 'utf8'));
 }
 
-/** Supervisors and workers, including those that are still starting. */
+/** Supervisors and workers, including those that are still starting, and stock. */
 export function processes(daemon: Daemon): readonly number[] {
 	return daemon.sandbox
 		.processes()
-		.filter(({args}) => args.some(arg => /\/tlsproxy$|\/lib\/main\.js$/.test(arg)))
+		.filter(({args}) => args.some(arg => /(?:^|\/)tlsproxy$|\/lib\/main\.js$/.test(arg)))
 		.map(({pid}) => pid);
 }
 

@@ -46,6 +46,7 @@ test('parentProcessFrom reads process id and pipes of the supervisor', t => {
 	t.deepEqual<object, object>(parentProcessFrom(environment), {
 		pid: 4711,
 		generation: 1,
+		replacement: false,
 		supervisor: {toSupervisor: 9, fromSupervisor: 7},
 	});
 });
@@ -54,6 +55,7 @@ test('parentProcessFrom uses the id of this process without a supervisor', t => 
 	t.deepEqual<object, object>(parentProcessFrom({GENERATION: '1'}), {
 		pid: process.pid,
 		generation: 1,
+		replacement: false,
 		supervisor: undefined,
 	});
 });
@@ -76,20 +78,20 @@ const sends = test.macro<[expected: string, run: (supervisor: SupervisorPipes) =
 
 for (const status of [0, 1]) {
 	test(`notifyExit sends status ${status} as a line`, sends, `${status}\n`, supervisor =>
-		notifyExit({pid: 1, generation: 1, supervisor}, status),
+		notifyExit({pid: 1, generation: 1, replacement: false, supervisor}, status),
 	);
 }
 
 test('notifySupervisor sends name and text in one line', sends, 'check ["/a b"]\n', supervisor =>
-	notifySupervisor({pid: 1, generation: 1, supervisor}, 'check', '["/a b"]'),
+	notifySupervisor({pid: 1, generation: 1, replacement: false, supervisor}, 'check', '["/a b"]'),
 );
 
 test('notifyExit ignores a missing supervisor and one that has ended', t => {
 	const [mine, theirs] = socketPair(t);
 	theirs.close();
 	t.notThrows(() => {
-		notifyExit({pid: 1, generation: 1, supervisor: undefined}, 1);
-		notifyExit({pid: 1, generation: 1, supervisor: supervisorAt(mine.fd)}, 1);
+		notifyExit({pid: 1, generation: 1, replacement: false, supervisor: undefined}, 1);
+		notifyExit({pid: 1, generation: 1, replacement: false, supervisor: supervisorAt(mine.fd)}, 1);
 	});
 });
 
@@ -106,7 +108,7 @@ test('setInheritedCloseOnExec affects descriptors 3 to 6 and the pipes to the su
 		}
 		const closedOnExec = () => all.filter(fd => /^flags:\\s*0*2[0-7]{6}$/m.test(readFileSync('/proc/self/fdinfo/' + fd, 'utf8')));
 		const before = closedOnExec();
-		setInheritedCloseOnExec({pid: 1, generation: 1, supervisor: {toSupervisor: 9, fromSupervisor: 7}});
+		setInheritedCloseOnExec({pid: 1, generation: 1, replacement: false, supervisor: {toSupervisor: 9, fromSupervisor: 7}});
 		console.log(JSON.stringify([before, closedOnExec()]));
 	`;
 	const {stdout, stderr} = spawnSync(process.execPath, ['--input-type=module', '--eval', program], {

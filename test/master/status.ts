@@ -8,7 +8,12 @@ function channelFor(t: ExecutionContext) {
 	return {
 		mine,
 		theirs,
-		channel: new StatusChannel(mine.fd, {pid: 0x1234, generation: 0o17, supervisor: undefined}),
+		channel: new StatusChannel(mine.fd, {
+			pid: 0x1234,
+			generation: 0o17,
+			replacement: false,
+			supervisor: undefined,
+		}),
 		/** Reads like master(8): reports in hexadecimal digits. */
 		reported: (): string => {
 			const size = readStream(theirs.fd);
@@ -74,4 +79,29 @@ test('ended is true at end-of-file of the channel, and not before', t => {
 	theirs.close();
 	t.true(channel.ended());
 	t.notThrows(() => channel.accepted());
+});
+
+test('a process that replaces another one reports itself as available at its start', t => {
+	const [mine, theirs] = socketPair(t);
+	const parent = {pid: 0x1234, generation: 0o17, replacement: true, supervisor: undefined};
+	const channel = new StatusChannel(mine.fd, parent);
+	const reported = (): string => {
+		const size = readStream(theirs.fd);
+		return Buffer.from(buffer.bytes.subarray(0, size)).toString('hex');
+	};
+	t.is(reported(), AVAILABLE);
+	channel.accepted();
+	t.is(reported(), TAKEN + AVAILABLE);
+});
+
+test('accepted notifies the supervisor, once', t => {
+	const [status] = socketPair(t);
+	const [mine, theirs] = socketPair(t);
+	const supervisor = {toSupervisor: mine.fd, fromSupervisor: mine.fd};
+	const parent = {pid: 0x1234, generation: 0o17, replacement: false, supervisor};
+	const channel = new StatusChannel(status.fd, parent);
+	channel.accepted();
+	channel.accepted();
+	const size = readStream(theirs.fd);
+	t.is(Buffer.from(buffer.bytes.subarray(0, size)).toString(), 'accepted\n');
 });

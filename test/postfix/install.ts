@@ -370,7 +370,15 @@ function fakeProject(parent: string): string {
 	cpSync(join(project, 'postfix'), join(home, 'postfix'), {recursive: true});
 	symlinkSync(join(project, 'src'), join(home, 'src'));
 	writeFileSync(join(home, 'dist', 'tlsproxy'), '#!/bin/sh\n', {mode: 0o755});
-	for (const name of ['main.js', 'package.json', 'program.js', 'launch.js', 'launch.pl', 'offer']) {
+	for (const name of [
+		'main.js',
+		'package.json',
+		'program.js',
+		'launch.js',
+		'launch.pl',
+		'offer',
+		'supervisor.pl',
+	]) {
 		writeFileSync(join(home, 'dist', 'lib', name), name === 'package.json' ? '{}' : '');
 	}
 

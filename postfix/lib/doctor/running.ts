@@ -31,8 +31,10 @@ interface Daemon {
 	readonly started: number;
 	/** Target of /proc/PID/exe. */
 	readonly executable: string;
-	/** The supervisor of this program, a script that a shell runs; empty for other programs. */
+	/** The supervisor of this program, a script; empty for other programs. */
 	readonly script: string;
+	/** Name of the service, from the command line. */
+	readonly service: string;
 }
 
 /** Checks the running processes of an instance. */
@@ -118,6 +120,23 @@ function outdatedDaemons(
 			program === 'tlsproxy' &&
 			(executable.endsWith(' (deleted)') || (script !== '' && installationTime(script) > started)),
 	);
+	const ours = proxyServices(instance).filter(({isThisProgram}) => isThisProgram);
+	const stock = daemons.filter(
+		({program, script, started, service}) =>
+			program === 'tlsproxy' &&
+			script === '' &&
+			started >= masterChanged &&
+			ours.some(proxy => proxy.service.name === service),
+	);
+	if (stock.length > 0) {
+		found.push({
+			fact: `This program could not start. The program of Postfix serves instead: ${listOf(stock)}.`,
+			effect:
+				'It has one client identity. The log has the cause: a warning that begins with "using". After 100 sessions, or 100 seconds without a session, this program is tried again, or at once with the command below.',
+			repair: reload,
+		});
+	}
+
 	if (replaced.length > 0) {
 		found.push({
 			fact: `The program was replaced after these processes were started: ${listOf(replaced)}.`,
@@ -134,7 +153,7 @@ function listOf(daemons: readonly Daemon[]): string {
 }
 
 /*
- * The child of master(8) that runs this program is the supervisor, a shell script. It ends at a reload, while
+ * The child of master(8) that runs this program is the supervisor, a script. It ends at a reload, while
  * the worker finishes its sessions.
  */
 function daemonsOf(master: number): readonly Daemon[] {
@@ -147,16 +166,22 @@ function daemonsOf(master: number): readonly Daemon[] {
 				return [];
 			}
 
-			const [first = '', second = ''] = readTextOr(`/proc/${name}/cmdline`, '').split('\0');
-			const isScript = basename(second) === 'tlsproxy';
+			const args = readTextOr(`/proc/${name}/cmdline`, '').split('\0');
+			const [first = '', second = '', third = ''] = args;
+			/* Perl has the program as an argument of its script; a shell runs it. */
+			const script = [second, basename(second) === 'supervisor.pl' ? third : ''].find(
+				path => basename(path) === 'tlsproxy',
+			);
 			return [
 				{
 					pid: Number(name),
-					program: basename(isScript ? second : first),
+					program: basename(script ?? first),
 					/* The 20th field after the name. */
 					started: bootTime + Number(fields[19] ?? 0) / TICKS_PER_SECOND,
 					executable: readLinkOrEmpty(`/proc/${name}/exe`),
-					script: isScript ? second : '',
+					script: script ?? '',
+					/* master(8) omits the option if the program has the name of the service. */
+					service: args.includes('-n') ? (args[args.indexOf('-n') + 1] ?? '') : basename(first),
 				},
 			];
 		});

@@ -52,7 +52,10 @@ export function proxyServices(instance: PostfixInstance): readonly ProxyService[
 		}
 
 		const program = programOf(instance, service);
-		const isThisProgram = program !== undefined && existsSync(join(dirname(program), 'lib', 'main.js'));
+		/* Even if files are missing. */
+		const isThisProgram =
+			program !== undefined &&
+			['main.js', 'node'].some(file => existsSync(join(dirname(program), 'lib', file)));
 		return [{service, clients, program, isThisProgram}];
 	});
 }
