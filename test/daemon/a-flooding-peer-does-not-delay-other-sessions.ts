@@ -6,14 +6,13 @@
  * Nothing here measures time: the tests count the round trips of another session during
  * the flood.
  */
-import type {Socket} from 'node:net';
 import test, {type ExecutionContext} from 'ava';
 import type {Seconds} from '../../src/base/units.ts';
 import type {LocalClient} from '../helpers/client.ts';
 import {Daemon} from '../helpers/daemon.ts';
 import {echoes, endSession} from '../helpers/master.ts';
 import {CertificateStore, ecdsa} from '../helpers/openssl.ts';
-import {RawTls, TLS1_2_VERSION, TLS1_3_VERSION} from '../helpers/raw-tls.ts';
+import {type RawTls, rawTlsPeer, TLS1_2_VERSION, TLS1_3_VERSION} from '../helpers/raw-tls.ts';
 import {echoPeer, tcpPeer} from '../helpers/remote-servers.ts';
 
 const store = new CertificateStore();
@@ -36,20 +35,9 @@ async function floodingPeer(
 	version: number,
 	flood: (tls: RawTls) => void,
 ): Promise<number> {
-	return await tcpPeer(t, (socket: Socket) => {
-		const tls = new RawTls(version, files);
-		t.teardown(() => tls[Symbol.dispose]());
-		let done = false;
-		socket.on('data', (bytes: Buffer) => {
-			tls.feed(bytes);
-			if (!done && tls.handshake()) {
-				done = true;
-				flood(tls);
-				tls.write(Buffer.from(END_OF_FLOOD));
-			}
-
-			socket.write(tls.take());
-		});
+	return await rawTlsPeer(t, version, files, tls => {
+		flood(tls);
+		tls.write(Buffer.from(END_OF_FLOOD));
 	});
 }
 

@@ -2,8 +2,10 @@
  * TLS without a socket: records are passed in and out as bytes, so that a test can
  * send what no regular peer sends.
  */
+import type {ExecutionContext} from 'ava';
 import koffi from 'koffi';
 import {Owned} from '../../src/base/owned.ts';
+import {tcpPeer} from './remote-servers.ts';
 
 const libssl = koffi.load('libssl.so.3', {deep: true});
 const libcrypto = koffi.load('libcrypto.so.3', {deep: true});
@@ -220,4 +222,33 @@ export class RawTls implements Disposable {
 		SSL_free(this.#ssl);
 		SSL_CTX_free(this.#ctx);
 	}
+}
+
+/**
+ * A server that sends data together with the end of its handshake.
+ *
+ * @param send - writes the data; called once per connection
+ * @returns its port on 127.0.0.1
+ */
+export async function rawTlsPeer(
+	t: ExecutionContext,
+	version: number,
+	files: {key: string; cert: string},
+	send: (tls: RawTls) => void,
+): Promise<number> {
+	return await tcpPeer(t, socket => {
+		const tls = new RawTls(version, files);
+		t.teardown(() => tls[Symbol.dispose]());
+		let done = false;
+		socket.on('data', (bytes: Buffer) => {
+			tls.feed(bytes);
+			if (!done && tls.handshake()) {
+				done = true;
+				send(tls);
+			}
+
+			socket.write(tls.take());
+		});
+		socket.on('end', () => socket.end());
+	});
 }

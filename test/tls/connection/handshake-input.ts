@@ -12,7 +12,7 @@ import {
 	ecdsa,
 	finish,
 } from '../../helpers/openssl.ts';
-import {RawTls, TLS1_2_VERSION, TLS1_3_VERSION} from '../../helpers/raw-tls.ts';
+import {type RawTls, rawTlsPeer, TLS1_2_VERSION, TLS1_3_VERSION} from '../../helpers/raw-tls.ts';
 import {tcpPeer} from '../../helpers/remote-servers.ts';
 
 const store = new CertificateStore();
@@ -24,21 +24,7 @@ const block = allocate(65_536);
 
 /** A server that sends data together with the end of its handshake. Returns its port. */
 async function server(t: ExecutionContext, version: number, send: (tls: RawTls) => void): Promise<number> {
-	return await tcpPeer(t, socket => {
-		const tls = new RawTls(version, files);
-		t.teardown(() => tls[Symbol.dispose]());
-		let done = false;
-		socket.on('data', (bytes: Buffer) => {
-			tls.feed(bytes);
-			if (!done && tls.handshake()) {
-				done = true;
-				send(tls);
-			}
-
-			socket.write(tls.take());
-		});
-		socket.on('end', () => socket.end());
-	});
+	return await rawTlsPeer(t, version, files, send);
 }
 
 async function connected(t: ExecutionContext, port: number): Promise<Connection> {
